@@ -1,0 +1,1 @@
+"""The sweep file: its models, defaults, JSON Schema and loading."""

@@ -1,0 +1,141 @@
+"""The sweep file as a person writes it: pydantic models with every default and every bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+Precision = Literal["f32", "default"]
+Output = Literal["auto", "logits", "probabilities", "values"]
+Layout = Literal["NCHW", "NHWC"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class ModelEntry(_Strict):
+    """A model file with how to feed it and how to read its classes."""
+
+    path: Path = Field(description="An ONNX or TFLite file.")
+    name: Name | None = Field(None, description="How it is called; the file's stem by default.")
+    recipe: str | None = Field(
+        None,
+        description="How an image becomes the input: tf, torch, caffe, raw, or a recipe file. "
+        "Not used with `inputs`.",
+    )
+    class_offset: int = Field(
+        0, ge=0, le=100, description="Index of the list's first class: 1 where 0 is background."
+    )
+    output: Output = Field(
+        "auto", description="What the first output holds; `auto` tells from the values."
+    )
+    layout: Layout | None = Field(None, description="Only where the input's shape does not tell.")
+    size: int | None = Field(None, ge=8, le=4096, description="Input size where it is dynamic.")
+
+
+class DataEntry(_Strict):
+    """A folder of images and the labels that belong to it."""
+
+    path: Path
+    synsets: Path | None = Field(
+        None, description="All classes in order (index, WordNet id, name); ImageNet's by default."
+    )
+    labels: Path | None = Field(None, description="Lines of `file label`, for flat folders.")
+    limit: int | None = Field(None, ge=1, description="A seeded sample spread over the classes.")
+    seed: int = Field(0, ge=0)
+
+
+class InputsEntry(_Strict):
+    """An array of ready inputs instead of images."""
+
+    path: Path = Field(description="A .npy file [N, ...] in the model's own layout.")
+    labels: Path | None = Field(None, description="One class index a line, or a .npy of integers.")
+    limit: int | None = Field(None, ge=1, description="The first so many rows of a seeded draw.")
+
+
+class EnvironmentEntry(_Strict):
+    """A pinned environment, with axes of its own where they differ from the sweep's."""
+
+    name: Name | tuple[Name, ...] = Field(
+        description="A folder's name or package==version; of several, the first with wheels for "
+        "the running Python."
+    )
+    backends: tuple[Name, ...] | None = Field(None, min_length=1)
+    precision: tuple[Precision, ...] | None = Field(None, min_length=1)
+    threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None = Field(None, min_length=1)
+    settings: tuple[dict[str, Any], ...] | None = Field(
+        None, min_length=1, description="Each a cell of its own: options of the backend."
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The candidates, in the order in which they are tried."""
+        return (self.name,) if isinstance(self.name, str) else self.name
+
+
+class Axes(_Strict):
+    """What every environment is run with; each combination is a cell."""
+
+    device: tuple[Literal["cpu"], ...] = Field(("cpu",), min_length=1)
+    threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((1,), min_length=1)
+    batch: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((1,), min_length=1)
+    precision: tuple[Precision, ...] = Field(("f32",), min_length=1)
+
+
+class Timing(_Strict):
+    """How cells are timed against each other."""
+
+    enabled: bool = True
+    rounds: int = Field(16, ge=2, le=1000, description="Interleaved rounds, in balanced order.")
+    round_seconds: float = Field(
+        0.25, gt=0, le=600, description="About how long a cell is timed in each round."
+    )
+    control: bool = Field(
+        True, description="Run the reference twice, to see what this machine's noise is."
+    )
+
+
+class Limits(_Strict):
+    """When to give a cell up."""
+
+    timeout_seconds: float = Field(3600, gt=0, description="For one cell's answers, or a round.")
+    output_bytes: int = Field(2 << 30, gt=0, description="The most that a cell's outputs may hold.")
+
+
+class SweepSpec(_Strict):
+    """A whole sweep: models x inputs x environments x axes."""
+
+    schema_version: Literal[1] = 1
+    name: Name = "sweep"
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    data: DataEntry | None = None
+    inputs: InputsEntry | None = None
+    environments: tuple[EnvironmentEntry, ...] = Field(min_length=1)
+    backends: tuple[Name, ...] | None = Field(
+        None, min_length=1, description="Only these, of those that an environment offers."
+    )
+    axes: Axes = Axes()
+    baseline: Name | None = Field(
+        None, description="The environment that times are related to; the first by default."
+    )
+    executor: Literal["auto", "venv"] = "auto"
+    timing: Timing = Timing()
+    limits: Limits = Limits()
+
+    @field_validator("environments", mode="before")
+    @classmethod
+    def _names_alone(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple({"name": v} if isinstance(v, str | list) else v for v in value)
+
+    @model_validator(mode="after")
+    def _one_source_of_inputs(self) -> SweepSpec:
+        if (self.data is None) == (self.inputs is None):
+            msg = "give exactly one of `data` (a folder of images) and `inputs` (a .npy array)"
+            raise ValueError(msg)
+        return self
