@@ -1,0 +1,1 @@
+"""From a spec to cells and the jobs they need: pure, deterministic."""

@@ -1,0 +1,233 @@
+"""From a checked spec and what it resolved to, the cells of the matrix: pure and deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SpecError
+from harness.plan.cells import Cell, CellInputs, Conversion
+from harness.plan.groups import Group, make_groups
+from harness.plan.routes import find_route, why_none
+from harness.spec.models import EnvironmentEntry, SweepSpec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its inputs, ready to be crossed with environments."""
+
+    name: str
+    path: Path
+    format: str
+    sha256: str
+    class_offset: int
+    output: str
+    inputs: CellInputs
+    batch: int | None = None
+    """The batch that the file is fixed to; None where it is open."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What planning needs to know of an environment."""
+
+    entry: EnvironmentEntry
+    name: str
+    stack: str
+    version: str
+    identity: str
+    formats: Mapping[str, tuple[str, ...]]
+    converters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the cells run."""
+
+    executor: str
+    runner_sha256: str
+    device_names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A combination that cannot exist, and why: planned away in the open, never dropped."""
+
+    model: str
+    environment: str
+    backend: str
+    reason: str
+
+    def record(self) -> dict[str, str]:
+        """The combination as documents hold it."""
+        return {
+            "model": self.model,
+            "environment": self.environment,
+            "backend": self.backend,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells, how they are grouped, and the combinations that cannot exist."""
+
+    cells: tuple[Cell, ...]
+    groups: tuple[Group, ...]
+    skipped: tuple[Skipped, ...]
+    baseline: str | None = None
+    """Name of the environment that times are related to; None: each model's first."""
+
+    @property
+    def controls(self) -> tuple[Cell, ...]:
+        """The A/A repeats, each once."""
+        found = {c.key: c for g in self.groups for c in g.cells if c.role == "control"}
+        return tuple(found.values())
+
+
+def build_plan(
+    spec: SweepSpec, subjects: Sequence[Subject], stacks: Sequence[Stack], place: Place
+) -> Plan:
+    """Cross models, environments, backends and axes.
+
+    Raises:
+        SpecError: a model or an environment that takes part in no cell, an unknown backend or
+            baseline: the sweep would not answer what was asked.
+    """
+    _check_names(spec, stacks)
+    cells: list[Cell] = []
+    skipped: list[Skipped] = []
+    for subject, stack in product(subjects, stacks):
+        for backend in _backends(spec, stack):
+            route = find_route(subject.format, stack.formats[backend], stack.converters)
+            if route is None:
+                reason = why_none(backend, subject.format, stack.formats)
+                skipped.append(Skipped(subject.name, stack.name, backend, reason))
+                continue
+            for device, threads, batch, precision, settings in _points(spec, stack.entry, subject):
+                conversion = None
+                if route.converter is not None:
+                    conversion = Conversion(
+                        converter=route.converter,
+                        environment=stack.name,
+                        environment_identity=stack.identity,
+                        source=subject.path,
+                        source_sha256=subject.sha256,
+                        source_format=subject.format,
+                        target_format=route.format,
+                        runner_sha256=place.runner_sha256,
+                        options={"batch": batch},
+                    )
+                cells.append(
+                    Cell(
+                        model=subject.name,
+                        model_path=subject.path,
+                        model_format=subject.format,
+                        model_sha256=subject.sha256,
+                        class_offset=subject.class_offset,
+                        output=subject.output,
+                        environment=stack.name,
+                        environment_identity=stack.identity,
+                        stack=stack.stack,
+                        version=stack.version,
+                        backend=backend,
+                        settings=settings,
+                        precision=precision,
+                        device=device,
+                        device_name=place.device_names[device],
+                        threads=threads,
+                        batch=batch,
+                        executor=place.executor,
+                        runner_sha256=place.runner_sha256,
+                        route=route.name,
+                        conversion=conversion,
+                        inputs=subject.inputs,
+                        output_bytes=spec.limits.output_bytes,
+                    )
+                )
+    unique = list({cell.key: cell for cell in cells}.values())
+    _check_coverage(subjects, stacks, unique, skipped)
+    baseline = _baseline_name(spec, stacks)
+    groups = make_groups(
+        unique,
+        baseline=baseline,
+        timed=spec.timing.enabled,
+        control=spec.timing.control,
+    )
+    return Plan(tuple(unique), tuple(groups), tuple(skipped), baseline)
+
+
+def _baseline_name(spec: SweepSpec, stacks: Sequence[Stack]) -> str | None:
+    for stack in stacks:
+        if spec.baseline in {*stack.entry.names, stack.name}:
+            return stack.name
+    return None
+
+
+def _check_names(spec: SweepSpec, stacks: Sequence[Stack]) -> None:
+    if spec.baseline is not None and _baseline_name(spec, stacks) is None:
+        raise SpecError(
+            f"The baseline {spec.baseline!r} is none of the environments of this sweep.",
+            f"Choose one of: {', '.join(s.name for s in stacks)}.",
+        )
+    offered = {backend for stack in stacks for backend in stack.formats}
+    asked = {*(spec.backends or ()), *(b for s in stacks for b in s.entry.backends or ())}
+    if unknown := sorted(asked - offered):
+        raise SpecError(
+            f"No environment of this sweep offers the backend {', '.join(unknown)}.",
+            f"They offer: {', '.join(sorted(offered))}.",
+        )
+
+
+def _backends(spec: SweepSpec, stack: Stack) -> list[str]:
+    wanted = stack.entry.backends or spec.backends
+    return [b for b in stack.formats if wanted is None or b in wanted]
+
+
+def _points(
+    spec: SweepSpec, entry: EnvironmentEntry, subject: Subject
+) -> list[tuple[str, int, int, str, dict[str, Any]]]:
+    axes = spec.axes
+    batches = axes.batch
+    if subject.batch is not None:
+        if "batch" in axes.model_fields_set and set(batches) != {subject.batch}:
+            raise SpecError(
+                f"{subject.path} is fixed to a batch of {subject.batch}; "
+                f"asked for was {', '.join(map(str, batches))}.",
+                "Leave the batch away, or export the model with an open batch dimension.",
+            )
+        batches = (subject.batch,)
+    return list(
+        product(
+            axes.device,
+            entry.threads or axes.threads,
+            batches,
+            entry.precision or axes.precision,
+            entry.settings or ({},),
+        )
+    )
+
+
+def _check_coverage(
+    subjects: Sequence[Subject],
+    stacks: Sequence[Stack],
+    cells: Sequence[Cell],
+    skipped: Sequence[Skipped],
+) -> None:
+    for subject in subjects:
+        if not any(cell.model == subject.name for cell in cells):
+            why = sorted({s.reason for s in skipped if s.model == subject.name})
+            raise SpecError(
+                f"None of the environments can run {subject.name} ({subject.format}).",
+                "; ".join(why) + ". `harness env list` shows what each environment reads.",
+            )
+    for stack in stacks:
+        if not any(cell.environment == stack.name for cell in cells):
+            why = sorted({s.reason for s in skipped if s.environment == stack.name})
+            raise SpecError(
+                f"Environment {stack.name} can run none of the models.",
+                ("; ".join(why) or "No backend of it was asked for") + ".",
+            )

@@ -1,0 +1,178 @@
+"""Cells and the keys that make their results reusable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.canonical import key_of
+
+KEY_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A conversion that a cell's artifact comes from; its key is its lineage, not its bytes."""
+
+    converter: str
+    environment: str
+    environment_identity: str
+    source: Path
+    source_sha256: str
+    source_format: str
+    target_format: str
+    runner_sha256: str
+    options: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the lineage."""
+        return key_of(
+            {
+                "schema_version": KEY_SCHEMA_VERSION,
+                "converter": self.converter,
+                "environment": self.environment_identity,
+                "source": self.source_sha256,
+                "source_format": self.source_format,
+                "runner": self.runner_sha256,
+                "options": dict(self.options),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class CellInputs:
+    """How the prepared inputs reach the model.
+
+    Attributes:
+        pixels_key: key of the prepared pixels or array.
+        inputs_key: the same with its labels: what comparisons are made over.
+        kind: `pixels` (uint8 NHWC) or `array` (the model's own layout).
+        normalise: the recipe's arithmetic for the runner, or None for an array.
+        layout: NCHW or NHWC, or None for an array.
+        raw_quantised: feed integer pixels straight to a quantised input.
+    """
+
+    pixels_key: str
+    inputs_key: str
+    kind: Literal["pixels", "array"]
+    normalise: Mapping[str, Any] | None
+    layout: str | None
+    raw_quantised: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the matrix."""
+
+    model: str
+    model_path: Path
+    model_format: str
+    model_sha256: str
+    class_offset: int
+    output: str
+    environment: str
+    environment_identity: str
+    stack: str
+    version: str
+    backend: str
+    settings: Mapping[str, Any]
+    precision: str
+    device: str
+    device_name: str
+    threads: int
+    batch: int
+    executor: str
+    runner_sha256: str
+    route: str
+    conversion: Conversion | None
+    inputs: CellInputs
+    repeat: int = 0
+    role: Literal["cell", "control"] = "cell"
+    output_bytes: int = field(default=2 << 30, compare=False)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that may change an answer or a time, and nothing else."""
+        return {
+            "schema_version": KEY_SCHEMA_VERSION,
+            "artifact": {
+                "source": self.model_sha256,
+                "format": self.model_format,
+                "conversion": self.conversion.key if self.conversion else None,
+            },
+            "checkpoint": {"class_offset": self.class_offset, "output": self.output},
+            "environment": self.environment_identity,
+            "executor": self.executor,
+            "runner": self.runner_sha256,
+            "backend": self.backend,
+            "settings": dict(self.settings),
+            "precision": self.precision,
+            "device": {"kind": self.device, "name": self.device_name},
+            "threads": self.threads,
+            "batch": self.batch,
+            "pixels": self.inputs.pixels_key,
+            "feeding": {
+                "normalise": self.inputs.normalise and dict(self.inputs.normalise),
+                "layout": self.inputs.layout,
+                "raw_quantised": self.inputs.raw_quantised,
+            },
+            "repeat": self.repeat,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the canonical JSON of the identity."""
+        return key_of(self.identity)
+
+    def again(self, repeat: int) -> Cell:
+        """The same cell, run once more as an A/A control."""
+        return replace(self, repeat=repeat, role="control")
+
+    @property
+    def label(self) -> str:
+        """How the cell is called in progress and messages."""
+        extra = [f"{k}={v}" for k, v in sorted(self.settings.items())]
+        if self.precision != "f32":
+            extra.append(f"precision={self.precision}")
+        if self.threads != 1:
+            extra.append(f"threads={self.threads}")
+        if self.batch != 1:
+            extra.append(f"batch={self.batch}")
+        if self.role == "control":
+            extra.append("A/A control")
+        tail = f" ({', '.join(extra)})" if extra else ""
+        return f"{self.model} · {self.environment} · {self.backend}{tail}"
+
+    def record(self) -> dict[str, Any]:
+        """The cell as `cell.json` holds it."""
+        return {
+            "schema_version": KEY_SCHEMA_VERSION,
+            "key": self.key,
+            "identity": self.identity,
+            "model": self.model,
+            "environment": self.environment,
+            "stack": self.stack,
+            "version": self.version,
+            "backend": self.backend,
+            "settings": dict(self.settings),
+            "precision": self.precision,
+            "device": self.device,
+            "device_name": self.device_name,
+            "threads": self.threads,
+            "batch": self.batch,
+            "executor": self.executor,
+            "repeat": self.repeat,
+            "role": self.role,
+            "inputs_key": self.inputs.inputs_key,
+            "checkpoint": {
+                "class_offset": self.class_offset,
+                "output": self.output,
+                "format": self.model_format,
+                "sha256": self.model_sha256,
+            },
+            "route": self.route,
+        }

@@ -1,0 +1,85 @@
+"""Which cells are run and timed side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.plan.cells import Cell
+
+# Loaded models wait in memory while others are timed; more than this many at once is not kind
+# to a workstation. A larger family is split, and every part takes the reference along.
+MEMBERS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that are opened side by side and timed in one session.
+
+    Attributes:
+        cells: the members; the reference (and its control) come first.
+        reference: key of the cell that times are related to, or None for no timing.
+        control: key of its A/A repeat, if there is one.
+    """
+
+    cells: tuple[Cell, ...]
+    reference: str | None
+    control: str | None
+
+    @property
+    def label(self) -> str:
+        """How the group is called in progress."""
+        first = self.cells[0]
+        return f"{first.model}, {len(self.cells)} cells"
+
+
+def families(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that may be timed against each other: same model, inputs, device and batch."""
+    found: dict[tuple[str, str, str, int], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.model_sha256, cell.inputs.inputs_key, cell.device, cell.batch)
+        found.setdefault(key, []).append(cell)
+    return list(found.values())
+
+
+def reference_of(family: Sequence[Cell], baseline: str | None) -> Cell:
+    """The cell of a family that the others' times are related to."""
+    for cell in family:
+        if baseline is not None and cell.environment == baseline:
+            return cell
+    return family[0]
+
+
+def make_groups(
+    cells: Sequence[Cell],
+    *,
+    baseline: str | None,
+    timed: bool,
+    control: bool,
+    at_once: int = MEMBERS_AT_ONCE,
+) -> list[Group]:
+    """Split the cells into groups; a timed family's every group holds its reference.
+
+    Args:
+        cells: what was asked for, without controls.
+        baseline: name of the environment that times are related to (default: the first).
+        timed: whether the groups are timed at all.
+        control: whether the reference is run twice.
+        at_once: the most members a group may have.
+    """
+    groups: list[Group] = []
+    for family in families(cells):
+        reference = reference_of(family, baseline)
+        head = [reference, reference.again(1)] if timed and control else [reference]
+        rest = [cell for cell in family if cell.key != reference.key]
+        room = max(1, at_once - len(head))
+        parts = [rest[i : i + room] for i in range(0, len(rest), room)] or [[]]
+        groups.extend(
+            Group(
+                cells=(*head, *part),
+                reference=reference.key if timed else None,
+                control=head[1].key if len(head) > 1 else None,
+            )
+            for part in parts
+        )
+    return groups

@@ -1,0 +1,180 @@
+"""Planning: which cells there are, what their keys depend on, how they are grouped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import SpecError
+from harness.plan.build import Place, Plan, Stack, Subject, build_plan
+from harness.plan.cells import CellInputs
+from harness.plan.groups import make_groups
+from harness.plan.routes import find_route
+from harness.spec.load import check_spec
+from harness.spec.models import EnvironmentEntry, SweepSpec
+
+INPUTS = CellInputs("pixels", "inputs", "pixels", {"channels": "rgb"}, "NCHW", raw_quantised=False)
+PLACE = Place("venv", "runner-hash", {"cpu": "A CPU"})
+
+
+def spec(**changes: Any) -> SweepSpec:
+    document = {
+        "models": [{"path": "m.onnx", "recipe": "tf"}],
+        "data": {"path": "images"},
+        "environments": ["a", "b"],
+    }
+    return check_spec({**document, **changes}, "test")
+
+
+def subject(name: str = "m", file_format: str = "onnx", **changes: Any) -> Subject:
+    made = Subject(
+        name=name,
+        path=Path(f"{name}.{file_format}"),
+        format=file_format,
+        sha256=f"sha-{name}",
+        class_offset=0,
+        output="auto",
+        inputs=INPUTS,
+    )
+    return replace(made, **changes)
+
+
+def stack(name: str, **changes: Any) -> Stack:
+    made = Stack(
+        entry=EnvironmentEntry(name=name),
+        name=name,
+        stack="onnxruntime",
+        version="1",
+        identity=f"identity-{name}",
+        formats={"onnxruntime": ("onnx",)},
+        converters=(),
+    )
+    return replace(made, **changes)
+
+
+TORCH = stack("t", formats={"torch.eager": ("pt2",)}, converters=("onnx>torch",))
+LITE = stack("l", formats={"tflite": ("tflite",)})
+
+
+def plan(wanted: SweepSpec, subjects: list[Subject], stacks: list[Stack]) -> Plan:
+    return build_plan(wanted, subjects, stacks, PLACE)
+
+
+def test_every_combination_of_model_environment_and_axes_is_a_cell() -> None:
+    wanted = spec(axes={"threads": [1, 2], "batch": [1, 8]})
+    cells = plan(wanted, [subject("m"), subject("n")], [stack("a"), stack("b")]).cells
+    assert len(cells) == 2 * 2 * 2 * 2
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_a_key_is_the_same_each_time_and_changes_with_what_may_change_an_answer() -> None:
+    [cell] = plan(spec(), [subject()], [stack("a")]).cells
+    [again] = plan(spec(), [subject()], [stack("a")]).cells
+    assert cell.key == again.key
+    changes: list[dict[str, Any]] = [
+        {"model_sha256": "x"},
+        {"environment_identity": "x"},
+        {"settings": {"level": "basic"}},
+        {"precision": "default"},
+        {"threads": 2},
+        {"batch": 2},
+        {"runner_sha256": "x"},
+        {"executor": "docker"},
+        {"device_name": "another"},
+        {"class_offset": 1},
+        {"repeat": 1},
+        {"inputs": replace(INPUTS, pixels_key="x")},
+        {"inputs": replace(INPUTS, layout="NHWC")},
+    ]
+    keys = {replace(cell, **change).key for change in changes}
+    assert len(keys) == len(changes)
+    assert cell.key not in keys
+
+
+def test_a_key_does_not_change_with_names_and_labels() -> None:
+    [cell] = plan(spec(), [subject()], [stack("a")]).cells
+    relabelled = replace(INPUTS, inputs_key="other labels")
+    renamed = replace(cell, model="other", environment="x", version="y", inputs=relabelled)
+    assert renamed.key == cell.key
+
+
+def test_a_conversion_is_planned_where_the_file_is_not_read_and_its_key_is_its_lineage() -> None:
+    made = plan(spec(), [subject()], [stack("a"), TORCH])
+    straight, converted = made.cells
+    assert straight.conversion is None
+    assert converted.route == "onnx>torch"
+    assert converted.conversion is not None
+    assert converted.conversion.target_format == "pt2"
+    moved = replace(converted.conversion, source=Path("/elsewhere/m.onnx"))
+    assert moved.key == converted.conversion.key
+    assert replace(moved, options={"batch": 2}).key != moved.key
+
+
+def test_combinations_that_cannot_exist_are_told_and_not_dropped() -> None:
+    made = plan(spec(), [subject("m"), subject("q", "tflite")], [stack("a"), LITE])
+    assert {(c.model, c.environment) for c in made.cells} == {("m", "a"), ("q", "l")}
+    assert {(s.model, s.environment) for s in made.skipped} == {("m", "l"), ("q", "a")}
+    assert "tflite reads tflite" in next(s.reason for s in made.skipped if s.model == "m")
+
+
+def test_a_model_or_an_environment_without_any_cell_is_refused() -> None:
+    with pytest.raises(SpecError, match="None of the environments can run q"):
+        plan(spec(), [subject("m"), subject("q", "tflite")], [stack("a")])
+    with pytest.raises(SpecError, match="Environment l can run none"):
+        plan(spec(), [subject("m")], [stack("a"), LITE])
+
+
+def test_unknown_backends_and_baselines_are_refused_with_what_there_is() -> None:
+    with pytest.raises(SpecError, match="They offer: onnxruntime"):
+        plan(spec(backends=["torch.eager"]), [subject()], [stack("a")])
+    with pytest.raises(SpecError, match="Choose one of: a, b"):
+        plan(spec(baseline="c"), [subject()], [stack("a"), stack("b")])
+
+
+def test_a_fixed_batch_is_taken_from_the_model_and_another_one_is_refused() -> None:
+    fixed = subject(batch=4)
+    assert plan(spec(), [fixed], [stack("a")]).cells[0].batch == 4
+    with pytest.raises(SpecError, match="fixed to a batch of 4"):
+        plan(spec(axes={"batch": [1]}), [fixed], [stack("a")])
+
+
+def test_an_environments_own_axes_take_the_place_of_the_sweeps() -> None:
+    entry = EnvironmentEntry(name="a", precision=("f32", "default"), settings=({}, {"x": 1}))
+    cells = plan(spec(), [subject()], [stack("a", entry=entry), stack("b")]).cells
+    assert [(c.environment, c.precision, dict(c.settings)) for c in cells] == [
+        ("a", "f32", {}),
+        ("a", "f32", {"x": 1}),
+        ("a", "default", {}),
+        ("a", "default", {"x": 1}),
+        ("b", "f32", {}),
+    ]
+
+
+def test_the_reference_runs_twice_and_stands_in_every_group() -> None:
+    stacks = [stack(f"e{i}") for i in range(10)]
+    cells = plan(spec(baseline=None), [subject()], stacks).cells
+    groups = make_groups(cells, baseline="e3", timed=True, control=True, at_once=4)
+    reference = next(c for c in cells if c.environment == "e3")
+    assert all(g.reference == reference.key for g in groups)
+    assert all(g.cells[0].key == reference.key for g in groups)
+    assert {g.control for g in groups} == {reference.again(1).key}
+    others = [c.key for g in groups for c in g.cells[2:]]
+    assert sorted(others) == sorted(c.key for c in cells if c.key != reference.key)
+    assert max(len(g.cells) for g in groups) == 4
+
+
+def test_models_and_batches_are_never_timed_against_each_other() -> None:
+    wanted = spec(axes={"batch": [1, 8]})
+    groups = plan(wanted, [subject("m"), subject("n")], [stack("a"), stack("b")]).groups
+    assert len(groups) == 4
+    assert all(len({(c.model, c.batch) for c in g.cells}) == 1 for g in groups)
+
+
+def test_routes_go_straight_where_they_can() -> None:
+    straight = find_route("onnx", ("onnx", "pt2"), ("onnx>torch",))
+    assert straight is not None
+    assert straight.converter is None
+    assert find_route("tflite", ("pt2",), ("onnx>torch",)) is None
