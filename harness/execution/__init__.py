@@ -1,0 +1,1 @@
+"""Running cells: scheduler, executors, conductor, workers, bundles and attempts."""

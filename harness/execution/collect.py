@@ -1,0 +1,203 @@
+"""Taking in what a conductor tells: commits bundles as they come, records failures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.datasets.inputs import PreparedInputs
+from harness.environments.provision import Provisioned
+from harness.errors import ExecutionError
+from harness.execution import attempts
+from harness.execution.attempts import Failure
+from harness.execution.commit import commit_answers, commit_artifact, commit_session
+from harness.execution.documents import GroupDocument
+from harness.execution.machine import describe_machine
+from harness.plan.cells import Cell
+from harness.progress import Progress, Task
+
+Event = Mapping[str, Any]
+
+
+class Collector:
+    """Listens to one group. What is announced is committed before the next event is read.
+
+    Args:
+        store: the results folder.
+        cells: the group's members, by key.
+        provisioned: their environments, by name.
+        inputs: prepared inputs, by inputs key.
+        progress: where to show how far it is.
+        note_worker: told the process number of every worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Path,
+        cells: Mapping[str, Cell],
+        provisioned: Mapping[str, Provisioned],
+        inputs: Mapping[str, PreparedInputs],
+        progress: Progress,
+        note_worker: Callable[[int], None],
+    ) -> None:
+        self._store, self._cells = store, cells
+        self._provisioned, self._inputs = provisioned, inputs
+        self._progress, self._note_worker = progress, note_worker
+        self._bar = contextlib.ExitStack()
+        self._task: Task | None = None
+        self._shown = 0
+        self._answered: set[str] = set()
+        self._started: dict[str, str] = {}
+        self._session_told = False
+        self.failures: dict[str, Failure] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def on(self, event: Event) -> None:
+        """Take one event in.
+
+        Raises:
+            StoreError: the store is full or read-only; what was committed is kept.
+        """
+        handler = getattr(self, f"_on_{event['event'].replace('-', '_')}", None)
+        if handler is not None:
+            handler(event)
+
+    def ended(self, document: GroupDocument, log: Path) -> None:
+        """Record what the conductor left open when it ended."""
+        said = attempts.tail(log, 2000).strip()
+        why = f" Its last words: {said.splitlines()[-1]}" if said else ""
+        for task in document.cells:
+            if task.answers and task.key not in self._answered | set(self.failures):
+                self._fail(task.key, "engine", f"The conductor ended too early.{why}", said, None)
+        if document.session is not None and self._answered_any(document) and not self._session_told:
+            self._progress.note(f"These cells were not timed: the conductor ended early.{why}")
+
+    def _answered_any(self, document: GroupDocument) -> bool:
+        return any(task.key not in self.failures for task in document.cells)
+
+    def _on_worker(self, event: Event) -> None:
+        self._note_worker(int(event["pid"]))
+
+    def _on_converting(self, event: Event) -> None:
+        self._show(f"Converting {event['label']}", None)
+
+    def _on_converted(self, event: Event) -> None:
+        conversion = next(
+            c.conversion
+            for c in self._cells.values()
+            if c.conversion is not None and c.conversion.key == event["key"]
+        )
+        commit_artifact(self._store, conversion, Path(event["folder"]), event["result"])
+
+    def _on_opening(self, event: Event) -> None:
+        self._started[event["key"]] = attempts.now()
+        self._show(f"Loading {event['label']}", None)
+
+    def _on_answering(self, event: Event) -> None:
+        self._show(self._cells[event["key"]].label, int(event["total"]))
+
+    def _on_progress(self, event: Event) -> None:
+        self._advance(int(event["done"]))
+
+    def _on_answered(self, event: Event) -> None:
+        cell = self._cells[event["key"]]
+        prepared = self._inputs[cell.inputs.inputs_key]
+        labelled = any(label is not None for label in prepared.labels)
+        try:
+            commit_answers(
+                self._store,
+                cell,
+                made=Path(event["folder"]),
+                loaded=event["loaded"],
+                reply=event["reply"],
+                environment=self._environment(cell),
+                count=prepared.count,
+                classes=len(prepared.classes) if prepared.classes and labelled else None,
+            )
+        except ExecutionError as error:
+            log = Path(event["folder"]) / "log.txt"
+            self._fail(cell.key, error.kind, str(error), error.detail, log)
+            return
+        self._answered.add(cell.key)
+
+    def _on_failed(self, event: Event) -> None:
+        log = Path(event["log"]) if event["log"] else None
+        self._fail(
+            event["key"],
+            event["kind"],
+            event["message"],
+            event["detail"],
+            log,
+            exit_status=event["exit_status"],
+            signal=event["signal"],
+        )
+
+    def _on_timing(self, event: Event) -> None:
+        self._show(f"Timing {event['members']} cells in turn", int(event["rounds"]))
+
+    def _on_round(self, event: Event) -> None:
+        self._advance(int(event["done"]))
+
+    def _on_timed(self, event: Event) -> None:
+        self._session_told = True
+        try:
+            commit_session(self._store, Path(event["folder"]))
+        except ExecutionError as error:
+            self._progress.note(f"These cells were not timed: {error}")
+
+    def _fail(
+        self,
+        key: str,
+        kind: str,
+        message: str,
+        detail: str,
+        log: Path | None,
+        *,
+        exit_status: int | None = None,
+        signal: int | None = None,
+    ) -> None:
+        cell = self._cells[key]
+        started = self._started.get(key, "")
+        failure = Failure(key, kind, message, detail, exit_status, signal, started)
+        attempts.keep(self._store, failure, cell.record(), log)
+        self.failures[key] = failure
+        self._progress.note(f"Failed: {cell.label} ({kind}): {message}")
+
+    def _environment(self, cell: Cell) -> dict[str, Any]:
+        made = self._provisioned[cell.environment]
+        return {
+            "schema_version": 1,
+            "name": cell.environment,
+            "identity": cell.environment_identity,
+            "lock_sha256": made.env.lock_sha256,
+            "python": made.env.python,
+            "packages": dict(made.packages),
+            "backend": dict(made.probe.get("backends", {}).get(cell.backend, {})),
+            "executor": cell.executor,
+            "machine": describe_machine(),
+            "limits": {"output_bytes": cell.output_bytes, "threads": cell.threads},
+        }
+
+    def _show(self, text: str, total: int | None) -> None:
+        self._bar.close()
+        self._task = self._bar.enter_context(self._progress.task(text, total))
+        self._shown = 0
+
+    def _advance(self, done: int) -> None:
+        if self._task is not None and done > self._shown:
+            self._task.advance(done - self._shown)
+            self._shown = done

@@ -1,0 +1,315 @@
+"""Turning what a runner wrote into committed bundles: checked, converted, renamed once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.canonical import atomic_folder
+from harness.errors import ExecutionError
+from harness.execution.bundles import (
+    answers_folder,
+    artifact_folder,
+    inputs_folder,
+    is_whole,
+    read_array,
+    seal,
+    session_folder,
+    write_parquet,
+)
+from harness.plan.cells import Cell, Conversion
+
+TOP_K = 10
+_CHUNK_VALUES = 4_000_000
+# Rows of probabilities add up to one; float32 softmax over a thousand classes is this close.
+_SUM_TOLERANCE = 1e-3
+
+Array = npt.NDArray[Any]
+Document = Mapping[str, Any]
+
+
+def commit_inputs(store: Path, key: str, document: Document, images: Mapping[str, Array]) -> None:
+    """Keep the list of images that cells are compared over.
+
+    Args:
+        store: the results folder.
+        key: the inputs key.
+        document: `inputs.json` without its key.
+        images: columns `name`, `sha256`, `label` (None where unknown), each [N].
+    """
+    target = inputs_folder(store, key)
+    if is_whole(target):
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    with atomic_folder(target) as staged:
+        _write(staged / "inputs.json", {"schema_version": 1, "key": key, **document})
+        numbers = np.arange(len(images["name"]), dtype=np.int32)
+        write_parquet(
+            staged / "images.parquet",
+            {"image": numbers, **images},
+            "image::INTEGER AS image, name::VARCHAR AS name, sha256::VARCHAR AS sha256, "
+            "label::INTEGER AS label",
+        )
+        seal(staged)
+
+
+def commit_answers(
+    store: Path,
+    cell: Cell,
+    *,
+    made: Path,
+    loaded: Document,
+    reply: Document,
+    environment: Document,
+    count: int,
+    classes: int | None,
+) -> None:
+    """Check a cell's outputs and commit them as its bundle.
+
+    Args:
+        store: the results folder.
+        cell: whose answers they are.
+        made: the folder that the runner wrote to.
+        loaded: the runner's `loaded` event.
+        reply: its reply to `answers`.
+        environment: what `environment.json` is to hold.
+        count: N, the number of inputs.
+        classes: length of the class list that the labels come from, or None.
+
+    Raises:
+        ExecutionError: kind `invalid-output`: outputs that are not what was declared, do not
+            fit the class list, or hold NaN scores.
+        StoreError: the store is full or read-only.
+    """
+    arrays = [_output(made, output, cell.output_bytes, count) for output in reply["outputs"]]
+    scores = _scores(cell, arrays, classes)
+    kind, source = _kind(cell, scores)
+    target = answers_folder(store, cell.key)
+    shutil.rmtree(target, ignore_errors=True)
+    with atomic_folder(target) as staged:
+        outputs = []
+        for described, array in zip(reply["outputs"], arrays, strict=True):
+            index = int(described["index"])
+            if scores is not None and index == 0:
+                file = "logits.npy"
+                np.save(staged / file, scores.astype(np.float32, copy=False))
+            else:
+                file = f"output_{index}.npy"
+                shutil.copyfile(made / str(described["file"]), staged / file)
+            shape = list(scores.shape if scores is not None and index == 0 else array.shape)
+            outputs.append(
+                {
+                    "index": index,
+                    "name": str(described["name"]),
+                    "dtype": str(array.dtype),
+                    "shape": shape,
+                    "file": file,
+                }
+            )
+        if scores is not None:
+            _write_top_k(staged / "topk.parquet", scores[:, cell.class_offset :])
+        _write(staged / "cell.json", cell.record())
+        _write(staged / "environment.json", environment)
+        _write(
+            staged / "answers.json",
+            {
+                "schema_version": 1,
+                "outputs": outputs,
+                "scores": None if scores is None else 0,
+                "kind": kind,
+                "kind_source": source,
+                "nonfinite": int(reply["nonfinite"]),
+                "load_ns": loaded["load_ns"],
+                "compile_ns": loaded["compile_ns"],
+                "first_inference_ns": loaded["first_inference_ns"],
+                "duration_ns": reply["duration_ns"],
+                "input": loaded["input"],
+                "ran": loaded["ran"],
+            },
+        )
+        log = made / "log.txt"
+        if log.is_file():
+            shutil.copyfile(log, staged / "log.txt")
+        else:
+            (staged / "log.txt").touch()
+        seal(staged)
+
+
+def commit_artifact(store: Path, conversion: Conversion, made: Path, result: Document) -> Path:
+    """Keep a converted model; returns its folder."""
+    target = artifact_folder(store, conversion.key)
+    shutil.rmtree(target, ignore_errors=True)
+    with atomic_folder(target) as staged:
+        for name in result["files"]:
+            # The name comes from a runner: only a plain file of the conversion's own folder.
+            source = made / Path(name).name
+            if source.is_symlink() or not source.is_file():
+                raise ExecutionError("conversion", f"The converter left no file {name}.")
+            shutil.copyfile(source, staged / source.name)
+        if (made / "log.txt").is_file():
+            shutil.copyfile(made / "log.txt", staged / "log.txt")
+        _write(
+            staged / "artifact.json",
+            {
+                "schema_version": 1,
+                "key": conversion.key,
+                "converter": conversion.converter,
+                "environment": conversion.environment,
+                "environment_identity": conversion.environment_identity,
+                "source_sha256": conversion.source_sha256,
+                "source_format": conversion.source_format,
+                "format": conversion.target_format,
+                "options": dict(conversion.options),
+                "versions": result["versions"],
+                "probe_max_abs_diff": result["probe_max_abs_diff"],
+            },
+        )
+        seal(staged)
+    return target
+
+
+def commit_session(store: Path, made: Path) -> str:
+    """Check a session's samples and commit them; returns its id.
+
+    Raises:
+        ExecutionError: kind `invalid-output`: the samples are not what was announced.
+        StoreError: the store is full or read-only.
+    """
+    document = json.loads((made / "session.json").read_text(encoding="utf-8"))
+    keys = [str(member["key"]) for member in document["members"]]
+    positions = {int(member["position"]): str(member["key"]) for member in document["members"]}
+    rows = read_array(made / "timings.npy", max_bytes=8 << 30)
+    if rows.dtype != np.int64 or rows.ndim != 2 or rows.shape[1] != 4:
+        raise ExecutionError("invalid-output", "The session's samples have a wrong form.")
+    if not len(rows) or not keys or set(np.unique(rows[:, 0]).tolist()) != set(positions):
+        raise ExecutionError("invalid-output", "The session holds no samples of its members.")
+    if int(rows[:, 3].min()) <= 0:
+        raise ExecutionError("invalid-output", "The session holds times that are not positive.")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    session_id = f"{stamp}-{uuid.uuid4().hex[:6]}"
+    with atomic_folder(session_folder(store, session_id)) as staged:
+        _write(staged / "session.json", {**document, "id": session_id})
+        names = np.array([positions[int(i)] for i in rows[:, 0]], dtype=object)
+        write_parquet(
+            staged / "timings.parquet",
+            {
+                "cell": names,
+                "round": rows[:, 1],
+                "iteration": rows[:, 2],
+                "duration_ns": rows[:, 3],
+            },
+            "cell::VARCHAR AS cell, round::INTEGER AS round, iteration::INTEGER AS iteration, "
+            "duration_ns::BIGINT AS duration_ns",
+        )
+        seal(staged)
+    return session_id
+
+
+def _output(made: Path, described: Document, max_bytes: int, count: int) -> Array:
+    array = read_array(made / Path(str(described["file"])).name, max_bytes=max_bytes)
+    if array.ndim < 1 or len(array) != count:
+        raise ExecutionError(
+            "invalid-output",
+            f"Output {described['name']} holds {array.shape} for {count} inputs.",
+            "Each input must give one row of every output.",
+        )
+    return array
+
+
+def _scores(cell: Cell, arrays: Sequence[Array], classes: int | None) -> Array | None:
+    """The first output as class scores [N, C], or None where it holds something else."""
+    first = arrays[0]
+    singles = all(length == 1 for length in first.shape[2:])
+    looks_like = first.ndim >= 2 and singles and first.shape[1] >= 2 and first.dtype.kind == "f"
+    if cell.output == "values" or (cell.output == "auto" and not looks_like):
+        return None
+    if not looks_like:
+        raise ExecutionError(
+            "invalid-output",
+            f"The first output is {first.dtype} {list(first.shape)}, which holds no class scores.",
+            "Use --output values to compare it value by value.",
+        )
+    scores = first.reshape(len(first), -1)
+    _check_classes(cell, scores.shape[1], classes)
+    for start in range(0, len(scores), step := max(1, _CHUNK_VALUES // scores.shape[1])):
+        bad = np.isnan(scores[start : start + step]).any(axis=1)
+        if bad.any():
+            raise ExecutionError(
+                "invalid-output",
+                f"The scores of input {start + int(bad.argmax())} (and maybe others) are NaN.",
+                "The model or the stack overflows: try another precision, or look at the log.",
+            )
+    return scores
+
+
+def _check_classes(cell: Cell, width: int, classes: int | None) -> None:
+    if reason := class_mismatch(width, cell.class_offset, classes):
+        raise ExecutionError("invalid-output", *reason)
+
+
+def class_mismatch(width: int, offset: int, classes: int | None) -> tuple[str, str] | None:
+    """Why so many scores do not fit a class list (message, remedy), or None where they do."""
+    if width - offset < 1:
+        return (
+            f"The model gives {width} scores, so a class offset of {offset} leaves none.",
+            "Give --class-offset 0, or 1 where the first class is background.",
+        )
+    if classes is None or width - offset == classes:
+        return None
+    if 0 < width - classes <= 1:
+        hint = f"Its first class is probably background: --class-offset {width - classes}."
+    elif width == classes:
+        hint = "Give --class-offset 0."
+    else:
+        hint = "Give the list of its own classes with --synsets FILE, or leave labels out."
+    return (
+        f"The model gives {width} scores (offset {offset}), but the class list has {classes}.",
+        hint,
+    )
+
+
+def _kind(cell: Cell, scores: Array | None) -> tuple[str, str]:
+    if scores is None:
+        return "values", "declared" if cell.output == "values" else "detected"
+    if cell.output != "auto":
+        return cell.output, "declared"
+    for start in range(0, len(scores), step := max(1, _CHUNK_VALUES // scores.shape[1])):
+        part = np.asarray(scores[start : start + step], dtype=np.float64)
+        if part.min() < 0 or np.abs(part.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
+            return "logits", "detected"
+    return "probabilities", "detected"
+
+
+def _write_top_k(path: Path, scores: Array) -> None:
+    """The best classes of each input; equal scores stand in the order of their class."""
+    count, width = scores.shape
+    k = min(TOP_K, width)
+    best = np.empty((count, k), dtype=np.int32)
+    for start in range(0, count, step := max(1, _CHUNK_VALUES // width)):
+        part = -np.asarray(scores[start : start + step])
+        best[start : start + step] = np.argsort(part, axis=1, kind="stable")[:, :k]
+    values = np.take_along_axis(np.asarray(scores), best.astype(np.int64), axis=1)
+    write_parquet(
+        path,
+        {
+            "image": np.repeat(np.arange(count, dtype=np.int32), k),
+            "rank": np.tile(np.arange(k, dtype=np.int32), count),
+            "class": best.reshape(-1),
+            "score": values.reshape(-1).astype(np.float32),
+        },
+        'image::INTEGER AS image, "rank"::INTEGER AS "rank", class::INTEGER AS class, '
+        "score::FLOAT AS score",
+    )
+
+
+def _write(path: Path, document: Document) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,203 @@
+"""The conductor: carries a group document out at the place where the cells run.
+
+`python -m harness.execution.conductor GROUP.json` opens workers, collects answers and leads
+the interleaved rounds. Events are JSON lines on standard output; results are files in the
+group's folder, which the orchestrator checks and commits. Standard input is a pipe held by
+whoever started it: when that end closes, every worker is ended and so is the conductor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import EXIT_INTERRUPTED, ExecutionError
+from harness.execution.documents import CellTask, ConversionTask, GroupDocument
+from harness.execution.machine import usable_cores
+from harness.execution.timing import Member, run_session
+from harness.execution.workers import ProcessWorker
+
+
+class Conductor:
+    """Leads one group. Workers are opened one after the other and kept while they are needed."""
+
+    def __init__(self, group: GroupDocument, sockets: Path) -> None:
+        self._group = group
+        self._sockets = sockets
+        self._open: dict[str, ProcessWorker] = {}
+        self._broken: dict[str, ExecutionError] = {}
+        self._count = 0
+        self._events = threading.Lock()
+
+    def run(self) -> None:
+        """Convert, answer, time; each failure is told and the rest goes on."""
+        try:
+            for conversion in self._group.conversions:
+                self._convert(conversion)
+            members: dict[str, Member] = {}
+            for cell in self._group.cells:
+                member = self._answer(cell)
+                if member is not None:
+                    members[cell.key] = member
+            if self._group.session is not None and members:
+                self._time(members)
+        finally:
+            for worker in list(self._open.values()):
+                worker.close()
+
+    def kill_workers(self) -> None:
+        """End every worker at once."""
+        for worker in list(self._open.values()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker.pid, signal.SIGKILL)
+
+    def remove_sockets(self) -> None:
+        """Remove the sockets' folder."""
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Write one event."""
+        with self._events:
+            sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+            sys.stdout.flush()
+
+    def _worker(
+        self, key: str, python: Path, job: Mapping[str, Any], folder: Path, threads: int
+    ) -> ProcessWorker:
+        self._count += 1
+        worker = ProcessWorker(
+            python,
+            self._group.runner,
+            job,
+            folder,
+            self._sockets / f"{self._count}.s",
+            cores=_cores_for(threads),
+        )
+        self._open[key] = worker
+        self.tell("worker", key=key, pid=worker.pid)
+        return worker
+
+    def _convert(self, task: ConversionTask) -> None:
+        self.tell("converting", key=task.key, label=task.label)
+        folder = self._group.results / "artifacts" / task.key
+        folder.mkdir(parents=True)
+        job = {**task.job, "target": str(folder / task.job["target"])}
+        worker: ProcessWorker | None = None
+        try:
+            worker = self._worker(task.key, task.python, job, folder, 1)
+            made = worker.event("converted", self._group.timeout_s, lambda _: None)
+            self.tell("converted", key=task.key, folder=str(folder), result=made)
+        except ExecutionError as error:
+            if error.kind in {"model", "backend", "exit", "no-result"}:
+                error.kind = "conversion"
+            self._broken[task.key] = error
+        finally:
+            if worker is not None:
+                worker.kill()
+                self._open.pop(task.key, None)
+
+    def _answer(self, task: CellTask) -> Member | None:
+        """Open a cell, get its answers if they are wanted, and leave it open for the session."""
+        folder = self._group.results / "cells" / task.key
+        folder.mkdir(parents=True)
+        job = dict(task.job)
+        self.tell("opening", key=task.key, label=task.label)
+        worker: ProcessWorker | None = None
+        try:
+            if task.conversion in self._broken:
+                cause = self._broken[task.conversion]
+                raise _because(cause)
+            if task.conversion is not None and not Path(job["model"]["path"]).is_absolute():
+                made = self._group.results / "artifacts" / task.conversion
+                job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
+            worker = self._worker(task.key, task.python, job, folder, task.threads)
+            loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
+            if task.answers:
+                self.tell("answering", key=task.key, total=task.job["inputs"]["count"])
+                reply = worker.command(
+                    {"command": "answers"},
+                    self._group.timeout_s,
+                    lambda event: self._progress(task.key, event),
+                )
+                self.tell("answered", key=task.key, folder=str(folder), loaded=loaded, reply=reply)
+            if self._group.session is None:
+                worker.close()
+                del self._open[task.key]
+        except ExecutionError as error:
+            if worker is not None:
+                worker.kill()
+                self._open.pop(task.key, None)
+            self._failed(task.key, error, folder)
+            return None
+        return Member(task.key, worker, loaded)
+
+    def _time(self, members: dict[str, Member]) -> None:
+        session = self._group.session
+        assert session is not None  # noqa: S101 - the caller looked
+        folder = self._group.results / "session"
+        folder.mkdir()
+        run_session(session, members, folder, self._group.timeout_s, self.tell)
+        self.tell("timed", folder=str(folder))
+
+    def _progress(self, key: str, event: Mapping[str, Any]) -> None:
+        if event.get("event") == "progress":
+            self.tell("progress", key=key, done=event["done"], total=event["total"])
+
+    def _failed(self, key: str, error: ExecutionError, folder: Path) -> None:
+        log = folder / "log.txt"
+        self.tell(
+            "failed",
+            key=key,
+            kind=error.kind,
+            message=str(error),
+            detail=error.detail,
+            exit_status=error.exit_status,
+            signal=error.signal,
+            log=str(log) if log.is_file() else None,
+        )
+
+
+def _because(cause: ExecutionError) -> ExecutionError:
+    error = ExecutionError(cause.kind, cause.message, cause.remedy, cause.detail)
+    error.exit_status, error.signal = cause.exit_status, cause.signal
+    return error
+
+
+def _cores_for(threads: int) -> list[int] | None:
+    """The last cores, as many as threads; the first stay free for whoever leads the rounds."""
+    cores = usable_cores()
+    return cores[-threads:] if threads < len(cores) else None
+
+
+def _end_with_parent(conductor: Conductor) -> None:
+    """Wait until the other end of standard input closes, then end everything at once."""
+    while os.read(0, 4096):
+        pass
+    conductor.kill_workers()
+    conductor.remove_sockets()
+    os._exit(EXIT_INTERRUPTED)
+
+
+def main() -> None:
+    """Carry out the group document named on the command line."""
+    group = GroupDocument.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    # A socket's path holds 107 bytes, so the sockets are made where paths are short.
+    with tempfile.TemporaryDirectory(prefix="harness-") as sockets:
+        conductor = Conductor(group, Path(sockets))
+        threading.Thread(target=_end_with_parent, args=(conductor,), daemon=True).start()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_INTERRUPTED))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        conductor.run()
+
+
+if __name__ == "__main__":
+    main()

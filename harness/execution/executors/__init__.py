@@ -1,0 +1,1 @@
+"""Places to run a group at: one contract, a module a place."""

@@ -1,0 +1,299 @@
+"""From a checked spec to what exists on this machine: models, prepared inputs, environments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.canonical import key_of
+from harness.datasets.arrays import from_array
+from harness.datasets.classes import SynsetList, load_synsets
+from harness.datasets.inputs import PreparedInputs
+from harness.datasets.layouts import Dataset, discover
+from harness.datasets.pixels import prepare
+from harness.datasets.recipes import Recipe, load_recipe
+from harness.datasets.sample import limit
+from harness.environments.environment import Environment
+from harness.environments.registry import find, resolve
+from harness.errors import EnvironmentSpecError, HarnessError, ModelError, SpecError
+from harness.execution.commit import class_mismatch
+from harness.execution.machine import cpu_name
+from harness.models.checkpoint import Checkpoint, InputPlan, check_array, input_plan
+from harness.models.inspect import inspect_model
+from harness.models.model_file import ModelFile
+from harness.paths import cache_dir, runner_tree
+from harness.plan.build import Place, Stack, Subject
+from harness.plan.cells import CellInputs
+from harness.progress import Progress
+from harness.spec.models import EnvironmentEntry, ModelEntry, SweepSpec
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec with everything that it names found and read.
+
+    Attributes:
+        subjects: a model with its inputs each, in the spec's order.
+        stacks: the environments as planning sees them.
+        environments: the same, to be provisioned, by name.
+        inputs: the prepared inputs, by inputs key.
+        place: executor, runner and devices.
+    """
+
+    subjects: tuple[Subject, ...]
+    stacks: tuple[Stack, ...]
+    environments: dict[str, Environment]
+    inputs: dict[str, PreparedInputs]
+    place: Place
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """A model's entry, read, with its way of feeding."""
+
+    name: str
+    entry: ModelEntry
+    checkpoint: Checkpoint
+    plan: InputPlan | None
+
+
+def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
+    """Find and read all that a spec names; prepares pixels, provisions nothing.
+
+    Raises:
+        ModelError, DatasetError, EnvironmentSpecError, SpecError, ProvisionError, StoreError:
+            whatever cannot be used, with its remedy.
+    """
+    fed = _read_models(spec)
+    environments = _resolve_environments(spec.environments, progress)
+    subjects, inputs = _prepare(spec, fed, progress)
+    stacks = tuple(
+        Stack(
+            entry=entry,
+            name=environment.name,
+            stack=environment.stack,
+            version=environment.version,
+            identity=environment.identity,
+            formats=environment.formats,
+            converters=environment.converters,
+        )
+        for entry, environment in environments
+    )
+    place = Place(
+        executor="venv",
+        runner_sha256=runner_tree()[1],
+        device_names={"cpu": cpu_name()},
+    )
+    return Resolved(
+        subjects=tuple(subjects),
+        stacks=stacks,
+        environments={environment.name: environment for _, environment in environments},
+        inputs=inputs,
+        place=place,
+    )
+
+
+def _read_models(spec: SweepSpec) -> list[_Fed]:
+    files = [inspect_model(entry.path.expanduser()) for entry in spec.models]
+    names = _names(spec.models, files)
+    return [
+        _fed(spec, name, entry, file)
+        for name, entry, file in zip(names, spec.models, files, strict=True)
+    ]
+
+
+def _names(entries: Sequence[ModelEntry], files: Sequence[ModelFile]) -> list[str]:
+    """A name for each model: the stem, and as much more as tells equal ones apart."""
+    choices = [
+        [entry.name] * 3
+        if entry.name
+        else [file.path.stem, file.path.name, f"{file.path.resolve().parent.name}/{file.path.name}"]
+        for entry, file in zip(entries, files, strict=True)
+    ]
+    names = [choice[0] for choice in choices]
+    for step in (1, 2):
+        counts = Counter(names)
+        names = [
+            choice[step] if counts[name] > 1 else name
+            for name, choice in zip(names, choices, strict=True)
+        ]
+    if again := [name for name, number in Counter(names).items() if number > 1]:
+        raise SpecError(
+            f"Several models are called {', '.join(again)}.",
+            "Name each differently (`name:` in the sweep file), or give each model once.",
+        )
+    return names
+
+
+def _fed(spec: SweepSpec, name: str, entry: ModelEntry, file: ModelFile) -> _Fed:
+    recipe = _recipe(spec, name, entry, file)
+    checkpoint = Checkpoint(
+        name=name,
+        file=file,
+        recipe=recipe,
+        class_offset=entry.class_offset,
+        output=entry.output,
+        layout=entry.layout,
+    )
+    return _Fed(name, entry, checkpoint, input_plan(checkpoint) if recipe else None)
+
+
+def _recipe(spec: SweepSpec, name: str, entry: ModelEntry, file: ModelFile) -> Recipe | None:
+    if spec.inputs is not None:
+        return None
+    if entry.recipe is not None:
+        recipe = load_recipe(entry.recipe)
+    elif file.inputs and file.inputs[0].dtype in {"uint8", "int8"}:
+        recipe = load_recipe("raw")
+    else:
+        raise SpecError(
+            f"How an image becomes the input of {name} is not said.",
+            "Give --recipe torch (ImageNet mean and deviation), tf (-1..1), caffe (BGR, mean "
+            "taken off), raw (0..255), or a recipe file.",
+        )
+    if entry.size is not None:
+        recipe = recipe.model_copy(update={"size": entry.size})
+    return recipe
+
+
+def _resolve_environments(
+    entries: Sequence[EnvironmentEntry], progress: Progress
+) -> list[tuple[EnvironmentEntry, Environment]]:
+    found = [(entry, _first_that_fits(entry.names, progress)) for entry in entries]
+    counts = Counter((env.name, entry.model_dump_json()) for entry, env in found)
+    if again := [name for (name, _), number in counts.items() if number > 1]:
+        raise SpecError(f"The environment {', '.join(again)} is given twice.", "Name each once.")
+    return found
+
+
+def _first_that_fits(names: Sequence[str], progress: Progress) -> Environment:
+    """Of several candidates, the first that this Python can make; the last one's error else."""
+    failure: HarnessError | None = None
+    for name in names:
+        try:
+            if len(names) > 1:
+                # Candidates stand for one another; a spelling mistake stands for nothing.
+                find(name)
+            return resolve(name, progress=progress)
+        except EnvironmentSpecError:
+            raise
+        except HarnessError as error:
+            failure = error
+    assert failure is not None  # noqa: S101 - there is at least one name
+    raise failure
+
+
+def _prepare(
+    spec: SweepSpec, fed: Sequence[_Fed], progress: Progress
+) -> tuple[list[Subject], dict[str, PreparedInputs]]:
+    subjects: list[Subject] = []
+    inputs: dict[str, PreparedInputs] = {}
+    if spec.inputs is not None:
+        array = from_array(
+            spec.inputs.path,
+            spec.inputs.labels,
+            cache_dir(),
+            progress,
+            limit=spec.inputs.limit,
+        )
+        head = np.load(array.path, mmap_mode="r", allow_pickle=False)
+        for one in fed:
+            check_array(one.checkpoint, head.shape, head.dtype)
+            subjects.append(_subject(one, array, inputs))
+        return subjects, inputs
+    dataset = _dataset(spec, progress)
+    made: dict[str, PreparedInputs] = {}
+    for one in fed:
+        assert one.plan is not None and one.checkpoint.recipe is not None  # noqa: S101, PT018
+        _check_known_classes(one, dataset)
+        geometry = one.checkpoint.recipe.model_dump_json() + f"{one.plan.height}x{one.plan.width}"
+        if geometry not in made:
+            made[geometry] = prepare(
+                dataset,
+                one.checkpoint.recipe,
+                one.plan.height,
+                one.plan.width,
+                cache_dir(),
+                progress,
+            )
+        subjects.append(_subject(one, made[geometry], inputs))
+    for name, reason in sorted({(e.name, e.reason) for p in made.values() for e in p.excluded}):
+        progress.note(f"Left out of all cells: {name}: {reason}")
+    return subjects, inputs
+
+
+def _dataset(spec: SweepSpec, progress: Progress) -> Dataset:
+    data = spec.data
+    assert data is not None  # noqa: S101 - the spec has either data or inputs
+    synsets: SynsetList | None = load_synsets(data.synsets) if data.synsets else None
+    dataset = discover(data.path, synsets, data.labels)
+    for note in dataset.notes:
+        progress.note(note)
+    return limit(dataset, data.limit, data.seed) if data.limit is not None else dataset
+
+
+def _check_known_classes(one: _Fed, dataset: Dataset) -> None:
+    """Refuse a model whose number of scores cannot belong to the class list, before it runs."""
+    if one.entry.output == "values" or dataset.classes is None or not one.checkpoint.file.outputs:
+        return
+    shape = one.checkpoint.file.outputs[0].shape
+    if shape is None or len(shape) < 2 or any(d != 1 for d in shape[2:]) or shape[1] is None:
+        return
+    if mismatch := class_mismatch(shape[1], one.entry.class_offset, len(dataset.classes)):
+        message, remedy = mismatch
+        raise ModelError(f"{one.checkpoint.file.path}: {message}", remedy)
+
+
+def _subject(one: _Fed, prepared: PreparedInputs, inputs: dict[str, PreparedInputs]) -> Subject:
+    inputs_key = key_of(
+        {"schema_version": 1, "pixels": prepared.key, "labels": list(prepared.labels)}
+    )
+    inputs[inputs_key] = prepared
+    plan = one.plan
+    return Subject(
+        name=one.name,
+        path=one.checkpoint.file.path.resolve(),
+        format=one.checkpoint.file.format,
+        sha256=one.checkpoint.file.sha256,
+        class_offset=one.entry.class_offset,
+        output=one.entry.output,
+        batch=_fixed_batch(one.checkpoint.file),
+        inputs=CellInputs(
+            pixels_key=prepared.key,
+            inputs_key=inputs_key,
+            kind=prepared.kind,
+            normalise=plan.normalise if plan else None,
+            layout=plan.layout if plan else None,
+            raw_quantised=plan.raw_quantised if plan else False,
+        ),
+    )
+
+
+def _fixed_batch(file: ModelFile) -> int | None:
+    """The batch that an ONNX file was exported for; TFLite inputs are resized freely."""
+    shape = file.inputs[0].shape if file.inputs else None
+    return shape[0] if shape and file.format == "onnx" else None
+
+
+def inputs_document(prepared: PreparedInputs) -> dict[str, Any]:
+    """What `inputs.json` keeps of prepared inputs, without their key."""
+    return {
+        "pixels_key": prepared.key,
+        "kind": prepared.kind,
+        "layout": prepared.layout,
+        "count": prepared.count,
+        "excluded": [{"name": e.name, "reason": e.reason} for e in prepared.excluded],
+        "classes": None
+        if prepared.classes is None
+        else [{"index": c.index, "wnid": c.wnid, "name": c.name} for c in prepared.classes],
+    }
+
+
+def runner_parent() -> Path:
+    """The folder that holds the package `runner`, as workers see it."""
+    return runner_tree()[0]

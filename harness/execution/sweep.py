@@ -1,0 +1,303 @@
+"""A sweep from its spec to committed bundles: resolve, plan, resume, provision, run, record."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.canonical import storage_errors, write_json
+from harness.environments.provision import Provisioned, provision
+from harness.errors import HarnessError, ProvisionError
+from harness.execution import attempts
+from harness.execution.assemble import group_document
+from harness.execution.attempts import Failure
+from harness.execution.collect import Collector
+from harness.execution.commit import commit_inputs
+from harness.execution.documents import SessionTask
+from harness.execution.executors.base import Executor
+from harness.execution.executors.local import LocalExecutor
+from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
+from harness.execution.scheduler import DEVICE_LANE, LANES, Ended, Job, Scheduler
+from harness.execution.standing import (
+    Standing,
+    Work,
+    look,
+    past_sessions,
+    remaining,
+    sessions_of,
+)
+from harness.execution.workspace import Workspace, remove_strays, workspace
+from harness.plan.build import Plan, build_plan
+from harness.plan.cells import Cell
+from harness.plan.groups import Group, families, make_groups, reference_of
+from harness.progress import Progress
+from harness.spec.models import SweepSpec
+
+_POLL_S = 0.5
+_NS = 1_000_000_000
+
+
+@dataclass
+class Outcome:
+    """How a sweep went.
+
+    Attributes:
+        id: name of its document under `sweeps/`.
+        statuses: `done`, `resumed` or `failed`, by cell key.
+        failures: why the failed ones failed, this time or before.
+    """
+
+    id: str
+    statuses: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+
+def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
+    """Resolve and plan a sweep without running it; prepares pixels, provisions nothing."""
+    resolved = resolve_spec(spec, progress)
+    return resolved, build_plan(spec, resolved.subjects, resolved.stacks, resolved.place)
+
+
+def run_sweep(
+    spec: SweepSpec,
+    store: Path,
+    progress: Progress,
+    *,
+    retry: bool = False,
+    executor: Executor | None = None,
+) -> Outcome:
+    """Run what a spec asks for and the store does not hold yet.
+
+    Args:
+        spec: the sweep, with absolute paths.
+        store: the results folder; made if it is missing.
+        progress: where to report to.
+        retry: run cells again that failed before.
+        executor: where groups run; this machine by default.
+
+    Raises:
+        HarnessError: nothing could be planned, or the store cannot be written. What fails for
+            single cells is recorded and told in the outcome.
+    """
+    with storage_errors(store):
+        store.mkdir(parents=True, exist_ok=True)
+        _check_writable(store)
+    for pid in remove_strays(store):
+        progress.note(f"Ended process {pid}, left by a sweep that was killed.")
+    resolved, plan = plan_sweep(spec, progress)
+    standing = look(store, (*plan.cells, *plan.controls), retry=retry)
+    groups = _groups(spec, plan, standing)
+    for key in {cell.inputs.inputs_key for cell in plan.cells}:
+        prepared = resolved.inputs[key]
+        commit_inputs(
+            store,
+            key,
+            inputs_document(prepared),
+            {
+                "name": np.array(prepared.names, dtype=object),
+                "sha256": np.array(prepared.sha256, dtype=object),
+                "label": np.array(prepared.labels, dtype=object),
+            },
+        )
+    with workspace(store) as space:
+        run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
+        run.carry_out(remaining(groups, standing, spec.timing.rounds))
+    return _record(spec, store, plan, groups, standing, run.failures)
+
+
+def _groups(spec: SweepSpec, plan: Plan, standing: Standing) -> list[Group]:
+    """The plan's groups without cells that are known to fail."""
+    live = [cell for cell in plan.cells if cell.key not in standing.failed]
+    groups = make_groups(
+        live, baseline=plan.baseline, timed=spec.timing.enabled, control=spec.timing.control
+    )
+    return [
+        Group(
+            tuple(cell for cell in group.cells if cell.key not in standing.failed),
+            group.reference,
+            None if group.control in standing.failed else group.control,
+        )
+        for group in groups
+    ]
+
+
+def _check_writable(store: Path) -> None:
+    trial = store / f".trial-{uuid.uuid4().hex[:8]}"
+    try:
+        trial.write_bytes(b"0")
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+class _Run:
+    """The part of a sweep that needs environments and workers."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        store: Path,
+        progress: Progress,
+        resolved: Resolved,
+        space: Workspace,
+        executor: Executor,
+    ) -> None:
+        self._spec, self._store, self._progress = spec, store, progress
+        self._resolved, self._space, self._executor = resolved, space, executor
+        self._provisioned: dict[str, Provisioned] = {}
+        self._unavailable: dict[str, HarnessError] = {}
+        self.failures: dict[str, Failure] = {}
+
+    def carry_out(self, works: list[Work]) -> None:
+        """Provision what is needed, then run group after group."""
+        by_name = {f"group:{number}": work for number, work in enumerate(works)}
+        needed = {cell.environment for work in works for cell in work.members}
+        jobs = [Job(f"env:{name}", "provision") for name in sorted(needed)]
+        jobs += [
+            Job(
+                name,
+                DEVICE_LANE,
+                wants=tuple(f"env:{e}" for e in sorted({c.environment for c in work.members})),
+            )
+            for name, work in by_name.items()
+        ]
+        scheduler = Scheduler(jobs)
+        with ThreadPoolExecutor(max_workers=LANES["provision"]) as pool:
+            running: dict[Future[None], str] = {}
+            while not scheduler.finished:
+                for name in scheduler.start():
+                    if name in by_name:
+                        self._run_group(by_name[name])
+                        scheduler.on(Ended(name, ok=True))
+                    else:
+                        running[pool.submit(self._provision, name.removeprefix("env:"))] = name
+                if running:
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        name = running.pop(future)
+                        future.result()
+                        ok = name.removeprefix("env:") in self._provisioned
+                        scheduler.on(Ended(name, ok=ok))
+
+    def _provision(self, name: str) -> None:
+        try:
+            self._provisioned[name] = provision(self._resolved.environments[name], self._progress)
+        except ProvisionError as error:
+            self._unavailable[name] = error
+            self._progress.note(f"{name} cannot be made: {error}")
+
+    def _run_group(self, work: Work) -> None:
+        members = self._available(work)
+        if not members:
+            return
+        keys = {cell.key for cell in members}
+        results = self._space.path / uuid.uuid4().hex[:8]
+        document = group_document(
+            self._spec,
+            members,
+            unanswered=work.unanswered,
+            session=self._session(work, keys, members) if work.timed else None,
+            store=self._store,
+            results=results,
+            runner=runner_parent(),
+            provisioned=self._provisioned,
+            inputs=self._resolved.inputs,
+        )
+        collector = Collector(
+            store=self._store,
+            cells={cell.key: cell for cell in members},
+            provisioned=self._provisioned,
+            inputs=self._resolved.inputs,
+            progress=self._progress,
+            note_worker=self._space.note_worker,
+        )
+        name = self._executor.submit(document)
+        with self._cancelled_on_error(name), collector:
+            poll = self._executor.poll(name, _POLL_S)
+            while poll.running:
+                for event in poll.events:
+                    collector.on(event)
+                poll = self._executor.poll(name, _POLL_S)
+            collector.ended(document, self._executor.fetch(name) / "conductor.log")
+        self.failures.update(collector.failures)
+
+    @contextlib.contextmanager
+    def _cancelled_on_error(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._executor.cancel(name)
+            raise
+
+    def _available(self, work: Work) -> list[Cell]:
+        """The members whose environment is there; the others are recorded as failed."""
+        members: list[Cell] = []
+        for cell in work.members:
+            error = self._unavailable.get(cell.environment)
+            if error is None:
+                members.append(cell)
+            elif cell.key in work.unanswered and cell.key not in self.failures:
+                failure = Failure(cell.key, "environment", str(error))
+                attempts.keep(self._store, failure, cell.record(), None)
+                self.failures[cell.key] = failure
+        return members
+
+    def _session(self, work: Work, keys: set[str], members: list[Cell]) -> SessionTask:
+        reference = work.group.reference
+        timing = self._spec.timing
+        return SessionTask(
+            reference=reference if reference in keys else members[0].key,
+            control=work.group.control if work.group.control in keys else None,
+            rounds=timing.rounds,
+            round_ns=int(timing.round_seconds * _NS),
+        )
+
+
+def _record(
+    spec: SweepSpec,
+    store: Path,
+    plan: Plan,
+    groups: list[Group],
+    standing: Standing,
+    failures: Mapping[str, Failure],
+) -> Outcome:
+    """Write the sweep's document: what was asked for and how each cell stands."""
+    stamp = datetime.now(UTC)
+    outcome = Outcome(f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
+    controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
+    cells = [*plan.cells, *controls.values()]
+    for cell in cells:
+        failure = failures.get(cell.key) or standing.failed.get(cell.key)
+        if failure is not None:
+            outcome.failures[cell.key] = failure
+            outcome.statuses[cell.key] = "failed"
+        else:
+            outcome.statuses[cell.key] = "resumed" if cell.key in standing.done else "done"
+    write_json(
+        store / "sweeps" / outcome.id / "sweep.json",
+        {
+            "schema_version": 1,
+            "id": outcome.id,
+            "created": stamp.isoformat(timespec="milliseconds"),
+            "spec": spec.model_dump(mode="json"),
+            "cells": [_listed(cell, outcome.statuses[cell.key]) for cell in cells],
+            "skipped": [skipped.record() for skipped in plan.skipped],
+            "failures": [failure.record() for failure in outcome.failures.values()],
+            "sessions": sessions_of(groups, past_sessions(store)),
+            "baseline": reference_of(families(plan.cells)[0], plan.baseline).key,
+        },
+    )
+    return outcome
+
+
+def _listed(cell: Cell, status: str) -> dict[str, Any]:
+    record = cell.record()
+    del record["identity"], record["schema_version"]
+    return {**record, "status": status}

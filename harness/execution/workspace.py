@@ -1,0 +1,95 @@
+"""A sweep's own working folder in the store, and what killed sweeps left of theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from harness.canonical import storage_errors, write_json
+
+_OWNER = "owner.json"
+
+
+class Workspace:
+    """A folder `<store>/.work/<id>` with a note of who owns it and which workers it started."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._workers: list[dict[str, float]] = []
+        self._write()
+
+    def note_worker(self, pid: int) -> None:
+        """Remember a worker, so that a later start can end it if this process is killed."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._workers.append({"pid": pid, "started": psutil.Process(pid).create_time()})
+            self._write()
+
+    def _write(self) -> None:
+        own = psutil.Process()
+        owner = {"pid": own.pid, "started": own.create_time()}
+        write_json(self.path / _OWNER, {"owner": owner, "workers": self._workers})
+
+
+@contextlib.contextmanager
+def workspace(store: Path) -> Iterator[Workspace]:
+    """A fresh workspace, removed at the end."""
+    path = store / ".work" / uuid.uuid4().hex[:12]
+    with storage_errors(store):
+        path.mkdir(parents=True)
+    try:
+        yield Workspace(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+def remove_strays(store: Path) -> list[int]:
+    """End workers and remove folders of sweeps that were killed.
+
+    Returns:
+        The numbers of the processes that were ended.
+    """
+    ended: list[int] = []
+    folder = store / ".work"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        try:
+            note = json.loads((path / _OWNER).read_text(encoding="utf-8"))
+            if _alive(note["owner"]["pid"], note["owner"]["started"]):
+                continue
+            workers = [(int(w["pid"]), float(w["started"])) for w in note["workers"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            workers = []
+        for pid, started in workers:
+            if _alive(pid, started):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+                    ended.append(pid)
+        shutil.rmtree(path, ignore_errors=True)
+    _remove_staged(store)
+    return ended
+
+
+def _remove_staged(store: Path) -> None:
+    """Remove bundles that a killed sweep was still staging; they carry hidden names."""
+    for room in ("answers", "inputs", "artifacts"):
+        for staged in (store / room).glob("*/.*.staged"):
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+def _alive(pid: int, started: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return (
+            process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 1.0
+        )
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,20 @@
+"""Fixtures for all rings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with `data/` and `models/`; the test is skipped where there is none."""
+    named = os.environ.get("HARNESS_TEST_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared"
+    if not (folder / "models").is_dir() or not (folder / "data").is_dir():
+        pytest.skip(f"no real data in {folder}: set HARNESS_TEST_DATA to a folder with data/ and models/")
+    return folder.resolve()
