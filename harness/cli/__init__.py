@@ -1,0 +1,1 @@
+"""The command line: a typer app, a module a command group; prints and exits, nothing else."""

@@ -1,0 +1,1 @@
+"""Environments: reading their folders, locking, provisioning and probing them."""

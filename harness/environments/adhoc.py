@@ -1,0 +1,287 @@
+"""Environments that nobody wrote a folder for: `package==version`, resolved, locked and kept."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from harness.canonical import atomic_folder, storage_errors
+from harness.environments import interpreters
+from harness.environments.folders import (
+    ENV_FILE,
+    REQUIREMENTS_FILE,
+    Constraint,
+    EnvironmentFile,
+    EnvironmentFolder,
+    pinned_packages,
+    read_folder,
+)
+from harness.environments.interpreters import Interpreter, either
+from harness.environments.locking import (
+    compile_lock,
+    extra_requirements,
+    nearest_versions,
+    read_requirements,
+    repin,
+)
+from harness.environments.uv import UvError, UvFailure, as_harness_error
+from harness.errors import EnvironmentSpecError, HarnessError, ProvisionError
+from harness.paths import cache_dir, data_dir
+from harness.progress import Progress
+
+_REFERENCE = re.compile(
+    r"^\s*(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*(?P<version>[^=\s]\S*)\s*$"
+)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A package of a known stack, pinned to one version."""
+
+    package: str
+    version: str
+    template: EnvironmentFolder
+    """The folder of the same stack whose version is nearest."""
+    constraints: tuple[Constraint, ...]
+    """What all folders of the stack say of undeclared needs of versions."""
+
+    @property
+    def folder_name(self) -> str:
+        """`onnxruntime-1.25.1`: three numbers at least, so never the name of a shipped folder."""
+        version = Version(self.version)
+        padded = ".".join(
+            str(part) for part in (*version.release, 0, 0)[: max(3, len(version.release))]
+        )
+        suffix = str(version).removeprefix(".".join(str(part) for part in version.release))
+        return f"{self.package}-{padded}{suffix}"
+
+
+def home() -> Path:
+    """Where environments made from `package==version` are kept."""
+    return data_dir() / "environments"
+
+
+def is_pin(reference: str) -> bool:
+    """Whether a reference is meant as a package and version, rather than a folder's name."""
+    return any(sign in reference for sign in "=<>~!")
+
+
+def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
+    """Read `package==version`; `stack==version` is understood too.
+
+    Raises:
+        EnvironmentSpecError: not of that form, a version that is none, or an unknown package.
+    """
+    match = _REFERENCE.match(reference)
+    if match is None:
+        raise EnvironmentSpecError(
+            f"{reference!r} does not pin a version exactly.",
+            "Write package==version, for example onnxruntime==1.25.1.",
+        )
+    name = canonicalize_name(match["package"])
+    try:
+        version = Version(match["version"])
+    except InvalidVersion as error:
+        raise EnvironmentSpecError(
+            f"{match['version']!r} in {reference!r} is not a version.",
+            "Write one full version, for example onnxruntime==1.25.1.",
+        ) from error
+    stack = [
+        folder
+        for folder in folders
+        if name in {canonicalize_name(folder.file.package), folder.file.stack}
+    ]
+    if not stack:
+        known = sorted({folder.file.package for folder in folders})
+        close = difflib.get_close_matches(name, known, n=1)
+        raise EnvironmentSpecError(
+            f"{match['package']!r} is not a package that environments can be made for.",
+            (f"Did you mean {close[0]}=={version}? " if close else "")
+            + f"Known packages: {', '.join(known)}.",
+        )
+    template = nearest_folder(stack, version)
+    local = template.file.local_version
+    if local and version.local is None:
+        version = Version(f"{version}+{local}")
+    return Pin(
+        package=template.file.package,
+        version=str(version),
+        template=template,
+        constraints=tuple(dict.fromkeys(item for f in stack for item in f.file.constraints)),
+    )
+
+
+def nearest_folder(folders: Sequence[EnvironmentFolder], version: Version) -> EnvironmentFolder:
+    """The folder with the highest version not above `version`, else the lowest above it."""
+    ordered = sorted(folders, key=lambda folder: Version(folder.file.version))
+    below = [folder for folder in ordered if Version(folder.file.version) <= version]
+    return below[-1] if below else ordered[0]
+
+
+def make(pin: Pin, wanted: str | Path | None, progress: Progress) -> EnvironmentFolder:
+    """The kept folder for a pin, made (resolved and locked by uv) where it is not there yet.
+
+    Two processes asking for the same pin at once make it once.
+
+    Raises:
+        ProvisionError: the version does not exist, has no wheels for a Python that is here, or
+            the index cannot be reached.
+        StoreError: the data folder or cache cannot be written.
+    """
+    target = home() / pin.folder_name
+    lock = cache_dir() / "locks" / f"{pin.folder_name}.lock"
+    with storage_errors(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        guard = FileLock(lock)
+        guard.acquire()
+    try:
+        if (target / ENV_FILE).is_file():
+            folder = read_folder(target)
+            if serves(folder, wanted):
+                return folder
+        else:
+            folder = None
+        with progress.task(f"Resolving {pin.package}=={pin.version}") as task:
+            interpreter, text = _resolve(pin, wanted, progress)
+            task.describe(f"Locked {pin.package}=={pin.version} for Python {interpreter.minor}")
+        _write(pin, target, folder, interpreter.minor, text)
+    finally:
+        guard.release()
+    progress.note(
+        f"Locked {pin.package}=={pin.version} for Python {interpreter.minor} as {target.name}"
+    )
+    return read_folder(target)
+
+
+def serves(folder: EnvironmentFolder, wanted: str | Path | None) -> bool:
+    """Whether a folder has a lock for the Python wanted (None: for one that is here)."""
+    locked = folder.locked_pythons
+    if wanted is not None:
+        return interpreters.named(wanted).minor in locked
+    return any(interpreters.find_installed(python) is not None for python in locked)
+
+
+def forget(folder: EnvironmentFolder) -> bool:
+    """Remove the kept folder of an environment made from a pin; False for any other."""
+    if not folder.path.is_relative_to(home().resolve()):
+        return False
+    with storage_errors(folder.path):
+        shutil.rmtree(folder.path)
+    return True
+
+
+def _resolve(pin: Pin, wanted: str | Path | None, progress: Progress) -> tuple[Interpreter, str]:
+    requirements = repin(
+        read_requirements(pin.template.path / REQUIREMENTS_FILE), pin.package, pin.version
+    )
+    requirements += extra_requirements(pin.constraints, pin.package, requirements)
+    file = pin.template.file
+    unsuited: list[str] = []
+    failure: UvFailure | None = None
+    for interpreter in _candidates(pin, wanted):
+        try:
+            text = compile_lock(
+                requirements,
+                python=interpreter.minor,
+                interpreter=interpreter.path,
+                command=f"harness env build {pin.package}=={pin.version}",
+                extra_index=file.extra_index,
+                find_links=file.find_links,
+            )
+        except UvError as error:
+            failure = error.failure
+            if failure.kind != "no-wheel":
+                raise _refusal(pin, failure, interpreter.minor) from error
+            unsuited.append(interpreter.minor)
+            continue
+        if unsuited:
+            progress.note(
+                f"{pin.package} {pin.version} has no wheels for Python {either(unsuited)}: "
+                f"it is installed with Python {interpreter.version}"
+            )
+        return interpreter, text
+    tags = f" ({failure.reason})" if failure is not None else ""
+    raise ProvisionError(
+        f"{pin.package}=={pin.version} cannot be installed with Python {either(unsuited)}{tags}.",
+        "Choose another version, or install a Python that it has wheels for.",
+    )
+
+
+def _candidates(pin: Pin, wanted: str | Path | None) -> Iterator[Interpreter]:
+    """The Pythons to try, the running one first; others are looked for only when reached."""
+    if wanted is not None:
+        yield interpreters.named(wanted)
+        return
+    yield interpreters.running()
+    for python in pin.template.file.python:
+        found = interpreters.find_installed(python)
+        if found is not None and found != interpreters.running():
+            yield found
+
+
+def _refusal(pin: Pin, failure: UvFailure, python: str) -> HarnessError:
+    doing = f"{pin.package}=={pin.version} cannot be resolved for Python {python}"
+    if failure.kind not in {"version", "package", "other"}:
+        return as_harness_error(failure, doing)
+    if pin.package in failure.reason and failure.kind == "version":
+        near = nearest_versions(pin.package, pin.version, python)
+        if near:
+            return ProvisionError(
+                f"{doing}: {failure.reason}.",
+                f"Nearest versions with wheels for Python {python}: {', '.join(near)}.",
+            )
+    return as_harness_error(failure, doing)
+
+
+def _write(
+    pin: Pin, target: Path, before: EnvironmentFolder | None, python: str, lock_text: str
+) -> None:
+    version = pinned_packages(lock_text).get(pin.package, pin.version)
+    template = pin.template.file
+    pythons = (*(before.file.python if before else ()), python)
+    file = template.model_copy(
+        update={
+            "version": version,
+            "python": tuple(dict.fromkeys(pythons)),
+            "description": f"{pin.package} {version}, made from {pin.template.name}",
+            "constraints": (),
+        }
+    )
+    requirements = repin(
+        read_requirements(pin.template.path / REQUIREMENTS_FILE), pin.package, version
+    )
+    requirements += extra_requirements(pin.constraints, pin.package, requirements)
+    with storage_errors(target):
+        if before is not None:
+            (target / f"requirements-{python}.lock").write_text(lock_text, encoding="utf-8")
+            staged = target / f".{ENV_FILE}.staged"
+            staged.write_text(as_toml(file), encoding="utf-8")
+            staged.replace(target / ENV_FILE)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(target) as folder:
+            (folder / ENV_FILE).write_text(as_toml(file), encoding="utf-8")
+            (folder / REQUIREMENTS_FILE).write_text(
+                "\n".join(requirements) + "\n", encoding="utf-8"
+            )
+            (folder / f"requirements-{python}.lock").write_text(lock_text, encoding="utf-8")
+
+
+def as_toml(file: EnvironmentFile) -> str:
+    """The text of an `env.toml` (JSON's strings and arrays of strings are TOML too)."""
+    document = file.model_dump(mode="json", exclude_defaults=True)
+    backends = document.pop("backends")
+    document.pop("constraints", None)
+    lines = [f"{key} = {json.dumps(value)}" for key, value in document.items()]
+    lines += ["", "[backends]"]
+    lines += [f"{json.dumps(name)} = {json.dumps(formats)}" for name, formats in backends.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,150 @@
+"""Finds environments by name, and resolves what a person named to one for this machine."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from packaging.version import Version
+
+from harness.environments import adhoc, interpreters
+from harness.environments.environment import Environment, environment_of
+from harness.environments.folders import ENV_FILE, EnvironmentFolder, read_folder
+from harness.errors import EnvironmentSpecError, ProvisionError
+from harness.paths import shipped
+from harness.progress import Progress, SilentProgress
+
+
+def folders(images: Sequence[Path] = ()) -> tuple[EnvironmentFolder, ...]:
+    """Every environment folder, sorted by name; where two share a name, the first place wins.
+
+    Places in order: `images`, the folders of HARNESS_IMAGES, those that ship with the harness,
+    those made from `package==version`.
+
+    Raises:
+        EnvironmentSpecError: a folder of `images` or HARNESS_IMAGES is missing, or an `env.toml`
+            is not valid.
+    """
+    paths = _paths(images)
+    return tuple(read_folder(paths[name]) for name in sorted(paths))
+
+
+def find(name: str, images: Sequence[Path] = ()) -> EnvironmentFolder:
+    """The environment folder of that name; the path of a folder is understood too.
+
+    Raises:
+        EnvironmentSpecError: there is none; close names are suggested and all are listed.
+    """
+    if os.sep in name:
+        return read_folder(Path(name).expanduser())
+    known = _paths(images)
+    if name in known:
+        return read_folder(known[name])
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    suggestion = f"Did you mean {interpreters.either(close)}? " if close else ""
+    raise EnvironmentSpecError(
+        f"There is no environment {name!r}.",
+        f"{suggestion}Known: {', '.join(sorted(known)) or 'none'}; "
+        "or name a package and version, for example onnxruntime==1.25.1.",
+    )
+
+
+def name_of(reference: str, images: Sequence[Path] = ()) -> str:
+    """The name that the environment of a reference has in results; nothing is made.
+
+    Raises:
+        EnvironmentSpecError: as `find`, or a pin that is not understood.
+    """
+    if not adhoc.is_pin(reference):
+        return find(reference, images).name
+    known = folders(images)
+    pin = adhoc.parse_pin(reference, known)
+    existing = _pinned_folders(pin, known)
+    return existing[0].name if existing else pin.folder_name
+
+
+def resolve(
+    reference: str,
+    python: str | Path | None = None,
+    progress: Progress | None = None,
+    images: Sequence[Path] = (),
+) -> Environment:
+    """The environment that a name or `package==version` means on this machine.
+
+    A version that nobody wrote a folder for is resolved and locked, and kept for the next time.
+    Nothing is installed yet, but uv may download a Python if none is supported.
+
+    Args:
+        reference: a folder's name or path, or `package==version`.
+        python: `X.Y` or the path of an interpreter; by default the running Python where it is
+            supported, else another one.
+        progress: where long steps are reported to.
+        images: folders with further environment folders.
+
+    Raises:
+        EnvironmentSpecError: an unknown name, package or Python.
+        ProvisionError: it cannot be resolved, or no supported Python is here.
+    """
+    progress = progress or SilentProgress()
+    if not adhoc.is_pin(reference):
+        return _on_this_machine(find(reference, images), python, progress)
+    known = folders(images)
+    pin = adhoc.parse_pin(reference, known)
+    for folder in _pinned_folders(pin, known):
+        if adhoc.serves(folder, python):
+            return _on_this_machine(folder, python, progress)
+    return _on_this_machine(adhoc.make(pin, python, progress), python, progress)
+
+
+def describe(folder: EnvironmentFolder) -> Environment | None:
+    """The environment of a folder, without downloads; None where no supported Python is here."""
+    try:
+        interpreter = interpreters.choose(folder.name, folder.locked_pythons, download=False)
+    except ProvisionError:
+        return None
+    return environment_of(folder, interpreter)
+
+
+def _on_this_machine(
+    folder: EnvironmentFolder, python: str | Path | None, progress: Progress
+) -> Environment:
+    if not folder.locked_pythons:
+        raise EnvironmentSpecError(
+            f"Environment {folder.name} has no lock.",
+            f"Write it with `harness env lock {folder.path}`.",
+        )
+    interpreter = interpreters.choose(folder.name, folder.locked_pythons, python, progress=progress)
+    return environment_of(folder, interpreter)
+
+
+def _pinned_folders(pin: adhoc.Pin, known: Sequence[EnvironmentFolder]) -> list[EnvironmentFolder]:
+    """The folders that pin the same package to an equal version, those that ship first."""
+    wanted = Version(pin.version)
+    found = [
+        folder
+        for folder in known
+        if folder.file.package == pin.package and Version(folder.file.version) == wanted
+    ]
+    return sorted(found, key=lambda folder: folder.path.is_relative_to(adhoc.home().resolve()))
+
+
+def _paths(images: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for place in _places(images):
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            if (path / ENV_FILE).is_file() and not path.name.startswith("."):
+                found.setdefault(path.name, path)
+    return found
+
+
+def _places(images: Sequence[Path]) -> list[Path]:
+    named = [Path(part) for part in os.environ.get("HARNESS_IMAGES", "").split(os.pathsep) if part]
+    for place in (*images, *named):
+        if not place.is_dir():
+            raise EnvironmentSpecError(
+                f"{place}, named as a folder of environments, is not a folder.",
+                "Correct --images or HARNESS_IMAGES.",
+            )
+    return [*images, *named, shipped("images"), adhoc.home()]
