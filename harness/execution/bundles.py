@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,21 @@ def read_array(path: Path, *, max_bytes: int) -> npt.NDArray[Any]:
     return array
 
 
+@contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turn DuckDB's failure to write a file into a StoreError with the place and the remedy."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        if "No space left" in str(error):
+            raise StoreError(
+                f"No space is left to write {path}.",
+                "Free some space or choose another place with --store DIR. "
+                "Finished results are kept.",
+            ) from error
+        raise StoreError(f"Cannot write {path}: {error}.", "Check the folder.") from error
+
+
 def write_parquet(path: Path, columns: Mapping[str, npt.NDArray[Any]], types: str) -> None:
     """Write equally long columns as Parquet.
 
@@ -123,8 +139,8 @@ def write_parquet(path: Path, columns: Mapping[str, npt.NDArray[Any]], types: st
         columns: one array a column.
         types: the columns in SQL, as `image::INTEGER AS image, ...`.
     """
-    rows = dict(columns)  # found by DuckDB under this name
-    with duckdb.connect() as connection:
+    rows = dict(columns)
+    with database_errors(path), duckdb.connect() as connection:
         connection.register("rows", rows)
         target = str(path).replace("'", "''")
         connection.execute(

@@ -116,7 +116,7 @@ class Collector:
     def _on_answered(self, event: Event) -> None:
         cell = self._cells[event["key"]]
         prepared = self._inputs[cell.inputs.inputs_key]
-        labelled = any(label is not None for label in prepared.labels)
+        labels = [label for label in prepared.labels if label is not None]
         try:
             commit_answers(
                 self._store,
@@ -126,7 +126,8 @@ class Collector:
                 reply=event["reply"],
                 environment=self._environment(cell),
                 count=prepared.count,
-                classes=len(prepared.classes) if prepared.classes and labelled else None,
+                classes=len(prepared.classes) if prepared.classes and labels else None,
+                largest_label=max(labels, default=None),
             )
         except ExecutionError as error:
             log = Path(event["folder"]) / "log.txt"

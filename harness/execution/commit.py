@@ -71,6 +71,7 @@ def commit_answers(
     environment: Document,
     count: int,
     classes: int | None,
+    largest_label: int | None = None,
 ) -> None:
     """Check a cell's outputs and commit them as its bundle.
 
@@ -83,6 +84,7 @@ def commit_answers(
         environment: what `environment.json` is to hold.
         count: N, the number of inputs.
         classes: length of the class list that the labels come from, or None.
+        largest_label: of the inputs; None where there are no labels.
 
     Raises:
         ExecutionError: kind `invalid-output`: outputs that are not what was declared, do not
@@ -90,7 +92,7 @@ def commit_answers(
         StoreError: the store is full or read-only.
     """
     arrays = [_output(made, output, cell.output_bytes, count) for output in reply["outputs"]]
-    scores = _scores(cell, arrays, classes)
+    scores = _scores(cell, arrays, classes, largest_label)
     kind, source = _kind(cell, scores)
     target = answers_folder(store, cell.key)
     shutil.rmtree(target, ignore_errors=True)
@@ -224,7 +226,9 @@ def _output(made: Path, described: Document, max_bytes: int, count: int) -> Arra
     return array
 
 
-def _scores(cell: Cell, arrays: Sequence[Array], classes: int | None) -> Array | None:
+def _scores(
+    cell: Cell, arrays: Sequence[Array], classes: int | None, largest_label: int | None
+) -> Array | None:
     """The first output as class scores [N, C], or None where it holds something else."""
     first = arrays[0]
     singles = all(length == 1 for length in first.shape[2:])
@@ -238,7 +242,8 @@ def _scores(cell: Cell, arrays: Sequence[Array], classes: int | None) -> Array |
             "Use --output values to compare it value by value.",
         )
     scores = first.reshape(len(first), -1)
-    _check_classes(cell, scores.shape[1], classes)
+    if reason := class_mismatch(scores.shape[1], cell.class_offset, classes, largest_label):
+        raise ExecutionError("invalid-output", *reason)
     for start in range(0, len(scores), step := max(1, _CHUNK_VALUES // scores.shape[1])):
         bad = np.isnan(scores[start : start + step]).any(axis=1)
         if bad.any():
@@ -250,17 +255,27 @@ def _scores(cell: Cell, arrays: Sequence[Array], classes: int | None) -> Array |
     return scores
 
 
-def _check_classes(cell: Cell, width: int, classes: int | None) -> None:
-    if reason := class_mismatch(width, cell.class_offset, classes):
-        raise ExecutionError("invalid-output", *reason)
+def class_mismatch(
+    width: int, offset: int, classes: int | None, largest_label: int | None = None
+) -> tuple[str, str] | None:
+    """Why so many scores do not fit the classes (message, remedy), or None where they do.
 
-
-def class_mismatch(width: int, offset: int, classes: int | None) -> tuple[str, str] | None:
-    """Why so many scores do not fit a class list (message, remedy), or None where they do."""
+    Args:
+        width: scores an input, the offset's included.
+        offset: scores before the first class.
+        classes: length of the class list, or None where there is none.
+        largest_label: the largest label given, or None where there is none.
+    """
     if width - offset < 1:
         return (
             f"The model gives {width} scores, so a class offset of {offset} leaves none.",
             "Give --class-offset 0, or 1 where the first class is background.",
+        )
+    if largest_label is not None and largest_label >= width - offset and classes is None:
+        return (
+            f"The labels go up to {largest_label}, but the model gives {width} scores "
+            f"(offset {offset}).",
+            "Labels are class indexes from 0; give the list that belongs to this model.",
         )
     if classes is None or width - offset == classes:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ import numpy as np
 
 from harness.canonical import key_of
 from harness.datasets.arrays import from_array
-from harness.datasets.classes import SynsetList, load_synsets
+from harness.datasets.classes import Class, SynsetList, load_synsets
 from harness.datasets.inputs import PreparedInputs
 from harness.datasets.layouts import Dataset, discover
 from harness.datasets.pixels import prepare
 from harness.datasets.recipes import Recipe, load_recipe
 from harness.datasets.sample import limit
+from harness.environments.adhoc import is_pin
 from harness.environments.environment import Environment
 from harness.environments.registry import find, resolve
-from harness.errors import EnvironmentSpecError, HarnessError, ModelError, SpecError
+from harness.errors import ModelError, ProvisionError, SpecError
 from harness.execution.commit import class_mismatch
 from harness.execution.machine import cpu_name
 from harness.models.checkpoint import Checkpoint, InputPlan, check_array, input_plan
@@ -172,17 +174,17 @@ def _resolve_environments(
 
 
 def _first_that_fits(names: Sequence[str], progress: Progress) -> Environment:
-    """Of several candidates, the first that this Python can make; the last one's error else."""
-    failure: HarnessError | None = None
+    """The first candidate with wheels for the running Python; without one, the first that works."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if len(names) > 1:
+        for name in names:
+            if not is_pin(name) and running in find(name).locked_pythons:
+                return resolve(name, progress=progress)
+    failure: ProvisionError | None = None
     for name in names:
         try:
-            if len(names) > 1:
-                # Candidates stand for one another; a spelling mistake stands for nothing.
-                find(name)
             return resolve(name, progress=progress)
-        except EnvironmentSpecError:
-            raise
-        except HarnessError as error:
+        except ProvisionError as error:
             failure = error
     assert failure is not None  # noqa: S101 - there is at least one name
     raise failure
@@ -204,13 +206,14 @@ def _prepare(
         head = np.load(array.path, mmap_mode="r", allow_pickle=False)
         for one in fed:
             check_array(one.checkpoint, head.shape, head.dtype)
+            _check_known_classes(one, array.classes, array.labels)
             subjects.append(_subject(one, array, inputs))
         return subjects, inputs
     dataset = _dataset(spec, progress)
     made: dict[str, PreparedInputs] = {}
     for one in fed:
         assert one.plan is not None and one.checkpoint.recipe is not None  # noqa: S101, PT018
-        _check_known_classes(one, dataset)
+        _check_known_classes(one, dataset.classes, [item.label for item in dataset.items])
         geometry = one.checkpoint.recipe.model_dump_json() + f"{one.plan.height}x{one.plan.width}"
         if geometry not in made:
             made[geometry] = prepare(
@@ -237,14 +240,18 @@ def _dataset(spec: SweepSpec, progress: Progress) -> Dataset:
     return limit(dataset, data.limit, data.seed) if data.limit is not None else dataset
 
 
-def _check_known_classes(one: _Fed, dataset: Dataset) -> None:
-    """Refuse a model whose number of scores cannot belong to the class list, before it runs."""
-    if one.entry.output == "values" or dataset.classes is None or not one.checkpoint.file.outputs:
+def _check_known_classes(
+    one: _Fed, classes: Sequence[Class] | None, labels: Sequence[int | None]
+) -> None:
+    """Refuse a model whose number of scores cannot belong to the labels, before it runs."""
+    known = [label for label in labels if label is not None]
+    if one.entry.output == "values" or not known or not one.checkpoint.file.outputs:
         return
     shape = one.checkpoint.file.outputs[0].shape
     if shape is None or len(shape) < 2 or any(d != 1 for d in shape[2:]) or shape[1] is None:
         return
-    if mismatch := class_mismatch(shape[1], one.entry.class_offset, len(dataset.classes)):
+    listed = len(classes) if classes else None
+    if mismatch := class_mismatch(shape[1], one.entry.class_offset, listed, max(known)):
         message, remedy = mismatch
         raise ModelError(f"{one.checkpoint.file.path}: {message}", remedy)
 

@@ -42,9 +42,13 @@ def test_missing_cut_changed_and_linked_files_are_found(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_bundle_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "b") as staged:
-        (staged / "half").write_text("x")
-        raise RuntimeError
+    def cut_short() -> None:
+        with atomic_folder(tmp_path / "b") as staged:
+            (staged / "half").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cut_short()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,125 @@
+"""The main job on really trained weights and real images, and what a crash leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from support.command import Harness
+
+STACKS = ("--env", "onnxruntime-1.31", "--env", "onnxruntime-1.17", "--env", "openvino-2026.4")
+
+
+def mobilenet(data: Path) -> list[object]:
+    return [
+        *("--model", data / "models/mobilenet_v2_1.0_224_tf.onnx", "--recipe", "tf"),
+        *("--class-offset", 1, "--data", data / "data/imagenet-sample/val"),
+        *("--synsets", data / "data/imagenet-sample/synsets.tsv"),
+    ]
+
+
+def test_mobilenet_is_as_right_as_an_independent_loop_found(
+    harness: Harness, real_data: Path
+) -> None:
+    done = harness("sweep", *mobilenet(real_data), *STACKS, "--no-timing", "--json")
+    assert done.status == 0, done.err
+    for cell in done.json["cells"]:
+        assert cell["images"] == 500
+        assert cell["top1"] == pytest.approx(0.902, abs=0.004)
+        assert cell["top5"] == pytest.approx(0.982, abs=0.004)
+    for pair in done.json["pairs"]:
+        assert pair["flips"] <= 1
+
+
+def test_int8_and_float32_are_compared_as_models_of_their_own(
+    harness: Harness, real_data: Path
+) -> None:
+    done = harness(
+        *("sweep", *mobilenet(real_data)),
+        *("--model", real_data / "models/mobilenet_v2_1.0_224_tf_int8_ptq.tflite"),
+        *("--env", "onnxruntime-1.31", "--env", "litert-2.3", "--no-timing", "--json"),
+    )
+    assert done.status == 0, done.err
+    by_stack = {cell["environment"]: cell for cell in done.json["cells"]}
+    assert by_stack["litert-2.3"]["top1"] == pytest.approx(0.888, abs=0.008)
+    assert by_stack["litert-2.3"]["top5"] == pytest.approx(0.980, abs=0.008)
+    [pair] = done.json["pairs"]
+    assert "model" in pair["axes"]
+    assert 12 <= pair["flips"] <= 32
+    assert {s["environment"] for s in done.json["skipped"]} == {"onnxruntime-1.31", "litert-2.3"}
+
+
+def test_torch_runs_an_onnx_file_through_a_conversion_made_once(
+    harness: Harness, real_data: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        *("sweep", *mobilenet(real_data), "--limit", 40),
+        *("--env", "onnxruntime-1.31", "--env", "torch-2.13", "--rounds", 2, "--json"),
+    ]
+    done = harness(*arguments)
+    assert done.status == 0, done.err
+    [pair] = done.json["pairs"]
+    assert pair["flips"] == 0
+    assert 0 < pair["max_abs_diff"] < 1e-3
+    assert pair["time_low"] <= pair["time_ratio"] <= pair["time_high"]
+    [artifact] = (tmp_path / "results" / "artifacts").glob("*/*/artifact.json")
+    assert json.loads(artifact.read_text())["converter"] == "onnx>torch"
+    again = harness(*arguments)
+    assert {c["status"] for c in again.json["cells"]} == {"resumed"}
+    assert "Converting" not in again.err
+
+
+def test_kill_in_the_middle_of_a_cell_keeps_the_others_and_leaves_no_process(
+    harness: Harness, real_data: Path, tmp_path: Path, surroundings: dict[str, str]
+) -> None:
+    arguments = ["sweep", *mobilenet(real_data), *STACKS, "--no-timing", "--json"]
+    assert harness("env", "build", "onnxruntime-1.31", "onnxruntime-1.17").status == 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness.cli.main", *map(str, arguments)],
+        cwd=tmp_path,
+        env=surroundings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        answers = tmp_path / "results" / "answers"
+        deadline = time.monotonic() + 300
+        while not list(answers.glob("*/*/manifest.json")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.7)  # into the next cell
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+    finished = {path.parent.name for path in answers.glob("*/*/manifest.json")}
+    assert 1 <= len(finished) < 3
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+    done = harness(*arguments)
+    assert done.status == 0, done.err
+    resumed = {c["key"] for c in done.json["cells"] if c["status"] == "resumed"}
+    assert resumed == finished
+    assert {c["status"] for c in done.json["cells"]} == {"done", "resumed"}
+    assert not (tmp_path / "results" / ".work").exists()
+
+
+def test_query_gives_accuracy_a_cell_and_flips_a_pair(harness: Harness, real_data: Path) -> None:
+    stacks = ("--env", "onnxruntime-1.31", "--env", "openvino-2026.4")
+    sweep = harness(
+        *("sweep", *mobilenet(real_data), *stacks, "--limit", 50, "--no-timing", "--json")
+    )
+    assert sweep.status == 0, sweep.err
+    accuracy = harness("query", "SELECT environment, images, top1 FROM accuracy", "--json")
+    assert accuracy.status == 0, accuracy.err
+    rows = {row["environment"]: row for row in accuracy.json["rows"]}
+    for cell in sweep.json["cells"]:
+        assert rows[cell["environment"]]["top1"] == pytest.approx(cell["top1"])
+        assert rows[cell["environment"]]["images"] == 50
+    flips = harness("query", "SELECT flips, images FROM pairs WHERE NOT control", "--json")
+    assert flips.json["rows"] == [{"flips": sweep.json["pairs"][0]["flips"], "images": 50}]

@@ -1,0 +1,177 @@
+"""The conductor with real processes: answers, rounds, and every way a worker may fail.
+
+The runner's `null` backend needs only NumPy, so the interpreter of the tests serves as the
+environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from harness.execution.documents import CellTask, GroupDocument, SessionTask
+from harness.execution.executors.local import LocalExecutor
+from harness.paths import runner_tree
+
+COUNT = 6
+
+
+def task(tmp_path: Path, key: str, **model: Any) -> CellTask:
+    inputs = tmp_path / "x.npy"
+    np.save(inputs, np.random.default_rng(0).random((COUNT, 8), dtype=np.float32))
+    path = tmp_path / f"{key}.json"
+    path.write_text(json.dumps({"classes": 5, **model}))
+    return CellTask(
+        key=key,
+        label=key,
+        python=Path(sys.executable),
+        answers=True,
+        job={
+            "schema_version": 1,
+            "kind": "infer",
+            "backend": "null",
+            "model": {"path": str(path), "format": "json"},
+            "inputs": {
+                "kind": "array",
+                "path": str(inputs),
+                "count": COUNT,
+                "normalise": None,
+                "layout": None,
+            },
+        },
+    )
+
+
+def group(
+    tmp_path: Path, *tasks: CellTask, timeout_s: float = 60, timed: bool = False
+) -> GroupDocument:
+    session = SessionTask(reference=tasks[0].key, rounds=4, round_ns=2_000_000)
+    return GroupDocument(
+        runner=runner_tree()[0],
+        results=tmp_path / "results",
+        timeout_s=timeout_s,
+        cells=tasks,
+        session=session if timed else None,
+    )
+
+
+def run(document: GroupDocument) -> list[Mapping[str, Any]]:
+    executor = LocalExecutor()
+    name = executor.submit(document)
+    events: list[Mapping[str, Any]] = []
+    while (poll := executor.poll(name, 1)).running:
+        events.extend(poll.events)
+    log = (executor.fetch(name) / "conductor.log").read_text()
+    assert poll.exit_status == 0, log
+    return events
+
+
+def of_kind(events: list[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
+    return {str(e["key"]): e for e in events if e["event"] == kind}
+
+
+def test_answers_come_back_as_plain_arrays_and_workers_are_gone(tmp_path: Path) -> None:
+    events = run(group(tmp_path, task(tmp_path, "a"), task(tmp_path, "b", seed=1)))
+    answered = of_kind(events, "answered")
+    assert set(answered) == {"a", "b"}
+    folder = Path(answered["a"]["folder"])
+    array = np.load(folder / answered["a"]["reply"]["outputs"][0]["file"])
+    assert array.shape == (COUNT, 5)
+    for worker in of_kind(events, "worker").values():
+        assert not psutil.pid_exists(worker["pid"])
+
+
+def test_a_session_times_every_member_in_every_round(tmp_path: Path) -> None:
+    slow = task(tmp_path, "slow", latency_ns=400_000)
+    events = run(group(tmp_path, task(tmp_path, "a", latency_ns=100_000), slow, timed=True))
+    assert [e["done"] for e in events if e["event"] == "round"] == [1, 2, 3, 4]
+    folder = tmp_path / "results" / "session"
+    document = json.loads((folder / "session.json").read_text())
+    assert document["order"][:2] == [["a", "slow"], ["slow", "a"]]
+    rows = np.load(folder / "timings.npy")
+    assert set(rows[:, 0]) == {0, 1}
+    assert {tuple(pair) for pair in rows[:, :2]} == {(m, r) for m in (0, 1) for r in range(4)}
+    assert rows[rows[:, 0] == 1, 3].min() >= 400_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("crash", "signal"),
+        ("exit", "no-result"),
+        ("memory", "out-of-memory"),
+        ("error", "backend"),
+        ("shape", "invalid-output"),
+        ("load", "model"),
+        ("hang", "timeout"),
+    ],
+)
+def test_each_way_to_fail_is_told_apart_and_the_others_go_on(
+    tmp_path: Path, fault: str, kind: str
+) -> None:
+    patience = 3 if fault == "hang" else 60
+    bad = task(tmp_path, "bad", fault=fault, fault_after=0 if fault == "load" else 2)
+    events = run(group(tmp_path, bad, task(tmp_path, "good"), timeout_s=patience, timed=True))
+    failed = of_kind(events, "failed")
+    assert set(failed) == {"bad"}
+    assert failed["bad"]["kind"] == kind, failed
+    assert failed["bad"]["message"]
+    assert set(of_kind(events, "answered")) == {"good"}
+    assert any(e["event"] == "timed" for e in events)
+
+
+def test_a_fault_during_the_rounds_leaves_the_member_out_of_the_session(tmp_path: Path) -> None:
+    bad = task(tmp_path, "bad", fault="crash", fault_after=COUNT + 9, latency_ns=500_000)
+    events = run(group(tmp_path, task(tmp_path, "good"), bad, timed=True))
+    assert set(of_kind(events, "answered")) == {"good", "bad"}
+    document = json.loads((tmp_path / "results" / "session" / "session.json").read_text())
+    assert set(document["dropped"]) == {"bad"}
+    assert [m["key"] for m in document["members"]] == ["good"]
+
+
+def test_a_killed_parent_takes_conductor_and_workers_along(tmp_path: Path) -> None:
+    """What `kill -9` of the orchestrator leaves behind: nothing."""
+    hanging = task(tmp_path, "hangs", fault="hang", fault_after=2)
+    document = tmp_path / "group.json"
+    document.write_text(group(tmp_path, hanging, timeout_s=600).model_dump_json())
+    parent = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from harness.execution.documents import GroupDocument\n"
+        "from harness.execution.executors.local import LocalExecutor\n"
+        "executor = LocalExecutor()\n"
+        "group = GroupDocument.model_validate_json(Path(sys.argv[1]).read_text())\n"
+        "name = executor.submit(group)\n"
+        "while True:\n"
+        "    for event in executor.poll(name, 1).events:\n"
+        "        print(event['event'], event.get('pid', ''), flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent, str(document)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        pids: list[int] = []
+        for line in process.stdout:
+            event, _, pid = line.strip().partition(" ")
+            if event == "worker":
+                pids.append(int(pid))
+            if event == "answering":
+                break
+        children = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
+        assert set(pids) <= set(children)
+        os.kill(process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while any(map(psutil.pid_exists, children)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert [pid for pid in children if psutil.pid_exists(pid)] == []

@@ -1,0 +1,62 @@
+"""What is left to do: resuming, past failures, times beside the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from support.cells import CELL
+
+from harness.execution import attempts
+from harness.execution.attempts import Failure
+from harness.execution.standing import PastSession, Standing, look, remaining
+from harness.plan.cells import Cell
+from harness.plan.groups import make_groups
+
+
+def cells(number: int) -> list[Cell]:
+    return [replace(CELL, environment=f"e{i}", environment_identity=f"i{i}") for i in range(number)]
+
+
+def standing(done: list[Cell], *sessions: PastSession) -> Standing:
+    return Standing(frozenset(c.key for c in done), {}, sessions)
+
+
+def test_nothing_is_left_of_a_finished_group() -> None:
+    a, b = cells(2)
+    [group] = make_groups([a, b], baseline=None, timed=True, control=True)
+    keys = frozenset(c.key for c in group.cells)
+    session = PastSession("s", keys, a.key, a.again(1).key, 16)
+    assert remaining([group], standing(list(group.cells), session), 16) == []
+    [more] = remaining([group], standing(list(group.cells), session), 20)
+    assert more.unanswered == frozenset()
+    assert len(more.members) == 3
+
+
+def test_a_new_cell_is_timed_again_together_with_its_reference() -> None:
+    a, b, c = cells(3)
+    [group] = make_groups([a, b, c], baseline=None, timed=True, control=True)
+    timed = frozenset([a.key, b.key, a.again(1).key])
+    session = PastSession("s", timed, a.key, a.again(1).key, 16)
+    [work] = remaining([group], standing([a, b, a.again(1)], session), 16)
+    assert [m.environment for m in work.members] == ["e0", "e0", "e2"]
+    assert work.unanswered == {c.key}
+
+
+def test_without_timing_only_missing_answers_are_left() -> None:
+    a, b = cells(2)
+    [group] = make_groups([a, b], baseline=None, timed=False, control=True)
+    [work] = remaining([group], standing([a]), 16)
+    assert [m.key for m in work.members] == [b.key]
+    assert not work.timed
+
+
+def test_failures_stay_unless_they_were_transient_or_a_retry_is_asked_for(tmp_path: Path) -> None:
+    a, b = cells(2)
+    attempts.keep(tmp_path, Failure(a.key, "unsupported", "no"), a.record(), None)
+    attempts.keep(tmp_path, Failure(b.key, "environment", "offline"), b.record(), None)
+    assert set(look(tmp_path, [a, b], retry=False).failed) == {a.key}
+    assert look(tmp_path, [a, b], retry=True).failed == {}
+    last = attempts.last(tmp_path, a.key)
+    assert last is not None
+    assert last.message == "no"
