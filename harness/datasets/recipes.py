@@ -1,0 +1,142 @@
+"""Recipes: how an image becomes an input of a model."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import ModelError
+
+Triple = tuple[float, float, float]
+
+
+class Recipe(BaseModel):
+    """How an image becomes an input: resize, centre crop, then y = (x / divide - mean) / std.
+
+    x is a channel's value, 0 to 255. `mean` and `std` are in the order of `channels`. `size` is
+    used where the model leaves height and width open.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(min_length=1)
+    size: int | tuple[int, int] | None = None
+    resize_ratio: float = Field(default=0.875, gt=0, le=1)
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    crop: Literal["centre"] = "centre"
+    channels: Literal["RGB", "BGR"] = "RGB"
+    divide: float = Field(default=1.0, gt=0)
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether pixel values go in as they are."""
+        return self.divide == 1 and self.mean == (0, 0, 0) and self.std == (1, 1, 1)
+
+
+PRESETS: dict[str, Recipe] = {
+    "torch": Recipe(
+        name="torch", divide=255.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    ),
+    "tf": Recipe(name="tf", divide=127.5, mean=(1.0, 1.0, 1.0)),
+    "caffe": Recipe(name="caffe", channels="BGR", mean=(103.939, 116.779, 123.68)),
+    "raw": Recipe(name="raw"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Everything that decides prepared pixels besides the image: sizes in pixels, method."""
+
+    height: int
+    width: int
+    resize_height: int
+    resize_width: int
+    interpolation: str
+
+    def document(self) -> dict[str, Any]:
+        """For keys and records."""
+        return asdict(self)
+
+
+def load_recipe(name_or_file: str | Path) -> Recipe:
+    """A recipe by name (tf, torch, caffe, raw) or from a TOML or YAML file.
+
+    Raises:
+        ModelError: an unknown name, no such file, or a key or value that is not understood.
+    """
+    text = str(name_or_file)
+    if text in PRESETS:
+        return PRESETS[text]
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in {".toml", ".yaml", ".yml"}:
+        raise ModelError(
+            f"There is no recipe named {text!r}.",
+            f"Recipes are {', '.join(sorted(PRESETS))}, or a .toml or .yaml file.",
+        )
+    document = _read(path)
+    if not isinstance(document, dict):
+        raise ModelError(f"The recipe {path} is not a table of keys and values.")
+    document.setdefault("name", path.stem)
+    try:
+        recipe = Recipe.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ModelError(
+            f"The recipe {path} is not valid at {place}: {first['msg']}.",
+            f"Its keys are {', '.join(Recipe.model_fields)}.",
+        ) from error
+    _check(recipe, path)
+    return recipe
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".toml":
+            return tomllib.loads(text)
+        return yaml.safe_load(text)
+    except OSError as error:
+        raise ModelError(f"Cannot read the recipe {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"The recipe {path} cannot be read: {error}.") from error
+
+
+def _check(recipe: Recipe, path: Path) -> None:
+    sizes = recipe.size if isinstance(recipe.size, tuple) else (recipe.size,)
+    if any(size is not None and size < 1 for size in sizes):
+        raise ModelError(f"The recipe {path} has the size {recipe.size}: pixels are 1 or more.")
+    if any(value <= 0 for value in recipe.std):
+        raise ModelError(f"The recipe {path} has a std that is not positive: {recipe.std}.")
+
+
+def geometry(recipe: Recipe, height: int, width: int) -> Geometry:
+    """How a recipe resizes and crops for an input of `height` x `width` pixels.
+
+    For a square input the short side becomes round(size / resize_ratio); for any other the image
+    is made just large enough to cover both sides so enlarged.
+    """
+    return Geometry(
+        height,
+        width,
+        round(height / recipe.resize_ratio),
+        round(width / recipe.resize_ratio),
+        recipe.interpolation,
+    )
+
+
+def normalisation(recipe: Recipe) -> dict[str, Any]:
+    """What the runner computes: y = (x / divide - subtract) / divide_after, float32, in order."""
+    return {
+        "channels": recipe.channels.lower(),
+        "divide": recipe.divide,
+        "subtract": list(recipe.mean),
+        "divide_after": list(recipe.std),
+    }
