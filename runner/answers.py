@@ -1,0 +1,144 @@
+"""Writing the answers: one `.npy` file an output, row by row as the batches come."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from runner.backends.base import TensorSpec
+from runner.errors import RunnerError
+from runner.inputs import dequantise
+
+
+class AnswerFiles:
+    """Collects outputs into `<work>/output_<i>.npy`; a context manager.
+
+    Written as a stream rather than a memory map, so that a full disk is an error and not SIGBUS.
+    The files get their names only in `finish`: what has the name is whole.
+    """
+
+    def __init__(self, work: str, specs: Sequence[TensorSpec], count: int, max_bytes: int) -> None:
+        self._work = work
+        self._specs = specs
+        self._count = count
+        self._max_bytes = max_bytes
+        self._files: List[IO[bytes]] = []
+        self._kinds: List[Tuple[np.dtype, Tuple[int, ...]]] = []
+        self._written = 0
+        self.nonfinite = 0
+        """Values so far that are NaN or infinite, over all outputs."""
+
+    def __enter__(self) -> AnswerFiles:  # noqa: PYI034 (Self is not in the standard library of 3.8)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+            if os.path.exists(file.name):
+                os.unlink(file.name)
+
+    def add(self, outputs: Sequence[np.ndarray], batch: int, keep: int) -> None:
+        """Append the first `keep` rows of a batch of `batch`.
+
+        Raises:
+            RunnerError: kind `invalid-output`, if an output does not begin with the batch or is
+                not like those before; `unsupported`, if the files would be larger than allowed;
+                `job`, if the work folder can't hold them.
+        """
+        values = [
+            _rows(np.asarray(output), spec, batch)
+            for output, spec in zip(_checked(outputs, self._specs), self._specs)
+        ]
+        if not self._kinds:
+            self._begin(values)
+        for value, spec, kind in zip(values, self._specs, self._kinds):
+            if (value.dtype, value.shape[1:]) != kind:
+                message = f"output {spec.name!r} changed its shape or dtype between two batches"
+                raise RunnerError("invalid-output", message)
+        try:
+            for value, file in zip(values, self._files):
+                kept = np.ascontiguousarray(value[:keep])
+                if kept.dtype.kind == "f":
+                    self.nonfinite += int(kept.size - np.count_nonzero(np.isfinite(kept)))
+                file.write(kept.data)
+        except OSError as error:
+            raise self._disk_error(error) from error
+        self._written += keep
+
+    def finish(self) -> List[Dict[str, Any]]:
+        """Give the files their names; the `outputs` of the reply to `answers`."""
+        if self._written != self._count:
+            message = f"{self._written} rows of {self._count} were written"
+            raise RunnerError("invalid-output", message)
+        outputs = []
+        try:
+            for index, (file, spec) in enumerate(zip(self._files, self._specs)):
+                file.close()
+                name = f"output_{index}.npy"
+                os.replace(file.name, os.path.join(self._work, name))
+                dtype, item = self._kinds[index]
+                outputs.append(
+                    {
+                        "index": index,
+                        "name": spec.name,
+                        "dtype": dtype.name,
+                        "shape": [self._count, *item],
+                        "file": name,
+                    }
+                )
+        except OSError as error:
+            raise self._disk_error(error) from error
+        return outputs
+
+    def _begin(self, values: Sequence[np.ndarray]) -> None:
+        size = sum(self._count * value[:1].nbytes for value in values)
+        if size > self._max_bytes:
+            raise RunnerError(
+                "unsupported",
+                f"the outputs of {self._count} inputs would take {size / 1024**2:.0f} MiB and "
+                f"{self._max_bytes / 1024**2:.0f} MiB are allowed: use fewer inputs (--limit)",
+            )
+        try:
+            for index, value in enumerate(values):
+                part = os.path.join(self._work, f"output_{index}.npy.part")
+                file = open(part, "wb")  # noqa: SIM115 (closed by __exit__)
+                self._files.append(file)
+                self._kinds.append((value.dtype, value.shape[1:]))
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(value.dtype),
+                    "fortran_order": False,
+                    "shape": (self._count,) + value.shape[1:],
+                }
+                np.lib.format.write_array_header_1_0(file, header)
+        except OSError as error:
+            raise self._disk_error(error) from error
+
+    def _disk_error(self, error: OSError) -> RunnerError:
+        return RunnerError("job", f"the outputs can't be written to {self._work}: {error}")
+
+
+def check_outputs(outputs: Optional[Sequence[np.ndarray]], specs: Sequence[TensorSpec]) -> None:
+    """Refuse a run that gave nothing, or another number of outputs than declared."""
+    _checked(outputs, specs)
+
+
+def _checked(
+    outputs: Optional[Sequence[np.ndarray]], specs: Sequence[TensorSpec]
+) -> Sequence[np.ndarray]:
+    if not outputs or len(outputs) != len(specs):
+        got = len(outputs or ())
+        message = f"the model gave {got} outputs where {len(specs)} were declared"
+        raise RunnerError("invalid-output", message)
+    return outputs
+
+
+def _rows(output: np.ndarray, spec: TensorSpec, batch: int) -> np.ndarray:
+    if output.ndim == 0 or output.shape[0] != batch:
+        raise RunnerError(
+            "invalid-output",
+            f"output {spec.name!r} has shape {list(output.shape)} for a batch of {batch}: its "
+            "first dimension must be the batch; export the model so, or use batch 1",
+        )
+    return dequantise(output, spec)

@@ -1,0 +1,187 @@
+"""What a backend is: one way to execute a model inside this environment.
+
+A backend is a module with `create(request) -> Backend` and `probe() -> BackendProbe`; the registry
+in `runner.backends` imports it only when asked. A backend never falls back to something else than
+it was asked for: it raises `RunnerError` of kind `unsupported` and says what it can do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Protocol, Tuple
+
+from runner.errors import RunnerError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Shape = Tuple[Optional[int], ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output: NumPy's name of its dtype; a dimension that is None is dynamic.
+
+    `scale` and `zero_point` are set for a quantised tensor: real = (stored - zero_point) * scale.
+    A shape of None means that the library does not say.
+    """
+
+    name: str
+    dtype: str
+    shape: Optional[Shape]
+    scale: Optional[float] = None
+    zero_point: Optional[int] = None
+
+    def as_document(self) -> Dict[str, Any]:
+        """The `tensor` object of the event `loaded`."""
+        shape = None if self.shape is None else list(self.shape)
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": shape,
+            "scale": self.scale,
+            "zero_point": self.zero_point,
+        }
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What to load and how; `item_shape` is the shape of one input as it will be fed."""
+
+    path: str
+    format: str
+    settings: Mapping[str, Any]
+    precision: str
+    device: str
+    threads: int
+    batch: int
+    item_shape: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What was loaded, and in `ran` what really runs: versions, providers, effective settings."""
+
+    input: TensorSpec
+    outputs: Tuple[TensorSpec, ...]
+    ran: Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BackendProbe:
+    """Whether a backend works here; `detail` says why not."""
+
+    ok: bool
+    version: str = ""
+    detail: str = ""
+    formats: Tuple[str, ...] = ()
+    providers: Tuple[str, ...] = ()
+
+    def as_document(self) -> Dict[str, Any]:
+        """The object under `backends` of the event `probe`."""
+        return {
+            "ok": self.ok,
+            "version": self.version,
+            "detail": self.detail,
+            "formats": list(self.formats),
+            "providers": list(self.providers),
+        }
+
+
+class Backend(Protocol):
+    """The life of a loaded model: load, compile, run many times, close.
+
+    Where a library can't tell loading from compiling, all of it is in `compile`.
+    """
+
+    def load(self) -> None:
+        """Read the model. RunnerError of kind `model` if the library refuses the file."""
+
+    def compile(self) -> None:
+        """Make it ready to run for the batch asked for."""
+
+    def describe(self) -> Description:
+        """Called after `compile`."""
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """One call: [B, ...] in the model's own dtype to its outputs, as the model gives them.
+
+        This is what is timed, so it holds nothing that a user of the library would not do.
+        """
+
+    def close(self) -> None:
+        """Free what the library holds."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a backend can be asked for. A setting's first value is its default."""
+
+    backend: str
+    formats: Tuple[str, ...]
+    precisions: Tuple[str, ...] = ("f32", "default")
+    devices: Tuple[str, ...] = ("cpu",)
+    settings: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+
+    def accept(self, request: LoadRequest) -> Dict[str, Any]:
+        """The effective settings for a request.
+
+        Raises:
+            RunnerError: kind `unsupported`, naming what is asked for and what there is.
+        """
+        for what, asked, allowed in (
+            ("format", request.format, self.formats),
+            ("precision", request.precision, self.precisions),
+            ("device", request.device, self.devices),
+        ):
+            if asked not in allowed:
+                raise unsupported(self.backend, what, asked, allowed)
+        unknown = [name for name in request.settings if name not in self.settings]
+        if unknown:
+            raise unsupported(self.backend, "setting", unknown[0], tuple(self.settings))
+        effective = {}
+        for name, allowed in self.settings.items():
+            value = request.settings.get(name, allowed[0])
+            if not any(value == option and type(value) is type(option) for option in allowed):
+                raise unsupported(self.backend, f"value of {name}", value, allowed)
+            effective[name] = value
+        return effective
+
+    def ran(self, request: LoadRequest, settings: Dict[str, Any], package: str) -> Dict[str, Any]:
+        """What every backend says of itself in `Description.ran`."""
+        version = installed_version(package)
+        return {
+            "backend": self.backend,
+            "version": version,
+            "versions": {package: version, "numpy": installed_version("numpy")},
+            "device": request.device,
+            "precision": request.precision,
+            "threads": request.threads,
+            "settings": dict(settings),
+        }
+
+
+def unsupported(backend: str, what: str, asked: Any, allowed: Tuple[Any, ...]) -> RunnerError:
+    """The refusal of a request: what was asked and what would be accepted."""
+    choices = ", ".join(str(option) for option in allowed) or "none"
+    message = f"{backend} does not support the {what} {asked!r} (it supports: {choices})"
+    return RunnerError("unsupported", message)
+
+
+def only_input(backend: str, names: List[str]) -> None:
+    """Refuse a model that does not take exactly one input."""
+    if len(names) != 1:
+        raise RunnerError(
+            "unsupported",
+            f"{backend}: the model takes {len(names)} inputs ({', '.join(names)}) and a cell feeds "
+            "exactly one; export a model with one input",
+        )
+
+
+def installed_version(package: str) -> str:
+    """A distribution's version, or an empty string if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,155 @@
+"""The backend `openvino`: ONNX and float TFLite models by OpenVINO, on the CPU.
+
+Precision `f32` is asked for explicitly, because OpenVINO's own choice (`default`) is bf16 on a CPU
+that has it, and labels change with it. The batch is fixed when the model is read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, List, Optional
+
+import numpy as np
+import openvino as ov
+
+from runner.backends.base import (
+    BackendProbe,
+    Description,
+    LoadRequest,
+    Offer,
+    TensorSpec,
+    only_input,
+    unsupported,
+)
+from runner.errors import RunnerError, classify
+
+_OFFER = Offer(backend="openvino", formats=("onnx", "tflite"))
+
+
+class OpenVino:
+    """One compiled model and one inference request, tuned for latency with one stream."""
+
+    def __init__(self, request: LoadRequest) -> None:
+        self._settings = _OFFER.accept(request)
+        self._request = request
+        self._core = ov.Core()
+        self._compiled: Optional[ov.CompiledModel] = None
+
+    def load(self) -> None:
+        """Read the model and fix its dynamic dimensions to what will be fed."""
+        request = self._request
+        if not os.path.isfile(request.path):
+            raise RunnerError("model", f"no such model file: {request.path}")
+        try:
+            model = self._core.read_model(request.path)
+        except Exception as error:
+            refused = classify(error, "model")
+            message = f"{request.path}: {refused.message}"
+            raise RunnerError(refused.kind, message, refused.detail) from error
+        only_input("openvino", [_name(port, "input") for port in model.inputs])
+        if request.format == "tflite":
+            _refuse_quantised(model)
+        declared = model.inputs[0].partial_shape
+        fed = (request.batch,) + request.item_shape
+        if not declared.is_static and declared.rank.is_static and len(declared) == len(fed):
+            shape = [
+                size.get_length() if size.is_static else got for size, got in zip(declared, fed)
+            ]
+            model.reshape({model.inputs[0]: shape})
+        self._model = model
+        # Compiling adds names of inner tensors, in no fixed order: these are the model's own.
+        self._input_name = _name(model.inputs[0], "input")
+        self._output_names = [_name(o, f"output_{i}") for i, o in enumerate(model.outputs)]
+
+    def compile(self) -> None:
+        """Compile for the CPU with the threads and precision asked for."""
+        wanted = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": self._request.threads,
+        }
+        if self._request.precision == "f32":
+            wanted["INFERENCE_PRECISION_HINT"] = "f32"
+        self._compiled = self._core.compile_model(self._model, "CPU", wanted)
+        self._precision = _type_name(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
+        if self._request.precision == "f32" and self._precision != "f32":
+            raise RunnerError("backend", f"asked for f32 and OpenVINO took {self._precision}")
+        taken = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
+        if taken != self._request.threads:
+            raise unsupported("openvino", "number of threads", self._request.threads, (taken,))
+        self._infer = self._compiled.create_infer_request()
+
+    def describe(self) -> Description:
+        """The compiled model's input and outputs."""
+        compiled = self._compiled
+        if compiled is None:
+            raise RunnerError("backend", "describe before compile")
+        ran = _OFFER.ran(self._request, self._settings, "openvino")
+        ran["precision"] = self._precision
+        ran["providers"] = list(compiled.get_property("EXECUTION_DEVICES"))
+        ran["cpu_pinning"] = bool(compiled.get_property("ENABLE_CPU_PINNING"))
+        return Description(
+            input=_spec(compiled.inputs[0], self._input_name),
+            outputs=tuple(_spec(o, n) for o, n in zip(compiled.outputs, self._output_names)),
+            ran=ran,
+        )
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """One synchronous inference; the outputs are copies."""
+        results = self._infer.infer([batch], share_inputs=True)
+        return [results[index] for index in range(len(results))]
+
+    def close(self) -> None:
+        """Drop the compiled model."""
+        self._compiled = None
+
+
+def create(request: LoadRequest) -> OpenVino:
+    """A model to be loaded."""
+    return OpenVino(request)
+
+
+def probe() -> BackendProbe:
+    """Whether OpenVINO imports and finds its CPU plug-in."""
+    devices = tuple(ov.Core().available_devices)
+    ok = "CPU" in devices
+    return BackendProbe(
+        ok=ok,
+        version=ov.__version__.split("-", 1)[0],
+        detail="" if ok else "OpenVINO finds no CPU device",
+        formats=_OFFER.formats,
+        providers=devices,
+    )
+
+
+def _refuse_quantised(model: Any) -> None:
+    for port in [*model.inputs, *model.outputs]:
+        if not port.element_type.is_real():
+            raise RunnerError(
+                "unsupported",
+                "openvino: reading a quantised TFLite model, OpenVINO drops the scale and zero "
+                f"point of {_name(port, 'a tensor')!r}, so its values can't be compared; run it "
+                "with the backend tflite",
+            )
+
+
+def _spec(port: Any, name: str) -> TensorSpec:
+    kind = _type_name(port.element_type)
+    if kind == "boolean" or kind[:1] in "fiu":
+        dtype = np.dtype(port.element_type.to_dtype()).name
+    else:
+        message = f"openvino: {name!r} is {kind}, which NumPy does not know"
+        raise RunnerError("unsupported", message)
+    partial = port.partial_shape
+    shape = None
+    if partial.rank.is_static:
+        shape = tuple(size.get_length() if size.is_static else None for size in partial)
+    return TensorSpec(name=name, dtype=dtype, shape=shape)
+
+
+def _type_name(kind: Any) -> str:
+    return str(kind.get_type_name()) if hasattr(kind, "get_type_name") else str(kind)
+
+
+def _name(port: Any, fallback: str) -> str:
+    return min(port.names) if port.names else fallback

@@ -1,0 +1,197 @@
+"""The backend `tflite`: TFLite models by LiteRT, or by the older packages with the same interpreter.
+
+Settings: `xnnpack` = true | false (false: LiteRT's own kernels, no delegate).
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from runner.backends.base import (
+    BackendProbe,
+    Description,
+    LoadRequest,
+    Offer,
+    TensorSpec,
+    installed_version,
+    only_input,
+)
+from runner.errors import RunnerError, classify
+
+_OFFER = Offer(backend="tflite", formats=("tflite",), settings={"xnnpack": (True, False)})
+
+# Newest first: (distribution, module that holds Interpreter and OpResolverType).
+_PACKAGES = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter"),
+    ("tensorflow", "tensorflow.lite.python.interpreter"),
+    ("tensorflow-cpu", "tensorflow.lite.python.interpreter"),
+)
+
+
+def _interpreter_module() -> Tuple[str, Any]:
+    """The first package that is installed, and its module.
+
+    Raises:
+        ImportError: if there is none, or if the one that is installed does not import.
+    """
+    for package, module in _PACKAGES:
+        if installed_version(package):
+            return package, import_module(module)
+    raise ImportError("none of " + ", ".join(p for p, _ in _PACKAGES) + " is installed")
+
+
+_PACKAGE, _TFLITE = _interpreter_module()
+
+
+class TfLite:
+    """One interpreter. Reading the file is `load`; allocation, with the delegate, is `compile`."""
+
+    def __init__(self, request: LoadRequest) -> None:
+        self._settings = _OFFER.accept(request)
+        self._request = request
+        self._interpreter: Optional[Any] = None
+
+    def load(self) -> None:
+        """Make the interpreter."""
+        request = self._request
+        if not os.path.isfile(request.path):
+            raise RunnerError("model", f"no such model file: {request.path}")
+        resolvers = _TFLITE.OpResolverType
+        resolver = (
+            resolvers.AUTO
+            if self._settings["xnnpack"]
+            else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        )
+        try:
+            interpreter = _TFLITE.Interpreter(
+                model_path=request.path,
+                num_threads=request.threads,
+                experimental_op_resolver_type=resolver,
+            )
+        except Exception as error:
+            refused = classify(error, "model")
+            message = f"{request.path}: {refused.message}"
+            raise RunnerError(refused.kind, message, refused.detail) from error
+        only_input("tflite", [str(d["name"]) for d in interpreter.get_input_details()])
+        self._interpreter = interpreter
+
+    def compile(self) -> None:
+        """Resize the input to the batch and to what is dynamic, then allocate."""
+        interpreter, request = self._interpreter, self._request
+        if interpreter is None:
+            raise RunnerError("backend", "compile before load")
+        details = interpreter.get_input_details()[0]
+        shape = _resized(details, (request.batch,) + request.item_shape)
+        resized = shape != tuple(int(size) for size in details["shape"])
+        try:
+            if resized:
+                interpreter.resize_tensor_input(details["index"], shape)
+            interpreter.allocate_tensors()
+        except Exception as error:
+            if resized:
+                raise _fixed_batch(details, request.batch, error) from error
+            raise
+        self._input_index = details["index"]
+        self._output_indices = [d["index"] for d in interpreter.get_output_details()]
+        for output in interpreter.get_output_details():
+            if resized and len(output["shape"]) and int(output["shape"][0]) != request.batch:
+                raise _fixed_batch(details, request.batch, None)
+
+    def describe(self) -> Description:
+        """Input and outputs with their scales and zero points."""
+        interpreter = self._interpreter
+        if interpreter is None:
+            raise RunnerError("backend", "describe before load")
+        ran = _OFFER.ran(self._request, self._settings, _PACKAGE)
+        delegated = _delegated(interpreter)
+        if delegated is not None:
+            ran["delegated_partitions"] = delegated
+        return Description(
+            input=_spec(interpreter.get_input_details()[0]),
+            outputs=tuple(_spec(d) for d in interpreter.get_output_details()),
+            ran=ran,
+        )
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """Set the input, invoke, copy the outputs."""
+        interpreter: Any = self._interpreter
+        interpreter.set_tensor(self._input_index, batch)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in self._output_indices]
+
+    def close(self) -> None:
+        """Drop the interpreter."""
+        self._interpreter = None
+
+
+def create(request: LoadRequest) -> TfLite:
+    """An interpreter to be loaded."""
+    return TfLite(request)
+
+
+def probe() -> BackendProbe:
+    """It works if its package imports, which it did for this module to be imported."""
+    return BackendProbe(
+        ok=True,
+        version=installed_version(_PACKAGE),
+        formats=_OFFER.formats,
+        providers=("xnnpack", "builtin"),
+    )
+
+
+def _resized(details: Dict[str, Any], fed: Tuple[int, ...]) -> Tuple[int, ...]:
+    """The shape to run with: the batch, and what is fed where the model leaves it open.
+
+    A TFLite file nearly always says batch 1 where its maker left the batch open, so resizing it is
+    tried; a model with a fixed reshape inside refuses when it is allocated.
+    """
+    declared = tuple(int(size) for size in details["shape"])
+    if len(declared) != len(fed):
+        return declared
+    signature = [int(size) for size in details.get("shape_signature", declared)]
+    if len(signature) != len(fed):
+        signature = list(declared)
+    rest = [got if size < 0 else size for size, got in zip(signature[1:], fed[1:])]
+    return (fed[0], *rest)
+
+
+def _fixed_batch(details: Dict[str, Any], batch: int, error: Optional[Exception]) -> RunnerError:
+    declared = int(details["shape"][0])
+    reason = f" ({' '.join(str(error).split())})" if error else ""
+    return RunnerError(
+        "unsupported",
+        f"tflite: the model can't be resized from batch {declared} to {batch}{reason}: ask for "
+        f"batch {declared}, or export it with a dynamic batch",
+    )
+
+
+def _delegated(interpreter: Any) -> Optional[int]:
+    """How many parts of the graph a delegate took: what `xnnpack` really did; None if not told."""
+    try:
+        operators = interpreter._get_ops_details()  # noqa: SLF001 (no public way to ask)
+        return sum(1 for operator in operators if operator["op_name"] == "DELEGATE")
+    except Exception:
+        return None
+
+
+def _spec(details: Dict[str, Any]) -> TensorSpec:
+    name = str(details["name"])
+    quantised = details.get("quantization_parameters", {})
+    scales = np.asarray(quantised.get("scales", ()))
+    if scales.size > 1:
+        message = f"tflite: {name!r} is quantised per channel, and only one scale is supported"
+        raise RunnerError("unsupported", message)
+    dtype = np.dtype(details["dtype"]).name
+    has_scale = scales.size == 1 and dtype.lstrip("u").startswith("int")
+    return TensorSpec(
+        name=name,
+        dtype=dtype,
+        shape=tuple(int(size) for size in details["shape"]),
+        scale=float(scales[0]) if has_scale else None,
+        zero_point=int(quantised["zero_points"][0]) if has_scale else None,
+    )

@@ -1,0 +1,161 @@
+"""The job document: read, checked, and turned into values. See `schemas/job.json`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Tuple, Union
+
+from runner.documents import check, parse
+from runner.errors import RunnerError
+
+SOCKET_PATH_BYTES = 107
+"""What `sockaddr_un` holds on Linux, less the closing zero."""
+
+MAX_OUTPUT_BYTES = 2 * 1024**3
+
+PerChannel = Union[float, Tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """Say what this environment is and which of the backends work in it."""
+
+    work: str
+    backends: Tuple[str, ...]
+    threads: int = 1
+    parent_death_signal: bool = False
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """Make `target` from `source` by one converter."""
+
+    work: str
+    converter: str
+    source: str
+    source_format: str
+    target: str
+    options: Dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    parent_death_signal: bool = False
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """y = (x / divide - subtract) / divide_after, on channels in the order `channels`."""
+
+    channels: str
+    divide: PerChannel
+    subtract: PerChannel
+    divide_after: PerChannel
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The prepared `.npy` file, and how a row of it becomes what the model takes."""
+
+    kind: str
+    path: str
+    count: int
+    normalise: Optional[Normalise] = None
+    layout: Optional[str] = None
+    raw_quantised: bool = False
+
+
+@dataclass(frozen=True)
+class InferJob:
+    """Load a model, then take commands on `socket`."""
+
+    work: str
+    backend: str
+    model_path: str
+    model_format: str
+    inputs: Inputs
+    socket: str
+    settings: Dict[str, Any] = field(default_factory=dict)
+    precision: str = "f32"
+    device: str = "cpu"
+    threads: int = 1
+    batch: int = 1
+    max_output_bytes: int = MAX_OUTPUT_BYTES
+    parent_death_signal: bool = False
+
+
+Job = Union[ProbeJob, ConvertJob, InferJob]
+
+
+def read_job(text: str) -> Job:
+    """The job in a document.
+
+    Raises:
+        RunnerError: kind `job` for a document that is truncated or wrong; `unsupported` for the
+            reserved kind `export`.
+    """
+    document = parse(text, "the job document")
+    if document.get("kind") == "export":
+        message = "jobs of kind 'export' are reserved and not built yet; use probe, convert, infer"
+        raise RunnerError("unsupported", message)
+    check(document, "job", "kind")
+    common = {
+        "work": document["work"],
+        "threads": document.get("threads", 1),
+        "parent_death_signal": document.get("parent_death_signal", False),
+    }
+    if document["kind"] == "probe":
+        return ProbeJob(backends=tuple(document["backends"]), **common)
+    if document["kind"] == "convert":
+        return ConvertJob(
+            converter=document["converter"],
+            source=document["source"]["path"],
+            source_format=document["source"]["format"],
+            target=document["target"],
+            options=document.get("options", {}),
+            **common,
+        )
+    return _read_infer(document, common)
+
+
+def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
+    socket = document["socket"]
+    size = len(os.fsencode(socket))
+    if size > SOCKET_PATH_BYTES:
+        raise RunnerError(
+            "job",
+            f"job.socket: the path is {size} bytes and a Unix socket holds {SOCKET_PATH_BYTES}: "
+            f"{socket}; use a short temporary folder",
+        )
+    names = ("backend", "settings", "precision", "device", "batch", "max_output_bytes")
+    return InferJob(
+        model_path=document["model"]["path"],
+        model_format=document["model"]["format"],
+        inputs=_read_inputs(document["inputs"]),
+        socket=socket,
+        **{name: document[name] for name in names if name in document},
+        **common,
+    )
+
+
+def _read_inputs(document: Dict[str, Any]) -> Inputs:
+    normalise = document.get("normalise")
+    if normalise is not None and document["kind"] == "array":
+        message = "job.inputs.normalise: arrays are fed as they are; it must be null"
+        raise RunnerError("job", message)
+    return Inputs(
+        kind=document["kind"],
+        path=document["path"],
+        count=document["count"],
+        normalise=None if normalise is None else _read_normalise(normalise),
+        layout=document.get("layout"),
+        raw_quantised=document.get("raw_quantised", False),
+    )
+
+
+def _read_normalise(document: Dict[str, Any]) -> Normalise:
+    values = {}
+    for name in ("divide", "subtract", "divide_after"):
+        value = document[name]
+        values[name] = tuple(map(float, value)) if isinstance(value, list) else float(value)
+        if name != "subtract" and 0.0 in (value if isinstance(value, list) else [value]):
+            raise RunnerError("job", f"job.inputs.normalise.{name}: can't divide by zero")
+    return Normalise(channels=document["channels"], **values)

@@ -1,0 +1,250 @@
+"""An `infer` job: load a model, then answer commands on a Unix socket until `finish`.
+
+While nothing is asked the worker blocks in the kernel: others are being timed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Any, Dict, Iterator, List, Optional
+
+import numpy as np
+
+from runner import backends, measure
+from runner.answers import AnswerFiles, check_outputs
+from runner.backends.base import Backend, Description, LoadRequest
+from runner.documents import check, parse
+from runner.errors import RunnerError, as_document, classify
+from runner.events import Events, encode
+from runner.inputs import check_fit, fed_item_shape, open_rows, prepare
+from runner.jobs import InferJob
+
+_TIMED_INPUTS = 64
+_TIMED_BYTES = 256 * 1024**2
+_PROGRESS_NS = 200_000_000
+_LINE_BYTES = 1024**2
+
+
+def serve(job: InferJob, events: Events) -> None:
+    """Load, listen, emit `loaded`, then answer commands until `finish`.
+
+    Raises:
+        RunnerError: if the model can't be loaded or the socket can't be made. An error inside a
+            command is that command's reply, and the worker lives on.
+    """
+    worker, loaded = _load(job, events)
+    with contextlib.closing(worker), _listening(job.socket) as listener:
+        events.emit("loaded", **loaded)
+        worker.rest()
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                for line in _lines(connection):
+                    reply, finished = _answer(worker, line)
+                    worker.rest()
+                    sent = _send(connection, reply)
+                    if finished:
+                        return
+                    if not sent:
+                        break
+
+
+class ModelWorker:
+    """A loaded model and its inputs; a method a command."""
+
+    def __init__(
+        self,
+        job: InferJob,
+        events: Events,
+        backend: Backend,
+        description: Description,
+        rows: np.ndarray,
+    ) -> None:
+        self._job = job
+        self._events = events
+        self._backend = backend
+        self._about = description
+        self._rows = rows
+        self._feeds: Optional[List[np.ndarray]] = None
+        self._cpu_at_rest_ns = time.process_time_ns()
+
+    def rest(self) -> None:
+        """Remember the processor time used so far; what is used from now on is idle."""
+        self._cpu_at_rest_ns = time.process_time_ns()
+
+    def close(self) -> None:
+        """Free the model."""
+        self._backend.close()
+
+    def answers(self) -> Dict[str, Any]:
+        """All inputs in batches; the last one is padded with its last row and trimmed."""
+        job, total = self._job, len(self._rows)
+        started = last_word = time.perf_counter_ns()
+        with AnswerFiles(job.work, self._about.outputs, total, job.max_output_bytes) as files:
+            for first in range(0, total, job.batch):
+                keep = min(job.batch, total - first)
+                outputs = self._backend.run(self.batch_from(first))
+                files.add(outputs, job.batch, keep)
+                now = time.perf_counter_ns()
+                if now - last_word >= _PROGRESS_NS:
+                    last_word = now
+                    self._events.emit("progress", droppable=True, done=first + keep, total=total)
+            outputs_written = files.finish()
+            nonfinite = files.nonfinite
+        self._events.emit("progress", droppable=True, done=total, total=total)
+        duration = time.perf_counter_ns() - started
+        return {"outputs": outputs_written, "nonfinite": nonfinite, "duration_ns": duration}
+
+    def warmup(
+        self, min_iterations: int, max_iterations: int, max_duration_ns: int
+    ) -> Dict[str, Any]:
+        """Run until the times are steady."""
+        durations, steady = measure.warm_up(
+            self._backend.run, self.feeds(), min_iterations, max_iterations, max_duration_ns
+        )
+        return {"durations_ns": durations, "steady": steady}
+
+    def round(self, iterations: int, warmup: int = 0) -> Dict[str, Any]:
+        """Time `iterations` runs over the first inputs, in turn."""
+        idle_cpu_ns = time.process_time_ns() - self._cpu_at_rest_ns
+        durations = measure.time_round(self._backend.run, self.feeds(), iterations, warmup)
+        return {
+            "durations_ns": durations,
+            "cpu_ns_since_last": idle_cpu_ns,
+            "rss_mib": round(measure.rss_mib(), 3),
+        }
+
+    def finish(self) -> Dict[str, Any]:
+        """Nothing more: the reply is sent, then the runner ends."""
+        return {}
+
+    def batch_from(self, first: int) -> np.ndarray:
+        """The batch that begins at row `first`, as the model takes it; never shorter."""
+        job = self._job
+        rows = self._rows[first : first + job.batch]
+        if len(rows) < job.batch:
+            padding = np.repeat(rows[-1:], job.batch - len(rows), axis=0)
+            rows = np.concatenate([rows, padding])
+        return prepare(rows, job.inputs, self._about.input)
+
+    def feeds(self) -> List[np.ndarray]:
+        """The batches that are timed, in turn: the first 64 inputs, or 256 MiB of them."""
+        if self._feeds is None:
+            feeds = [self.batch_from(0)]
+            last = min(len(self._rows), _TIMED_INPUTS) - self._job.batch
+            for first in range(self._job.batch, last + 1, self._job.batch):
+                if (len(feeds) + 1) * feeds[0].nbytes > _TIMED_BYTES:
+                    break
+                feeds.append(self.batch_from(first))
+            self._feeds = feeds
+        return self._feeds
+
+
+def _load(job: InferJob, events: Events) -> Any:
+    """The worker, and the fields of the event `loaded`."""
+    rows = open_rows(job.inputs)
+    item_shape = fed_item_shape(job.inputs, rows)
+    backend = backends.create(
+        job.backend,
+        LoadRequest(
+            path=job.model_path,
+            format=job.model_format,
+            settings=job.settings,
+            precision=job.precision,
+            device=job.device,
+            threads=job.threads,
+            batch=job.batch,
+            item_shape=item_shape,
+        ),
+    )
+    started = time.perf_counter_ns()
+    backend.load()
+    loaded = time.perf_counter_ns()
+    backend.compile()
+    compiled = time.perf_counter_ns()
+    about = backend.describe()
+    check_fit(about.input, item_shape, job.batch)
+    worker = ModelWorker(job, events, backend, about, rows)
+    feed = worker.batch_from(0)
+    before = time.perf_counter_ns()
+    outputs = backend.run(feed)
+    after = time.perf_counter_ns()
+    check_outputs(outputs, about.outputs)
+    fields = {
+        "load_ns": loaded - started,
+        "compile_ns": compiled - loaded,
+        "first_inference_ns": after - before,
+        "input": about.input.as_document(),
+        "outputs": [spec.as_document() for spec in about.outputs],
+        "ran": about.ran,
+    }
+    return worker, fields
+
+
+def _answer(worker: ModelWorker, line: bytes) -> Any:
+    """The reply to one line, and whether the worker is to end."""
+    try:
+        command = parse(line.decode("utf-8", "replace"), "the command")
+        check(command, "command", "command")
+        name = command.pop("command")
+        reply = dict({"ok": True}, **getattr(worker, name)(**command))
+    except Exception as error:
+        failure = as_document(classify(error))
+        print(f"runner: {failure['kind']}: {failure['message']}", flush=True)
+        return {"ok": False, "error": failure}, False
+    return reply, name == "finish"
+
+
+@contextlib.contextmanager
+def _listening(path: str) -> Iterator[socket.socket]:
+    """A listening socket at `path`, which is removed afterwards."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        try:
+            listener.bind(path)
+            listener.listen(1)
+        except OSError as error:
+            raise RunnerError("job", f"the socket {path} can't be made: {error}") from error
+        try:
+            yield listener
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _lines(connection: socket.socket) -> Iterator[bytes]:
+    """The lines that come; it blocks between them, and ends with the connection."""
+    pending = b""
+    while True:
+        try:
+            received = connection.recv(65536)
+        except ConnectionError:
+            return
+        if not received:
+            return
+        pending += received
+        while b"\n" in pending:
+            line, pending = pending.split(b"\n", 1)
+            yield line
+        if len(pending) > _LINE_BYTES:
+            _send(
+                connection,
+                {
+                    "ok": False,
+                    "error": as_document(RunnerError("job", "a command is longer than 1 MiB")),
+                },
+            )
+            return
+
+
+def _send(connection: socket.socket, reply: Dict[str, Any]) -> bool:
+    """Whether the reply could be sent; a client that went away may come back."""
+    try:
+        connection.sendall(encode(reply))
+    except ConnectionError:
+        return False
+    return True

@@ -1,0 +1,339 @@
+"""The worker's conversation, from `loaded` to `finish`, by the null backend in a real process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Start = Callable[..., Any]
+
+
+def loaded(worker: Any) -> dict[str, Any]:
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log())
+    assert event["event"] == "loaded"
+    return event
+
+
+def test_loaded_says_what_was_loaded_and_the_socket_listens_by_then(start: Start) -> None:
+    worker = start({"classes": 37})
+    event = loaded(worker)
+    worker.connect()
+    assert event["outputs"][0]["shape"] == [None, 37]
+    assert event["ran"]["backend"] == "null"
+    assert event["ran"]["threads"] == 1
+    assert event["load_ns"] > 0
+    assert event["first_inference_ns"] > 0
+
+
+def test_answers_holds_every_row_once_and_a_repeat_gives_the_same_bytes(start: Start) -> None:
+    first, second = start({"classes": 37}), start({"classes": 37})
+    for worker in (first, second):
+        loaded(worker)
+        reply = worker.command("answers")
+        assert reply["outputs"] == [
+            {
+                "index": 0,
+                "name": "scores",
+                "dtype": "float32",
+                "shape": [10, 37],
+                "file": "output_0.npy",
+            }
+        ]
+        assert reply["nonfinite"] == 0
+    assert first.output().shape == (10, 37)
+    assert (first.output() == second.output()).all()
+    assert len(np.unique(first.output(), axis=0)) == 10
+
+
+@pytest.mark.parametrize("batch", [3, 10, 16])
+def test_a_last_batch_is_padded_and_trimmed(start: Start, batch: int) -> None:
+    whole, single = start(batch=batch), start()
+    for worker in (whole, single):
+        loaded(worker)
+        assert worker.command("answers")["outputs"][0]["shape"] == [10, 10]
+    np.testing.assert_allclose(whole.output(), single.output(), rtol=1e-6)
+
+
+def test_another_seed_gives_other_answers_and_an_offset_shifts_them(start: Start) -> None:
+    workers = [start({"seed": 0}), start({"seed": 1}), start({"seed": 0}, settings={"offset": 1})]
+    for worker in workers:
+        loaded(worker)
+        worker.command("answers")
+    plain, other, shifted = (worker.output() for worker in workers)
+    assert not np.allclose(plain, other)
+    np.testing.assert_allclose(shifted, plain + 1, rtol=1e-4)
+
+
+def test_several_outputs_each_get_a_file_and_integers_stay_integers(start: Start) -> None:
+    worker = start(
+        {
+            "outputs": [
+                {"name": "scores", "dtype": "float64", "shape": [5]},
+                {"name": "best", "dtype": "int64", "shape": []},
+                {"name": "map", "dtype": "uint8", "shape": [2, 3], "scale": 0.5, "zero_point": 10},
+            ]
+        }
+    )
+    loaded(worker)
+    reply = worker.command("answers")
+    described = [(o["name"], o["dtype"], o["shape"]) for o in reply["outputs"]]
+    assert described == [
+        ("scores", "float32", [10, 5]),
+        ("best", "int64", [10]),
+        ("map", "float32", [10, 2, 3]),
+    ]
+    assert worker.output(1).dtype == np.int64
+    steps = worker.output(2) / np.float32(0.5)
+    assert (steps == np.rint(steps)).all()
+    assert steps.min() >= -10
+
+
+def test_a_round_gives_its_durations_and_no_more_than_the_run_is_timed(start: Start) -> None:
+    worker = start({"latency_ns": 2_000_000})
+    loaded(worker)
+    reply = worker.command("round", iterations=7, warmup=2)
+    assert len(reply["durations_ns"]) == 7
+    assert min(reply["durations_ns"]) >= 2_000_000
+    assert np.median(reply["durations_ns"]) < 3_000_000
+    assert reply["rss_mib"] > 5
+
+
+def test_an_idle_worker_uses_no_processor_time(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    worker.command("round", iterations=1, warmup=0)
+    time.sleep(0.5)
+    assert worker.command("round", iterations=1, warmup=0)["cpu_ns_since_last"] < 50_000_000
+
+
+def test_warmup_stops_at_its_limits(start: Start) -> None:
+    worker = start({"latency_ns": 1_000_000})
+    loaded(worker)
+    limits = {"min_iterations": 3, "max_iterations": 3, "max_duration_ns": 10**10}
+    assert len(worker.command("warmup", **limits)["durations_ns"]) == 3
+    limits = {"min_iterations": 2, "max_iterations": 1000, "max_duration_ns": 0}
+    reply = worker.command("warmup", **limits)
+    assert len(reply["durations_ns"]) == 2
+    assert reply["steady"] is False
+    limits = {"min_iterations": 10, "max_iterations": 1000, "max_duration_ns": 10**10}
+    assert worker.command("warmup", **limits)["steady"] is True
+
+
+def test_finish_is_answered_and_ends_with_zero_and_no_socket(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+    assert not Path(worker.job["socket"]).exists()
+
+
+WRONG_COMMANDS = [
+    b"",
+    b"not json",
+    b"[1]",
+    b"{}",
+    b'{"command": "dance"}',
+    b'{"command": "round"}',
+    b'{"command": "round", "iterations": 0}',
+    b'{"command": "round", "iterations": true}',
+    b'{"command": "round", "iterations": NaN}',
+    b'{"command": "answers", "extra": 1}',
+    b'{"command": "answers"',
+    b"\xff\xfe",
+]
+
+
+def test_a_wrong_command_is_answered_and_the_worker_lives_on(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    for line in WRONG_COMMANDS:
+        reply = worker.send(line)
+        assert reply["ok"] is False, line
+        assert reply["error"]["kind"] == "job", line
+    assert worker.command("round", iterations=1)["ok"] is True
+
+
+def test_a_client_may_go_and_come_back(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    assert worker.command("round", iterations=1)["ok"] is True
+    worker.connect()
+    assert worker.command("round", iterations=1)["ok"] is True
+
+
+def test_a_command_longer_than_a_mebibyte_is_refused(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    reply = worker.send(b"x" * (3 * 1024**2))
+    assert reply is None or reply["error"]["kind"] == "job"
+    worker.connect()
+    assert worker.command("round", iterations=1)["ok"] is True
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("memory", "out-of-memory"), ("error", "backend")])
+def test_an_exception_at_load_is_a_kind_of_failure(start: Start, fault: str, kind: str) -> None:
+    worker = start({"fault": fault})
+    assert worker.event() is None
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == kind
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("memory", "out-of-memory"), ("error", "backend")])
+def test_an_exception_in_a_command_is_its_reply(start: Start, fault: str, kind: str) -> None:
+    worker = start({"fault": fault, "fault_after": 4})
+    loaded(worker)
+    assert worker.command("answers")["error"]["kind"] == kind
+    assert list(worker.work.glob("output_*")) == []
+    assert worker.command("finish")["ok"] is True
+    assert worker.wait() == 0
+
+
+def test_values_that_are_not_finite_are_counted_and_kept(start: Start) -> None:
+    worker = start({"fault": "nan", "classes": 4})
+    loaded(worker)
+    assert worker.command("answers")["nonfinite"] == 40
+    assert np.isnan(worker.output()).all()
+
+
+def test_an_output_without_the_batch_is_invalid(start: Start) -> None:
+    worker = start({"fault": "shape"}, batch=4)
+    loaded(worker)
+    reply = worker.command("answers")
+    assert reply["error"]["kind"] == "invalid-output"
+    assert "first dimension" in reply["error"]["message"]
+
+
+def test_a_crash_leaves_no_answer_a_signal_and_a_trace_in_the_log(start: Start) -> None:
+    worker = start({"fault": "crash", "fault_after": 3})
+    loaded(worker)
+    assert worker.command("answers") is None
+    assert worker.wait() == -signal.SIGSEGV
+    assert "Segmentation fault" in worker.log()
+
+
+def test_a_quiet_exit_leaves_no_answer(start: Start) -> None:
+    worker = start({"fault": "exit", "fault_after": 3})
+    loaded(worker)
+    assert worker.command("answers") is None
+    assert worker.wait() == 0
+    assert list(worker.work.glob("output_*.npy")) == []
+
+
+def test_the_end_of_standard_input_ends_a_worker_that_waits(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    worker.process.stdin.close()
+    assert worker.wait() == 130
+
+
+def test_the_end_of_standard_input_ends_a_worker_that_hangs(start: Start) -> None:
+    worker = start({"fault": "hang"})
+    time.sleep(0.5)
+    worker.process.stdin.close()
+    assert worker.wait() == 130
+
+
+def test_an_interrupt_ends_a_worker_with_130(start: Start) -> None:
+    worker = start()
+    loaded(worker)
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.wait() == 130
+    assert worker.error() is None
+
+
+def test_too_large_outputs_are_refused_before_they_are_written(start: Start) -> None:
+    worker = start({"classes": 1000}, max_output_bytes=10_000)
+    loaded(worker)
+    error = worker.command("answers")["error"]
+    assert error["kind"] == "unsupported"
+    assert "--limit" in error["message"]
+    assert list(worker.work.glob("output_*")) == []
+
+
+def test_a_fixed_batch_that_is_not_the_cells_is_unsupported_with_a_remedy(start: Start) -> None:
+    worker = start({"input": {"shape": [1, 8, 8, 3]}}, batch=4)
+    assert worker.event() is None
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "ask for batch 1" in worker.error()["message"]
+
+
+def test_a_model_of_another_size_is_unsupported_and_both_shapes_are_named(start: Start) -> None:
+    worker = start({"input": {"shape": [None, 3, 8, 8]}})
+    assert worker.wait() == 1
+    assert "[?, 3, 8, 8]" in worker.error()["message"]
+    assert "[1, 8, 8, 3]" in worker.error()["message"]
+
+
+def test_what_a_backend_can_not_do_is_refused_with_what_it_can(start: Start) -> None:
+    worker = start(precision="f16")
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "f32, default" in worker.error()["message"]
+
+
+def test_a_model_that_is_not_one_is_kind_model(start: Start) -> None:
+    worker = start({"fault": "load"})
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "model"
+
+
+def test_a_truncated_file_of_inputs_is_refused(start: Start, pixels: Path) -> None:
+    pixels.write_bytes(pixels.read_bytes()[:-100])
+    worker = start()
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "job"
+    assert str(pixels) in worker.error()["message"]
+
+
+def test_what_a_library_prints_does_not_reach_the_events(start: Start) -> None:
+    """Refused commands are printed by the runner itself, on file descriptor 1."""
+    worker = start()
+    loaded(worker)
+    worker.send(b"nonsense")
+    worker.command("finish")
+    assert worker.event() is None
+    assert "not valid JSON" in worker.log()
+
+
+def test_a_socket_path_that_is_too_long_is_refused_with_a_remedy(start: Start, short: Path) -> None:
+    worker = start(socket=str(short / ("x" * 100) / "s"))
+    assert worker.wait() == 2
+    assert worker.error()["kind"] == "job"
+    assert "107" in worker.error()["message"]
+
+
+def test_a_socket_that_can_not_be_made_is_an_error(start: Start, short: Path) -> None:
+    worker = start(socket=str(short / "absent" / "s"))
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "job"
+
+
+def test_a_stale_socket_and_a_stale_error_are_replaced(start: Start, short: Path) -> None:
+    stale = short / "stale"
+    stale.write_text("")
+    worker = start(socket=str(stale))
+    loaded(worker)
+    assert worker.command("finish")["ok"] is True
+
+
+def test_the_lifeline_works_with_the_kernels_own(start: Start) -> None:
+    worker = start(parent_death_signal=True)
+    loaded(worker)
+    assert worker.command("finish")["ok"] is True
+    assert worker.wait() == 0
+
+
+def test_a_job_is_found_wanting_before_anything_is_imported(short: Path, start: Start) -> None:
+    worker = start(batch=0)
+    assert worker.wait() == 2
+    assert worker.error()["message"] == "job.batch: must be at least 1, got 0"
+    assert json.loads((worker.work / "job.json").read_text())["batch"] == 0

@@ -1,0 +1,96 @@
+"""Output files: whole or absent, and refused where they can't be a model's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner.answers import AnswerFiles, check_outputs
+from runner.backends.base import TensorSpec
+from runner.errors import RunnerError
+
+SPEC = (TensorSpec("scores", "float32", (None, 3)),)
+
+
+def test_files_have_their_names_only_when_they_are_whole(tmp_path: Path) -> None:
+    with AnswerFiles(str(tmp_path), SPEC, 5, 10**6) as files:
+        files.add([np.full((4, 3), 1, np.float32)], batch=4, keep=4)
+        assert not (tmp_path / "output_0.npy").exists()
+        files.add([np.full((4, 3), 2, np.float32)], batch=4, keep=1)
+        files.finish()
+    assert np.load(tmp_path / "output_0.npy")[:, 0].tolist() == [1, 1, 1, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["output_0.npy"]
+
+
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    with AnswerFiles(str(tmp_path), SPEC, 5, 10**6) as files:
+        files.add([np.zeros((4, 3), np.float32)], batch=4, keep=4)
+        with pytest.raises(RunnerError):
+            files.add([np.zeros((3, 3), np.float32)], batch=4, keep=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_are_missing_are_not_answers(tmp_path: Path) -> None:
+    with AnswerFiles(str(tmp_path), SPEC, 5, 10**6) as files:
+        files.add([np.zeros((4, 3), np.float32)], batch=4, keep=4)
+        with pytest.raises(RunnerError, match="4 rows of 5"):
+            files.finish()
+
+
+@pytest.mark.parametrize(
+    "second",
+    [np.zeros((2, 4), np.float32), np.zeros((2, 3), np.int64)],
+)
+def test_an_output_that_changes_between_batches_is_invalid(
+    tmp_path: Path, second: np.ndarray
+) -> None:
+    with AnswerFiles(str(tmp_path), SPEC, 4, 10**6) as files:
+        files.add([np.zeros((2, 3), np.float32)], batch=2, keep=2)
+        with pytest.raises(RunnerError, match="changed its shape or dtype") as caught:
+            files.add([second], batch=2, keep=2)
+    assert caught.value.kind == "invalid-output"
+
+
+@pytest.mark.parametrize("output", [np.float32(1), np.zeros((1, 3), np.float32)])
+def test_an_output_that_does_not_begin_with_the_batch_is_invalid(
+    tmp_path: Path, output: np.ndarray
+) -> None:
+    with (
+        AnswerFiles(str(tmp_path), SPEC, 4, 10**6) as files,
+        pytest.raises(RunnerError, match="must be the batch") as caught,
+    ):
+        files.add([output], batch=2, keep=2)
+    assert caught.value.kind == "invalid-output"
+
+
+def test_another_number_of_outputs_is_invalid() -> None:
+    for outputs in (None, [], [np.zeros(1), np.zeros(1)]):
+        with pytest.raises(RunnerError, match="1 were declared"):
+            check_outputs(outputs, SPEC)
+
+
+def test_infinite_and_nan_values_are_counted_in_kept_rows_only(tmp_path: Path) -> None:
+    values = np.array([[np.nan, np.inf, 0], [np.nan, np.nan, np.nan]], np.float32)
+    with AnswerFiles(str(tmp_path), SPEC, 1, 10**6) as files:
+        files.add([values], batch=2, keep=1)
+        assert files.nonfinite == 2
+
+
+def test_empty_items_and_scalars_of_each_row_can_be_stored(tmp_path: Path) -> None:
+    specs = (TensorSpec("a", "int64", (None,)), TensorSpec("b", "float32", (None, 0)))
+    with AnswerFiles(str(tmp_path), specs, 2, 10**6) as files:
+        files.add([np.array([1, 2]), np.zeros((2, 0), np.float32)], batch=2, keep=2)
+        files.finish()
+    assert np.load(tmp_path / "output_0.npy").tolist() == [1, 2]
+    assert np.load(tmp_path / "output_1.npy").shape == (2, 0)
+
+
+def test_a_folder_that_can_not_be_written_is_kind_job(tmp_path: Path) -> None:
+    with (
+        AnswerFiles(str(tmp_path / "absent"), SPEC, 1, 10**6) as files,
+        pytest.raises(RunnerError, match="can't be written") as caught,
+    ):
+        files.add([np.zeros((1, 3), np.float32)], batch=1, keep=1)
+    assert caught.value.kind == "job"

@@ -1,0 +1,68 @@
+"""What a backend accepts and how it refuses; and that none is imported before it is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner import backends
+from runner.backends.base import LoadRequest, Offer, only_input
+from runner.errors import RunnerError
+
+OFFER = Offer("toy", ("onnx",), settings={"level": ("all", "none"), "fast": (True, False)})
+REQUEST = LoadRequest("m.onnx", "onnx", {}, "f32", "cpu", threads=1, batch=1, item_shape=(3,))
+
+
+def test_the_first_value_of_a_setting_is_its_default() -> None:
+    assert OFFER.accept(REQUEST) == {"level": "all", "fast": True}
+    asked = replace(REQUEST, settings={"fast": False})
+    assert OFFER.accept(asked) == {"level": "all", "fast": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": "tflite"}, r"format 'tflite' \(it supports: onnx\)"),
+        ({"precision": "f16"}, r"precision 'f16' \(it supports: f32, default\)"),
+        ({"device": "cuda"}, r"device 'cuda' \(it supports: cpu\)"),
+        ({"settings": {"speed": 9}}, r"setting 'speed' \(it supports: level, fast\)"),
+        ({"settings": {"level": "max"}}, r"level 'max' \(it supports: all, none\)"),
+        ({"settings": {"fast": 1}}, r"fast 1 \(it supports: True, False\)"),
+    ],
+)
+def test_what_is_not_offered_is_refused_with_what_is(
+    changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(RunnerError, match=words) as caught:
+        OFFER.accept(replace(REQUEST, **changes))
+    assert caught.value.kind == "unsupported"
+
+
+def test_an_unknown_backend_names_those_there_are() -> None:
+    with pytest.raises(RunnerError, match=r"onnxruntime, openvino, tflite, torch\.eager, null"):
+        backends.create("theano", REQUEST)
+    assert backends.probe("theano").ok is False
+
+
+def test_a_model_must_take_one_input() -> None:
+    only_input("toy", ["x"])
+    with pytest.raises(RunnerError, match=r"2 inputs \(x, y\)"):
+        only_input("toy", ["x", "y"])
+
+
+def test_no_framework_and_not_even_numpy_is_imported_by_the_entry_point() -> None:
+    program = (
+        "import sys, runner.__main__; print('numpy' in sys.modules, 'runner.worker' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(backends.__file__).parents[2],
+    )
+    assert done.stdout.split() == ["False", "False"]
