@@ -31,6 +31,9 @@ TOP_K = 10
 _CHUNK_VALUES = 4_000_000
 # Rows of probabilities add up to one; float32 softmax over a thousand classes is this close.
 _SUM_TOLERANCE = 1e-3
+# Of an 8-bit softmax: its steps (TFLite fixes them), and how far rounding up can carry a sum.
+_SOFTMAX_LEVELS = 256
+_QUANTISED_EXCESS = 0.05
 
 Array = npt.NDArray[Any]
 Document = Mapping[str, Any]
@@ -296,11 +299,27 @@ def _kind(cell: Cell, scores: Array | None) -> tuple[str, str]:
         return "values", "declared" if cell.output == "values" else "detected"
     if cell.output != "auto":
         return cell.output, "declared"
+    return ("probabilities" if _are_probabilities(scores) else "logits"), "detected"
+
+
+def _are_probabilities(scores: Array) -> bool:
+    """Whether every row adds up to one; of an 8-bit softmax, to no more than one.
+
+    Such an output comes in steps of 1/256. Most of a thousand probabilities are below half a step
+    and so were rounded away: what is left of a row adds up to clearly less than one.
+    """
     for start in range(0, len(scores), step := max(1, _CHUNK_VALUES // scores.shape[1])):
         part = np.asarray(scores[start : start + step], dtype=np.float64)
-        if part.min() < 0 or np.abs(part.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
-            return "logits", "detected"
-    return "probabilities", "detected"
+        sums = part.sum(axis=1)
+        if part.min() < 0 or part.max() > 1 or sums.min() <= 0:
+            return False
+        levels = part * _SOFTMAX_LEVELS
+        if np.abs(levels - np.rint(levels)).max() < _SUM_TOLERANCE:
+            if sums.max() > 1 + _QUANTISED_EXCESS:
+                return False
+        elif np.abs(sums - 1).max() > _SUM_TOLERANCE:
+            return False
+    return True
 
 
 def _write_top_k(path: Path, scores: Array) -> None:

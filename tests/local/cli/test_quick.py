@@ -28,7 +28,7 @@ def test_the_quick_sweep_compares_three_stacks_and_is_resumed(
         assert pair["axes"] == ["environment"] or "backend" in pair["axes"]
         assert pair["time_low"] <= pair["time_ratio"] <= pair["time_high"]
     [page] = (tmp_path / "results" / "reports").glob("*.html")
-    assert "http" not in page.read_text().split("<body", maxsplit=1)[0]
+    assert "://" not in page.read_text()
     second = harness("sweep")
     assert second.status == 0, second.err
     assert "resumed" in second.out

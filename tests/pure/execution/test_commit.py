@@ -72,6 +72,17 @@ def test_probabilities_are_told_from_logits_and_a_declaration_wins(tmp_path: Pat
     assert (answers["kind"], answers["kind_source"]) == ("logits", "declared")
 
 
+def test_an_eight_bit_softmax_is_told_from_logits_though_rounding_took_part_of_it(
+    tmp_path: Path,
+) -> None:
+    rows = np.array([[136, 0, 0, 4], [252, 1, 1, 0]], np.float32) / 256
+    _, answers = commit(tmp_path, [rows])
+    assert answers["kind"] == "probabilities"
+    (tmp_path / "again").mkdir()
+    _, answers = commit(tmp_path / "again", [rows + np.float32(0.001)])
+    assert answers["kind"] == "logits"
+
+
 def test_several_outputs_are_kept_and_feature_maps_are_values(tmp_path: Path) -> None:
     maps = np.zeros((2, 3, 4, 4), np.float32)
     ids = np.array([[1], [2]])
