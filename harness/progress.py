@@ -120,6 +120,8 @@ class RichProgress:
                 TimeRemainingColumn(),
                 console=self._console,
                 transient=True,
+                # Drawing costs processor time, and cells are being timed.
+                refresh_per_second=4,
             )
             self._bars.start()
         bars = self._bars

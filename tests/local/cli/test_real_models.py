@@ -117,9 +117,10 @@ def test_query_gives_accuracy_a_cell_and_flips_a_pair(harness: Harness, real_dat
     assert sweep.status == 0, sweep.err
     accuracy = harness("query", "SELECT environment, images, top1 FROM accuracy", "--json")
     assert accuracy.status == 0, accuracy.err
-    rows = {row["environment"]: row for row in accuracy.json["rows"]}
+    columns = accuracy.json["columns"]
+    rows = {row[0]: dict(zip(columns, row, strict=True)) for row in accuracy.json["rows"]}
     for cell in sweep.json["cells"]:
         assert rows[cell["environment"]]["top1"] == pytest.approx(cell["top1"])
         assert rows[cell["environment"]]["images"] == 50
     flips = harness("query", "SELECT flips, images FROM pairs WHERE NOT control", "--json")
-    assert flips.json["rows"] == [{"flips": sweep.json["pairs"][0]["flips"], "images": 50}]
+    assert flips.json["rows"] == [[sweep.json["pairs"][0]["flips"], 50]]

@@ -1,0 +1,1 @@
+"""What the answers and times say: pure functions over arrays."""

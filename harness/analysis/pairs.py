@@ -1,0 +1,70 @@
+"""A pair of cells as a JSON object: the same in `sweep --json` and in `compare --json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from harness.analysis import agreement, pairing
+from harness.analysis.agreement import Flip, PairAgreement
+from harness.analysis.significance import wilson
+from harness.analysis.timing import TimeRatio
+from harness.store.load import CellAnswers
+
+Document = dict[str, Any]
+
+
+def measure(a: CellAnswers, b: CellAnswers) -> PairAgreement:
+    """All measures between two cells' answers, with names and ground truth of a's images."""
+    return agreement.compare(a, b, a.labels, a.names)
+
+
+def describe_pair(
+    a: CellAnswers,
+    b: CellAnswers,
+    flips: int | None,
+    found: PairAgreement | None,
+    ratio: TimeRatio | None,
+    listed: int | None = None,
+) -> Document:
+    """A pair's JSON object.
+
+    Args:
+        a: the reference.
+        b: the other.
+        flips: images whose label changed; None without class scores.
+        found: all measures, or None where only labels were compared.
+        ratio: t_b / t_a, or None where no session timed both.
+        listed: at most so many flips are listed image by image; None: all. `flipped_whole` says
+            whether all are.
+    """
+    low, high = wilson(flips, a.count) if flips is not None else (None, None)
+    shown = found.flipped[:listed] if found else ()
+    return {
+        "a": a.key,
+        "b": b.key,
+        "axes": pairing.axes(a.cell, b.cell),
+        "flips": flips,
+        "images": a.count,
+        "flip_share": flips / a.count if flips is not None else None,
+        "flip_low": low,
+        "flip_high": high,
+        "time_ratio": ratio.ratio if ratio else None,
+        "time_low": ratio.low if ratio else None,
+        "time_high": ratio.high if ratio else None,
+        "time_rounds": ratio.rounds if ratio else 0,
+        "time_notes": list(ratio.notes) if ratio else [],
+        "identical": found.identical if found else None,
+        "max_abs_diff": found.max_abs_diff if found else None,
+        "agreement": found.measures() if found else None,
+        "flipped": [_named(flip, a, b) for flip in shown] if found else None,
+        "flipped_whole": found is not None and len(shown) == len(found.flipped),
+    }
+
+
+def _named(flip: Flip, a: CellAnswers, b: CellAnswers) -> Document:
+    """A flip with the names of its classes, where the class list is known."""
+    document = asdict(flip)
+    classes = a.images.classes or b.images.classes or {}
+    names = {f"{field}_name": classes.get(document[field]) for field in ("label", "a", "b")}
+    return {**document, **names}

@@ -1,0 +1,284 @@
+"""One sweep as one JSON object: cells, controls, pairs, failures. What `sweep --json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.analysis import pairing, ranking
+from harness.analysis.pairs import describe_pair, measure
+from harness.analysis.ranks import TOP
+from harness.analysis.timing import describe_latency, latency
+from harness.analysis.values import chunks
+from harness.errors import StoreError
+from harness.execution.bundles import answers_folder
+from harness.store import layout
+from harness.store.load import NO_LABEL, CellAnswers, load_cell, same_images
+from harness.store.sessions import Session, find_sessions
+
+FLIPS_LISTED = 1000
+"""At most so many flips of a pair are listed image by image; the counts are always whole."""
+
+Document = dict[str, Any]
+
+_COLUMNS = (
+    "model",
+    "environment",
+    "stack",
+    "version",
+    "backend",
+    "settings",
+    "precision",
+    "executor",
+    "device",
+    "device_name",
+    "threads",
+    "batch",
+    "repeat",
+    "role",
+    "route",
+    "inputs_key",
+)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is kept of a cell's answers while pairs are made: not the scores themselves."""
+
+    answers: CellAnswers
+    best: npt.NDArray[np.int64] | None  # [N, min(5, C)]
+
+
+def sweep_result(store: Path, sweep_id: str) -> Document:
+    """Everything a sweep found.
+
+    Returns:
+        `cells` and `controls` (one object a cell), `pairs` (every two comparable cells; those
+        with the model's reference cell carry all measures under `agreement`), `noise` (each
+        control against the cell that it repeats), `failures`, `skipped`, `excluded` and
+        `problems` (bundles that could not be read).
+
+    Raises:
+        StoreError: there is no such sweep, or its document is damaged.
+    """
+    sweep = layout.read_document(_existing(store, sweep_id))
+    listed = [dict(cell) for cell in sweep.get("cells", [])]
+    problems: list[Document] = []
+    seen = _read_answers(store, listed, problems)
+    prefer = [str(s) for s in sweep.get("sessions", [])]
+    sessions = find_sessions(store, [c["key"] for c in listed], prefer)
+    rows = [_cell(store, cell, seen.get(cell["key"]), sessions) for cell in listed]
+    cells = [row for row in rows if row["role"] != "control"]
+    controls = [row for row in rows if row["role"] == "control"]
+    references = _references(cells, seen, sweep.get("baseline"))
+    return {
+        "schema_version": 1,
+        "sweep": sweep.get("id", sweep_id),
+        "created": sweep.get("created"),
+        "baseline": sweep.get("baseline"),
+        "cells": cells,
+        "controls": controls,
+        "pairs": _pairs(cells, seen, sessions, references, problems),
+        "noise": _noise(cells, controls, seen, sessions),
+        "failures": list(sweep.get("failures", [])),
+        "skipped": list(sweep.get("skipped", [])),
+        "excluded": _excluded(seen),
+        "problems": problems,
+    }
+
+
+def _existing(store: Path, sweep_id: str) -> Path:
+    layout.require(store)
+    path = layout.sweep_path(store, sweep_id)
+    if not path.is_file():
+        known = [p.parent.name for p in layout.sweep_files(store)]
+        raise StoreError(
+            f"There is no sweep {sweep_id} in {store}.",
+            f"Sweeps there are: {', '.join(known[-5:])}." if known else "Run `harness sweep`.",
+        )
+    return path
+
+
+def _read_answers(
+    store: Path, listed: Sequence[Document], problems: list[Document]
+) -> dict[str, _Seen]:
+    seen = {}
+    for cell in listed:
+        if cell.get("status") == "failed":
+            continue
+        try:
+            answers = load_cell(store, cell["key"])
+        except StoreError as error:
+            problems.append({"key": cell["key"], "message": error.message})
+            continue
+        best = None
+        if answers.scores is not None:
+            best = _top_lists(answers.scores)
+        seen[cell["key"]] = _Seen(answers, best)
+    return seen
+
+
+def _top_lists(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    top = min(TOP, scores.shape[1])
+    parts = [ranking.top_k(scores[part], top) for part in chunks(*scores.shape)]
+    return np.concatenate(parts) if parts else np.empty((0, top), dtype=np.int64)
+
+
+def _cell(
+    store: Path, listed: Document, seen: _Seen | None, sessions: Sequence[Session]
+) -> Document:
+    source = {**(seen.answers.cell if seen else {}), **listed}
+    row: Document = {"key": listed["key"], **{name: source.get(name) for name in _COLUMNS}}
+    row["settings"] = row["settings"] or {}
+    row["role"] = row["role"] or "cell"
+    row["status"] = listed.get("status")
+    row.update(_accuracy(seen))
+    answers = seen.answers.answers if seen else {}
+    for name in ("kind", "load_ns", "compile_ns", "first_inference_ns", "nonfinite"):
+        row[name] = answers.get(name)
+    timed = next((s for s in sessions if listed["key"] in s.members), None)
+    found = None
+    if timed is not None:
+        samples = timed.samples[listed["key"]]
+        found = latency(samples.rounds, samples.durations_ns, int(row["batch"] or 1))
+    row.update(describe_latency(found))
+    row["per_second"] = found.per_second if found else None
+    row["session"] = timed.id if timed else None
+    row["path"] = str(answers_folder(store, listed["key"])) if seen else None
+    return row
+
+
+def _accuracy(seen: _Seen | None) -> Document:
+    empty: Document = dict.fromkeys(("images", "excluded", "classes", "labelled", "top1", "top5"))
+    if seen is None:
+        return empty
+    truth = seen.answers.labels
+    known = truth != NO_LABEL
+    row = {
+        **empty,
+        "images": seen.answers.count,
+        "excluded": len(seen.answers.images.excluded),
+        "labelled": int(known.sum()),
+    }
+    if seen.best is None or seen.answers.scores is None:
+        return row
+    row["classes"] = int(seen.answers.scores.shape[1])
+    if known.any():
+        right = seen.best[known] == truth[known][:, None]
+        row["top1"] = float(right[:, 0].mean())
+        row["top5"] = float(right.any(axis=1).mean())
+    return row
+
+
+def _references(
+    cells: Sequence[Document], seen: dict[str, _Seen], baseline: str | None
+) -> dict[str, str]:
+    """The reference cell of each model: the sweep's baseline, or the one most like it."""
+    anchor = next((c for c in cells if c["key"] == baseline), None)
+    references: dict[str, str] = {}
+    for model in dict.fromkeys(str(c["model"]) for c in cells):
+        group = [c for c in cells if str(c["model"]) == model and c["key"] in seen]
+        if not group:
+            continue
+        if anchor is None:
+            references[model] = group[0]["key"]
+            continue
+        wanted = {name: anchor.get(name) for name in pairing.AXES if name != "model"}
+        # Stable: among equals the sweep's own order decides.
+        chosen = min(group, key=lambda c: _distance(c, wanted))
+        references[model] = chosen["key"]
+    return references
+
+
+def _distance(cell: Document, wanted: Document) -> tuple[bool, bool, int]:
+    unlike = [name for name, value in wanted.items() if cell.get(name) != value]
+    return ("environment" in unlike, "backend" in unlike, len(unlike))
+
+
+def _pairs(
+    cells: Sequence[Document],
+    seen: dict[str, _Seen],
+    sessions: Sequence[Session],
+    references: dict[str, str],
+    problems: list[Document],
+) -> list[Document]:
+    leading = set(references.values())
+    ordered = sorted(cells, key=lambda c: c["key"] not in leading)
+    pairs = []
+    for a, b in combinations([c for c in ordered if c["key"] in seen], 2):
+        x, y = seen[a["key"]].answers, seen[b["key"]].answers
+        if not same_images(x.images, y.images):
+            continue
+        reason = _unlike(x, y)
+        if reason:
+            if a["model"] == b["model"]:
+                problems.append({"key": b["key"], "message": f"{reason} {a['key'][:12]}"})
+            continue
+        full = a["model"] == b["model"] and references[str(a["model"])] == a["key"]
+        pairs.append(
+            _pair(
+                a,
+                b,
+                seen,
+                sessions,
+                full=full or (a["model"] != b["model"] and {a["key"], b["key"]} <= leading),
+            )
+        )
+    return pairs
+
+
+def _unlike(a: CellAnswers, b: CellAnswers) -> str:
+    """Why two cells over the same images cannot be compared; empty where they can."""
+    if (a.scores is None) != (b.scores is None):
+        return "has other kinds of outputs than"
+    if a.scores is None or b.scores is None or a.scores.shape == b.scores.shape:
+        return ""
+    return f"has {b.scores.shape[1]} classes, unlike the {a.scores.shape[1]} of"
+
+
+def _pair(
+    a: Document,
+    b: Document,
+    seen: dict[str, _Seen],
+    sessions: Sequence[Session],
+    *,
+    full: bool,
+) -> Document:
+    x, y = seen[a["key"]], seen[b["key"]]
+    found = measure(x.answers, y.answers) if full else None
+    flips = None
+    if x.best is not None and y.best is not None:
+        flips = int((x.best[:, 0] != y.best[:, 0]).sum())
+    ratio = pairing.pair_ratio(sessions, a["key"], b["key"])
+    return describe_pair(x.answers, y.answers, flips, found, ratio, FLIPS_LISTED)
+
+
+def _noise(
+    cells: Sequence[Document],
+    controls: Sequence[Document],
+    seen: dict[str, _Seen],
+    sessions: Sequence[Session],
+) -> list[Document]:
+    """Each A/A control against the cell that it repeats: what two runs of the same differ by."""
+    found = []
+    for control in controls:
+        for cell in cells:
+            if not {cell["key"], control["key"]} <= set(seen):
+                continue
+            x, y = seen[cell["key"]].answers, seen[control["key"]].answers
+            if pairing.axes(x.cell, y.cell) or not same_images(x.images, y.images):
+                continue
+            found.append(_pair(cell, control, seen, sessions, full=True))
+            break
+    return found
+
+
+def _excluded(seen: dict[str, _Seen]) -> list[Document]:
+    by_inputs = {s.answers.images.key: s.answers.images.excluded for s in seen.values()}
+    return [{"inputs_key": key, **image} for key, images in by_inputs.items() for image in images]

@@ -1,0 +1,86 @@
+"""The `harness` command: its groups, and how every error becomes one message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from harness import __version__
+from harness.cli import compare, env, query, report, status, sweep
+from harness.errors import EXIT_INTERRUPTED, HarnessError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Does my image model give the same answers, as fast, in every environment it may run "
+    "in? And if not: what changed?\n\n"
+    "Start with [bold]harness sweep[/bold]: no options needed.",
+    epilog="Exit codes: 0 done · 1 differences beyond what --fail-on allows · 2 bad input · "
+    "3 finished, but some cells failed · 4 nothing could run · 130 interrupted.",
+)
+app.command("sweep")(sweep.command)
+app.command("compare")(compare.command)
+app.command("status")(status.command)
+app.command("query")(query.command)
+app.command("report")(report.command)
+app.add_typer(env.app, name="env")
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda v: _version(asked=v),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; the process ends with one of the documented exit codes."""
+    signal.signal(signal.SIGTERM, _terminate)
+    console = Console(stderr=True)
+    try:
+        app()
+    except HarnessError as error:
+        console.print(Text.assemble(("Error: ", "bold red"), error.message), soft_wrap=True)
+        if error.remedy:
+            console.print(Text(f"  {error.remedy}"), soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print(
+            "Interrupted. What was finished is kept: the same command goes on from there."
+        )
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

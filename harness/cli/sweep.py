@@ -1,0 +1,409 @@
+"""`harness sweep`: run models in every environment, and say what changed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN, SpecError
+from harness.plan.build import Plan
+from harness.progress import Progress, RichProgress
+from harness.spec.models import SweepSpec
+
+_MODEL = "Model"
+_INPUTS = "Images or arrays"
+_WHERE = "Environments and axes"
+_RUN = "Running"
+
+
+def command(  # noqa: PLR0917 - each parameter is an option
+    spec: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A sweep file (YAML). Without it and without --model: the quick sweep.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model", help="An ONNX or TFLite file; repeat for several.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="How an image becomes the input: torch (ImageNet mean and deviation), "
+            "tf (-1..1), caffe (BGR, mean taken off), raw (0..255), or a recipe file.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    class_offset: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Scores before the first class: 1 where 0 is background.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, logits, probabilities, or values (no class scores).", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of images: one folder a synset, flat with a list of labels, "
+            "or unlabelled.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .npy array [N, ...] in the model's own layout, instead of images.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    synsets: Annotated[
+        Path | None,
+        typer.Option(
+            help="All classes in order: index, WordNet id, name. ImageNet's by default.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lines of `file label` (with --inputs: a label a row).", rich_help_panel=_INPUTS
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only so many: a seeded sample spread over the classes.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            help="An environment (`harness env list`), or any version as "
+            "package==version; repeat for several. The first is the baseline.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backend", help="Only these backends of the environments.", rich_help_panel=_WHERE
+        ),
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", help="cpu.", rich_help_panel=_WHERE)
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--threads",
+            help="Threads a cell; repeat for an axis. Default 1.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--batch", help="Images a run; repeat for an axis. Default 1.", rich_help_panel=_WHERE
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            help="f32, or default for what the stack chooses itself; "
+            "repeat for an axis. Default f32.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="The environment that times are related to; the first by default.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="auto or venv: where cells run.", rich_help_panel=_RUN),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Interleaved timing rounds. Default 16.", rich_help_panel=_RUN),
+    ] = None,
+    timing: Annotated[
+        bool,
+        typer.Option(
+            "--timing/--no-timing",
+            help="Whether cells are timed against each other.",
+            rich_help_panel=_RUN,
+        ),
+    ] = True,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds after which a cell is given up. Default 3600.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Run cells again that failed before.", rich_help_panel=_RUN),
+    ] = False,
+    store: Annotated[Path, typer.Option(help="The results folder.", rich_help_panel=_RUN)] = Path(
+        "results"
+    ),
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print cells and jobs, run nothing.", rich_help_panel=_RUN),
+    ] = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Print the sweep file's JSON Schema and exit.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object on standard output.", rich_help_panel=_RUN
+        ),
+    ] = False,
+) -> None:
+    """Run models in every environment and compare answers and times.
+
+    With nothing said, a quick sweep over three stacks, on a model and images made on the spot.
+    What is finished is kept and never run twice: the same command resumes.
+
+    [bold]Your own model:[/bold]
+
+      harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env openvino-2026.4
+
+    [bold]May I upgrade?[/bold]
+
+      harness sweep --model m.onnx --inputs x.npy --env onnxruntime==1.25.1 --env onnxruntime==1.31.1
+
+      harness compare --baseline onnxruntime==1.25.1 --candidate onnxruntime==1.31.1 --fail-on 'flips > 0'
+    """
+    if schema:
+        sys.stdout.write(json.dumps(SweepSpec.model_json_schema(), indent=2) + "\n")
+        return
+    console = Console(stderr=True)
+    progress = RichProgress(console)
+    options: dict[str, Any] = {
+        "--model": model, "--recipe": recipe, "--class-offset": class_offset, "--output": output,
+        "--data": data, "--inputs": inputs, "--synsets": synsets, "--labels": labels,
+        "--limit": limit, "--env": env, "--backend": backend, "--device": device,
+        "--threads": threads, "--batch": batch, "--precision": precision,
+        "--baseline": baseline,
+    }  # fmt: skip
+    wanted = _spec(spec, options, progress)
+    wanted = _adjust(wanted, executor, rounds, timing, timeout)
+    if dry_run:
+        _dry_run(wanted, progress, as_json=as_json)
+        return
+    _run(wanted, store, progress, quick=spec is None and not model, retry=retry, as_json=as_json)
+
+
+def _spec(path: Path | None, options: dict[str, Any], progress: Progress) -> SweepSpec:
+    from harness.spec.load import load_spec
+    from harness.spec.quick import QUICK, quick_spec
+
+    given = [name for name, value in options.items() if value not in (None, [])]
+    if path is not None and str(path) != QUICK:
+        if given:
+            raise SpecError(
+                f"{', '.join(given)} cannot be given beside the sweep file {path}.",
+                "Write it into the file, or leave the file away.",
+            )
+        return load_spec(path)
+    if options["--model"] and path is None:
+        return _spec_of_options(options)
+    if given:
+        raise SpecError(
+            f"{', '.join(given)} given, but no model to run.",
+            "Name one with --model PATH; `harness sweep` alone runs the quick sweep.",
+        )
+    return quick_spec(progress)
+
+
+def _spec_of_options(options: dict[str, Any]) -> SweepSpec:
+    from harness.spec.load import anchored, check_spec
+
+    if not options["--env"]:
+        raise SpecError(
+            "No environment is named.",
+            "Name at least one: --env onnxruntime-1.31 --env openvino-2026.4, or any version: "
+            "--env onnxruntime==1.25.1. `harness env list` shows those that ship.",
+        )
+    model = {
+        "recipe": options["--recipe"],
+        "class_offset": options["--class-offset"],
+        "output": options["--output"],
+    }
+    axes = {name: options[f"--{name}"] for name in ("device", "threads", "batch", "precision")}
+    document: dict[str, Any] = {
+        "models": [{"path": str(path), **_given(model)} for path in options["--model"]],
+        "environments": options["--env"],
+        "axes": _given(axes),
+        **_given({"backends": options["--backend"], "baseline": options["--baseline"]}),
+    }
+    source = {"labels": options["--labels"], "limit": options["--limit"]}
+    if options["--data"] is not None:
+        document["data"] = _given(
+            {"path": options["--data"], "synsets": options["--synsets"], **source}
+        )
+    if options["--inputs"] is not None:
+        if options["--synsets"] is not None:
+            raise SpecError(
+                "--synsets belongs to --data.", "Give --labels a class index a row for --inputs."
+            )
+        document["inputs"] = _given({"path": options["--inputs"], **source})
+    if options["--data"] is None and options["--inputs"] is None:
+        raise SpecError(
+            "There is nothing to run the model on.",
+            "Give a folder of images with --data DIR, or an array with --inputs X.npy.",
+        )
+    return anchored(check_spec(document, "options"), Path.cwd())
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Without options that were left away; paths become text."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if value not in (None, [])
+    }
+
+
+def _adjust(
+    spec: SweepSpec,
+    executor: str | None,
+    rounds: int | None,
+    timing: bool,
+    timeout: float | None,
+) -> SweepSpec:
+    from harness.spec.load import check_spec
+
+    document = spec.model_dump(exclude_unset=True)
+    if executor is not None:
+        document["executor"] = executor
+    times = dict(document.get("timing", {}))
+    if rounds is not None:
+        times["rounds"] = rounds
+    if not timing:
+        times["enabled"] = False
+    if times:
+        document["timing"] = times
+    if timeout is not None:
+        document["limits"] = {**document.get("limits", {}), "timeout_seconds": timeout}
+    return check_spec(document, "options")
+
+
+def _dry_run(spec: SweepSpec, progress: Progress, *, as_json: bool) -> None:
+    from harness.execution.sweep import plan_sweep
+
+    _, plan = plan_sweep(spec, progress)
+    if as_json:
+        sys.stdout.write(json.dumps(_planned(plan), indent=2) + "\n")
+        return
+    console = Console()
+    table = Table("cell", "model", "environment", "backend", "route", "precision", "threads",
+                  "batch", title=f"{len(plan.cells)} cells", title_justify="left")  # fmt: skip
+    for cell in plan.cells:
+        backend = " ".join([cell.backend, *(f"{k}={v}" for k, v in cell.settings.items())])
+        row = (cell.key[:8], cell.model, cell.environment, backend, cell.route, cell.precision,
+               str(cell.threads), str(cell.batch))  # fmt: skip
+        table.add_row(*(Text(text) for text in row))
+    console.print(table)
+    console.print("Jobs, in order:")
+    for job in _jobs(plan):
+        console.print(Text(f"  {job}"))
+    for skipped in plan.skipped:
+        console.print(Text(f"skipped {skipped.model} in {skipped.environment}: {skipped.reason}"))
+
+
+def _jobs(plan: Plan) -> list[str]:
+    jobs = [f"provision {name}" for name in sorted({c.environment for c in plan.cells})]
+    conversions = {c.conversion.key: c.conversion for c in plan.cells if c.conversion}
+    jobs += [
+        f"convert {c.source.name} ({c.converter}) in {c.environment}" for c in conversions.values()
+    ]
+    for group in plan.groups:
+        how = "answer, then time in turn" if group.reference else "answer"
+        jobs.append(f"{how}: {group.label}" + (" with its A/A control" if group.control else ""))
+    return jobs
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    cells = []
+    for cell in plan.cells:
+        record = cell.record()
+        del record["identity"]
+        cells.append(record)
+    return {
+        "cells": cells,
+        "jobs": _jobs(plan),
+        "skipped": [skipped.record() for skipped in plan.skipped],
+    }
+
+
+def _run(
+    spec: SweepSpec, store: Path, progress: Progress, *, quick: bool, retry: bool, as_json: bool
+) -> None:
+    from harness.analysis.sweep_result import sweep_result
+    from harness.execution.sweep import run_sweep
+    from harness.report.html import write_report
+    from harness.report.tables import print_sweep, standard_output
+    from harness.store.catalogue import refresh
+
+    outcome = run_sweep(spec, store, progress, retry=retry)
+    with progress.task("Comparing"):
+        refresh(store)
+        result = sweep_result(store, outcome.id)
+        page = write_report(
+            store, outcome.id, store / "reports" / f"{outcome.id}.html", result=result
+        )
+    console = standard_output()
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        print_sweep(result, console)
+        console.print(Text.assemble("Report: ", (str(page), "bold")))
+        for line in _go_on(store, quick=quick):
+            console.print(Text(line), soft_wrap=True)
+    if not outcome.failures:
+        raise typer.Exit(EXIT_DONE)
+    alive = any(status != "failed" for status in outcome.statuses.values())
+    raise typer.Exit(EXIT_CELLS_FAILED if alive else EXIT_NOTHING_RAN)
+
+
+def _go_on(store: Path, *, quick: bool) -> list[str]:
+    named = "" if store == Path("results") else f" --store {store}"
+    if quick:
+        return [
+            "Next, your own: harness sweep --model MODEL.onnx --recipe torch --data IMAGES/ "
+            f"--env onnxruntime-1.31 --env onnxruntime==1.25.1{named}"
+        ]
+    return [f"More: harness status{named} · harness compare A B{named} · harness query SQL{named}"]

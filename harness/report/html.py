@@ -1,0 +1,269 @@
+"""The report: one sweep as one HTML page that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from harness.analysis.sweep_result import sweep_result
+from harness.canonical import storage_errors
+from harness.errors import StoreError
+from harness.report import charts, words
+from harness.report.times import noise_floor, time_state
+from harness.report.verdict import verdict
+from harness.store import layout
+
+FLIPS_SHOWN = 200
+_LISTED = 20
+
+Document = dict[str, Any]
+
+
+def write_report(store: Path, sweep_id: str, out: Path, result: Document | None = None) -> Path:
+    """Write the report of a sweep.
+
+    The page is self-contained (no script, no request), follows the reader's light or dark
+    scheme, and escapes everything that it shows.
+
+    Args:
+        store: the results folder.
+        sweep_id: which sweep.
+        out: the file to write; its folder is made.
+        result: the sweep's `sweep_result`, where the caller has it already.
+
+    Returns:
+        `out`.
+
+    Raises:
+        StoreError: there is no such sweep, or the page cannot be written.
+    """
+    if result is None:
+        result = sweep_result(store, sweep_id)
+    sweep = layout.read_document(layout.sweep_path(store, sweep_id))
+    environments = [_environment(cell) for cell in result["cells"] if cell["path"]]
+    page = render(result, sweep.get("spec") or {}, environments)
+    staged = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
+    with storage_errors(out):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_text(page, encoding="utf-8")
+            os.replace(staged, out)  # noqa: PTH105 - the same call on every platform
+        finally:
+            staged.unlink(missing_ok=True)
+    return out
+
+
+def render(result: Document, spec: Document, environments: Sequence[Document] = ()) -> str:
+    """The page of a sweep's result, as text.
+
+    Args:
+        result: what `harness.analysis.sweep_result` returns.
+        spec: the sweep's specification, shown so that it can be run again.
+        environments: for each cell its name and environment.json.
+    """
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("count", "share", "percent", "duration", "ratio", "interval", "difference"):
+        templates.filters[name] = getattr(words, name)
+    return templates.get_template("page.html.j2").render(
+        result=result,
+        verdict=verdict(result),
+        names=words.names(_by_key(result).values()),
+        models=[_model(name, result) for name in _models(result)],
+        across=_across(result),
+        environments=environments,
+        spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True) if spec else "",
+        words=words,
+        made_by=_made_by(),
+        upgrade=_upgrade(result),
+    )
+
+
+def _made_by() -> str:
+    try:
+        return f"harness {version('deltann-harness')}"
+    except PackageNotFoundError:
+        return "harness"
+
+
+def _models(result: Document) -> list[str]:
+    return list(dict.fromkeys(str(cell["model"]) for cell in result["cells"]))
+
+
+def _by_key(result: Document) -> dict[str, Document]:
+    return {cell["key"]: cell for cell in (*result["cells"], *result["controls"])}
+
+
+def _model(name: str, result: Document) -> Document:
+    """Everything that the page says of one model."""
+    cells = _by_key(result)
+    own = [cell for cell in result["cells"] if str(cell["model"]) == name]
+    keys = {cell["key"] for cell in own}
+    inside = [p for p in result["pairs"] if {p["a"], p["b"]} <= keys]
+    judged = [p for p in inside if p["agreement"] is not None]
+    noise = [p for p in result["noise"] if p["a"] in keys]
+    times = charts.ratio_scale(
+        p[side] for p in (*judged, *noise) for side in ("time_ratio", "time_low", "time_high")
+    )
+    shares = charts.share_scale(p["flip_high"] for p in (*judged, *noise))
+    floor = noise_floor(noise)
+    reference = cells[judged[0]["a"]] if judged else None
+    return {
+        "name": name,
+        "cells": own,
+        "labelled": any(cell["top1"] is not None for cell in own),
+        "timed": any(p["time_ratio"] is not None for p in (*judged, *noise)),
+        "reference": reference,
+        "rows": [_row(p, cells, times, shares, floor) for p in (*judged, *noise)],
+        "ticks": times.ticks,
+        "matrix": _matrix(own, inside),
+        "flips": [_flips(p) for p in judged if p["flipped"]],
+    }
+
+
+def _row(
+    pair: Document,
+    cells: dict[str, Document],
+    times: charts.RatioScale,
+    shares: charts.ShareScale,
+    floor: float,
+) -> Document:
+    """A comparison with the reference: texts, and places on the two small charts."""
+    a, b = cells[pair["a"]], cells[pair["b"]]
+    time = flips = None
+    if pair["time_ratio"] is not None:
+        low, high = pair["time_low"] or pair["time_ratio"], pair["time_high"] or pair["time_ratio"]
+        state, said = time_state(pair, floor)
+        time = {
+            "at": times.at(pair["time_ratio"]),
+            "low": times.at(low),
+            "high": times.at(high),
+            "one": times.at(1.0),
+            "ticks": times.ticks,
+            "words": said,
+            "state": state,
+        }
+    if pair["flips"] is not None:
+        flips = {
+            "at": shares.at(pair["flip_share"]),
+            "low": shares.at(pair["flip_low"]),
+            "high": shares.at(pair["flip_high"]),
+        }
+    return {
+        "pair": pair,
+        "measured": pair["agreement"],
+        "noise": b["role"] == "control",
+        "cell": b,
+        "reference": a,
+        "flips": flips,
+        "time": time,
+    }
+
+
+def _matrix(cells: Sequence[Document], pairs: Sequence[Document]) -> Document | None:
+    """Flips of every two cells as a square; None for fewer than three cells."""
+    counted = [p for p in pairs if p["flips"] is not None]
+    keys = [c["key"] for c in cells if any(c["key"] in {p["a"], p["b"]} for p in counted)]
+    if len(keys) < 3:
+        return None
+    most = max(p["flip_share"] for p in counted)
+    found = {frozenset((p["a"], p["b"])): p for p in counted}
+    named = {c["key"]: c for c in cells}
+    rows = []
+    for a in keys:
+        row = []
+        for b in keys:
+            pair = found.get(frozenset((a, b)))
+            heat = charts.heat(pair["flip_share"], most) if pair else 0
+            row.append({"pair": pair, "heat": heat, "self": a == b})
+        rows.append({"cell": named[a], "fields": row})
+    return {"cells": [named[key] for key in keys], "rows": rows}
+
+
+def _flips(pair: Document) -> Document:
+    shown = [
+        {
+            **flip,
+            **{f"{side}_words": words.class_name(flip, side) for side in ("label", "a", "b")},
+            "effect": _effect(flip),
+        }
+        for flip in pair["flipped"][:FLIPS_SHOWN]
+    ]
+    return {
+        "pair": pair,
+        "shown": shown,
+        "more": pair["flips"] - len(shown),
+        "labelled": any(flip["label"] is not None for flip in shown),
+    }
+
+
+def _effect(flip: Document) -> str:
+    if flip["label"] is None:
+        return ""
+    if flip["a"] == flip["label"]:
+        return "broke"
+    return "mended" if flip["b"] == flip["label"] else "both wrong"
+
+
+def _across(result: Document) -> list[Document]:
+    """Pairs of different models that carry all measures (float against int8, for example)."""
+    cells = _by_key(result)
+    found = []
+    for pair in result["pairs"]:
+        a, b = cells[pair["a"]], cells[pair["b"]]
+        if a["model"] != b["model"] and pair["agreement"] is not None:
+            found.append({"pair": pair, "a": a, "b": b, "measured": pair["agreement"]})
+    return found
+
+
+def _upgrade(result: Document) -> str | None:
+    """The command that turns this page's question into a gate, for the first comparison."""
+    cells = _by_key(result)
+    for pair in result["pairs"]:
+        a, b = cells[pair["a"]], cells[pair["b"]]
+        if a["model"] == b["model"] and a["environment"] != b["environment"]:
+            return (
+                f"harness compare --baseline {a['environment']} --candidate {b['environment']} "
+                "--fail-on 'flips > 0.1%'"
+            )
+    return None
+
+
+def _environment(cell: Document) -> Document:
+    """A cell's environment.json, flattened for showing; a damaged one says so."""
+    try:
+        document = layout.read_document(Path(cell["path"]) / "environment.json")
+    except StoreError as error:
+        document = {"problem": error.message}
+    packages = document.pop("packages", None)
+    document.pop("schema_version", None)
+    return {
+        "cell": cell,
+        "facts": list(_facts(document)),
+        "packages": sorted(packages.items()) if isinstance(packages, dict) else [],
+    }
+
+
+def _facts(value: Document, prefix: str = "") -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    for name, entry in value.items():
+        if isinstance(entry, dict):
+            facts += _facts(entry, f"{prefix}{name} · ")
+        elif isinstance(entry, list):
+            text = ", ".join(map(str, entry)) if len(entry) <= _LISTED else f"{len(entry)} entries"
+            facts.append((f"{prefix}{name}", text or words.NOTHING))
+        elif entry is not None:
+            facts.append((f"{prefix}{name}", str(entry)))
+    return facts

@@ -1,0 +1,206 @@
+"""Results as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report import words
+from harness.report.verdict import verdict
+
+FLIPS_SHOWN = 20
+_PIPED_WIDTH = 1000
+# From this width on, the backend and the 99th percentile have a column too.
+_ROOMY = 100
+
+Document = dict[str, Any]
+
+
+def standard_output() -> Console:
+    """The console of standard output; what is piped is not folded to a terminal's width."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPED_WIDTH)
+
+
+def _table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", overflow="fold")
+    return table
+
+
+def print_sweep(result: Document, console: Console) -> None:
+    """Print a sweep's verdict, its cells, what changed against the reference, and failures.
+
+    Args:
+        result: what `harness.analysis.sweep_result` returns.
+        console: where to.
+    """
+    found = verdict(result)
+    console.print(Text(found.headline, style=f"bold {_STYLES[found.state]}"))
+    if found.detail:
+        console.print(Text(found.detail, style="dim"))
+    console.print()
+    _print_cells(result, console)
+    _print_pairs(result, console)
+    _print_failures(result, console)
+    _print_excluded(result, console)
+
+
+_STYLES = {"same": "green", "differs": "yellow", "unknown": "red"}
+
+
+def _print_cells(result: Document, console: Console) -> None:
+    cells = result["cells"]
+    names = words.names(cells)
+    roomy = console.width >= _ROOMY
+    heads = ["cell", "environment", *(["backend"] if roomy else []), "top-1", "top-5", "images"]
+    heads += ["p50", *(["p99"] if roomy else []), "status"]
+    for model, group in _by_model(cells).items():
+        table = _table(
+            f"Cells · {model}", *heads, left=("cell", "environment", "backend", "status")
+        )
+        for cell in group:
+            row = [cell["key"][:8], names[cell["key"]]]
+            row += [words.backend(cell)] if roomy else []
+            row += [words.share(cell["top1"]), words.share(cell["top5"])]
+            row += [words.count(cell["images"]), words.duration(cell["latency_p50_ns"])]
+            row += [words.duration(cell["latency_p99_ns"])] if roomy else []
+            style = "red" if cell["status"] == "failed" else None
+            table.add_row(*(Text(text) for text in [*row, str(cell["status"])]), style=style)
+        console.print(table)
+
+
+def _by_model(cells: Sequence[Document]) -> dict[str, list[Document]]:
+    groups: dict[str, list[Document]] = {}
+    for cell in cells:
+        groups.setdefault(str(cell["model"]), []).append(cell)
+    return groups
+
+
+def _print_pairs(result: Document, console: Console) -> None:
+    """A table for each reference: what the others differ by from it, and its noise floor."""
+    cells = {cell["key"]: cell for cell in [*result["cells"], *result["controls"]]}
+    names = words.names(cells.values())
+    several = len({cell["model"] for cell in result["cells"]}) > 1
+    shown = [pair for pair in result["pairs"] if pair["agreement"] is not None]
+    by_reference: dict[str, list[Document]] = {}
+    for pair in [*shown, *result.get("noise", [])]:
+        by_reference.setdefault(str(pair["a"]), []).append(pair)
+    for key, pairs in by_reference.items():
+        reference = cells[key]
+        of_model = f" · {reference['model']}" if several else ""
+        table = _table(
+            f"Against {names[key]}{of_model}",
+            *("compared", "flips", "%", "largest diff", "time", "95 % interval"),
+            left=("compared",),
+        )
+        for pair in pairs:
+            _add_pair(table, pair, reference, cells[pair["b"]], names)
+        console.print(table)
+    if by_reference:
+        console.print(
+            Text(
+                "flips: images whose label changed; time: theirs as a multiple of the reference's",
+                style="dim",
+            )
+        )
+
+
+def _add_pair(
+    table: Table, pair: Document, reference: Document, other: Document, names: dict[str, str]
+) -> None:
+    control = other["role"] == "control"
+    name = names[other["key"]]
+    if other["model"] != reference["model"]:
+        name = f"{other['model']} · {name}"
+    table.add_row(
+        Text("itself (noise floor)" if control else name),
+        Text(words.count(pair["flips"]), style="bold yellow" if pair["flips"] else ""),
+        Text(words.percent(pair["flip_share"])),
+        Text(words.difference(pair["max_abs_diff"], identical=bool(pair["identical"]))),
+        Text(words.ratio(pair["time_ratio"])),
+        Text(words.interval(pair["time_low"], pair["time_high"])),
+        style="dim" if control else None,
+    )
+
+
+def _print_failures(result: Document, console: Console) -> None:
+    for failure in result["failures"]:
+        line = f"failed {failure['key'][:8]} ({failure['kind']}): {failure['message']}"
+        console.print(Text(line, style="red"))
+    for skipped in result["skipped"]:
+        console.print(Text(_skipped(skipped), style="yellow"))
+    for problem in result.get("problems", []):
+        console.print(Text(f"problem {problem['key'][:8]}: {problem['message']}", style="red"))
+
+
+def _skipped(skipped: Document) -> str:
+    return f"skipped {skipped['model']} in {skipped['environment']}: {skipped['reason']}"
+
+
+def _print_excluded(result: Document, console: Console) -> None:
+    excluded = result["excluded"]
+    for image in excluded[:FLIPS_SHOWN]:
+        console.print(Text(f"left out {image['name']}: {image['reason']}", style="yellow"))
+    if len(excluded) > FLIPS_SHOWN:
+        console.print(Text(f"… and {len(excluded) - FLIPS_SHOWN} more images left out"))
+
+
+def print_status(status: Document, console: Console) -> None:
+    """Print what `harness.analysis.store_status` found."""
+    sizes = status["size_bytes"]
+    console.print(
+        Text(
+            f"{status['store']}: {words.count(status['cells'])} cells, "
+            f"{words.count(status['controls'])} controls, {words.count(status['sessions'])} "
+            f"timing sessions, {len(status['failures'])} cells failed, "
+            f"{words.size(sum(sizes.values()))}",
+            style="bold",
+        ),
+        soft_wrap=True,
+    )
+    _print_sweeps(status["sweeps_listed"], console)
+    left = ("cell", "model", "environment", "backend", "settings", "role")
+    heads = ("cell", "model", "environment", "backend", "settings", "images", "top-1", "top-5")
+    table = _table("Cells with answers", *heads, left=left)
+    for cell in status["cells_listed"]:
+        control = cell["role"] == "control"
+        row = [cell["key"][:8], cell["model"], cell["environment"], cell["backend"]]
+        row += [cell["settings"], words.count(cell["images"])]
+        row += [words.share(cell["top1"]), words.share(cell["top5"])]
+        table.add_row(*(Text(str(text)) for text in row), style="dim" if control else None)
+    if status["cells_listed"]:
+        console.print(table)
+    for failure in status["failures"]:
+        what = f"{failure['model']} {failure['environment']} {failure['backend']}"
+        line = f"failed {failure['key'][:8]} {what} ({failure['kind']}): {failure['message']}"
+        console.print(Text(line, style="red"), soft_wrap=True)
+    for problem in status["problems"]:
+        line = f"damaged {problem['path']}: {problem['message']}"
+        console.print(Text(line, style="red"), soft_wrap=True)
+
+
+def _print_sweeps(sweeps: Sequence[Document], console: Console) -> None:
+    if not sweeps:
+        return
+    heads = ("sweep", "created", "cells", "done", "resumed", "failed")
+    table = _table("Sweeps", *heads, left=("sweep", "created"))
+    for sweep in sweeps:
+        row = [sweep["id"], sweep["created"]]
+        row += [words.count(sweep[name]) for name in ("cells", "done", "resumed", "failed")]
+        table.add_row(*(Text(str(text)) for text in row))
+    console.print(table)

@@ -1,0 +1,141 @@
+"""Numbers and cells in words: the same in the terminal and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from harness.store.load import settings_text
+
+NOTHING = "\u2013"
+
+Document = dict[str, Any]
+
+
+def count(value: float | None) -> str:
+    """A whole number with grouped digits: 50,000."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """A proportion with three decimals: 0.902."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A proportion as a percentage; small ones keep a digit that is not zero."""
+    if value is None:
+        return NOTHING
+    if value == 0:
+        return "0 %"
+    if abs(value) < 10 ** -(digits + 2):
+        return f"{100 * value:.1g} %"
+    digits = max(0, digits - 1) if abs(value) >= 0.1 else digits
+    return f"{100 * value:.{digits}f} %"
+
+
+def duration(ns: float | None) -> str:
+    """A duration in the unit that reads best: 5.41 ms."""
+    if ns is None:
+        return NOTHING
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if ns >= size:
+            digits = max(0, 3 - len(str(int(ns / size))))
+            return f"{ns / size:.{digits}f} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def ratio(value: float | None) -> str:
+    """A time ratio with two decimals and a multiplication sign."""
+    return NOTHING if value is None else f"{value:.2f}\u00d7"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval of ratios: 1.02 to 1.06."""
+    return NOTHING if low is None or high is None else f"{low:.2f} to {high:.2f}"
+
+
+def difference(value: float | None, *, identical: bool = False) -> str:
+    """A difference of scores; equal bits are called so."""
+    if identical:
+        return "bit-identical"
+    return NOTHING if value is None else f"{value:.2g}"
+
+
+def backend(cell: Document) -> str:
+    """Backend, settings and what else is not usual: `onnxruntime · graph_optimization_level=all`."""
+    parts = [str(cell.get("backend")), settings_text(cell.get("settings") or {})]
+    if cell.get("precision") not in {None, "f32"}:
+        precision = str(cell["precision"])
+        parts.append("default precision" if precision == "default" else precision)
+    if cell.get("threads") not in {None, 1}:
+        parts.append(f"{cell['threads']} threads")
+    if cell.get("batch") not in {None, 1}:
+        parts.append(f"batch {cell['batch']}")
+    return " · ".join(part for part in parts if part)
+
+
+def names(cells: Iterable[Document]) -> dict[str, str]:
+    """The shortest names that tell cells of the same model apart, by key.
+
+    An environment that has one cell is that cell's name; where it has several, what they differ
+    in is added: `openvino-2026.4, default precision`.
+    """
+    listed = list(cells)
+    return {
+        str(cell["key"]): _name(cell, [c for c in listed if _beside(c, cell)]) for cell in listed
+    }
+
+
+def _beside(one: Document, other: Document) -> bool:
+    return all(one.get(name) == other.get(name) for name in ("model", "environment", "role"))
+
+
+def _name(cell: Document, siblings: list[Document]) -> str:
+    parts = [str(cell.get("environment"))]
+    for axis in ("backend", "settings", "precision", "device", "threads", "batch", "executor"):
+        if all(s.get(axis) == cell.get(axis) for s in siblings):
+            continue
+        parts.append(_axis(cell, axis, siblings))
+    return ", ".join(parts)
+
+
+def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
+    value = cell.get(axis)
+    if axis == "settings":
+        own = cell.get("settings") or {}
+        telling = {
+            name
+            for sibling in siblings
+            for name in {*own, *(sibling.get("settings") or {})}
+            if own.get(name) != (sibling.get("settings") or {}).get(name)
+        }
+        return settings_text({n: v for n, v in own.items() if n in telling}) or "no settings"
+    return {
+        "precision": f"{value} precision",
+        "threads": f"{value} threads",
+        "batch": f"batch {value}",
+    }.get(axis, str(value))
+
+
+def plain(value: object) -> str:
+    """A skipped combination or another small document, as words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(entry)}" for name, entry in value.items() if entry)
+    return str(value)
+
+
+def class_name(flip: Document, side: str) -> str:
+    """The class of a flip on one side (`label`, `a` or `b`): number and name."""
+    number, name = flip[side], flip.get(f"{side}_name")
+    if number is None:
+        return NOTHING if side == "label" else "none (NaN)"
+    return f"{number} {name}" if name else str(number)
+
+
+def size(size_bytes: float) -> str:
+    """A size in the unit that reads best: 12.3 MiB."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size_bytes >= scale:
+            return f"{size_bytes / scale:.1f} {unit}"
+    return f"{size_bytes:.0f} B"

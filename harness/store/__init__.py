@@ -1,0 +1,1 @@
+"""The catalogue over the bundles: build, query, load."""

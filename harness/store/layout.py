@@ -1,0 +1,136 @@
+"""Where things stand in a store, and reading its small documents.
+
+A store is a folder of whole bundles (`answers`, `sessions`, `inputs`), plain documents (`sweeps`,
+`attempts`) and a catalogue that can be made again from them. This module only reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.execution import bundles
+
+DEFAULT_STORE = Path("results")
+CATALOGUE = "catalogue.duckdb"
+
+Document = dict[str, Any]
+
+
+def sweep_path(store: Path, sweep_id: str) -> Path:
+    """The document of a sweep."""
+    return store / "sweeps" / sweep_id / "sweep.json"
+
+
+def require(store: Path) -> Path:
+    """The store itself, when it is a folder.
+
+    Raises:
+        StoreError: there is no such folder, or it is a file.
+    """
+    if not store.is_dir():
+        raise StoreError(
+            f"There is no results folder {store}.",
+            "Run `harness sweep` first, or name the folder with --store DIR.",
+        )
+    return store
+
+
+def answer_folders(store: Path) -> list[Path]:
+    """Every folder that may be an answers bundle, by key. Staged folders are left out."""
+    return _keyed_folders(store / "answers")
+
+
+def input_folders(store: Path) -> list[Path]:
+    """Every folder that may be an inputs bundle, by key."""
+    return _keyed_folders(store / "inputs")
+
+
+def session_folders(store: Path) -> list[Path]:
+    """Every folder that may be a session bundle, by id."""
+    return _folders(store / "sessions")
+
+
+def sweep_files(store: Path) -> list[Path]:
+    """Every sweep document, by id."""
+    return [f / "sweep.json" for f in _folders(store / "sweeps") if (f / "sweep.json").is_file()]
+
+
+def attempt_files(store: Path) -> list[Path]:
+    """Every attempt document, by cell key and time."""
+    found = (
+        folder / "attempt.json"
+        for cell in _folders(store / "attempts")
+        for folder in _folders(cell)
+    )
+    return [path for path in found if path.is_file()]
+
+
+def _keyed_folders(root: Path) -> list[Path]:
+    return [folder for shard in _folders(root) for folder in _folders(shard)]
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(p for p in root.iterdir() if not p.name.startswith(".") and p.is_dir())
+
+
+def read_document(path: Path) -> Document:
+    """The JSON object of a small document, with `schema_version` 1.
+
+    Raises:
+        StoreError: the file is missing, is not a JSON object, or has another schema version.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise StoreError(
+            f"{path} is damaged: {error}.", "Remove its folder; the next sweep makes it again."
+        ) from error
+    if not isinstance(value, dict):
+        raise StoreError(
+            f"{path} is damaged: not a JSON object.",
+            "Remove its folder; the next sweep makes it again.",
+        )
+    if value.get("schema_version") != 1:
+        raise StoreError(
+            f"{path} has schema version {value.get('schema_version')!r}; this harness reads 1.",
+            "Use the harness that wrote it, or another --store.",
+        )
+    return value
+
+
+def check_bundle(path: Path, *, deep: bool = False) -> Document:
+    """The manifest of a bundle whose files are all there.
+
+    Args:
+        path: the bundle's folder.
+        deep: hash every file too, not only compare sizes.
+
+    Raises:
+        StoreError: the bundle is absent or damaged.
+    """
+    try:
+        return bundles.validate(path, deep=deep)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path / bundles.MANIFEST} is damaged.",
+            "Remove its folder; the next sweep makes it again.",
+        ) from error
+
+
+def sweep_documents(store: Path) -> Iterator[Document]:
+    """Readable sweeps, oldest first; unreadable ones are left to the catalogue's `problems`."""
+    documents = []
+    for path in sweep_files(store):
+        try:
+            documents.append(read_document(path))
+        except StoreError:
+            continue
+    yield from sorted(documents, key=lambda d: (str(d.get("created", "")), str(d.get("id", ""))))

@@ -1,0 +1,94 @@
+-- The catalogue's tables: small facts copied from the bundles' JSON documents.
+-- Large data (top-k lists, samples, image names) stay in the bundles' Parquet files; see views.sql.
+
+CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
+
+CREATE TABLE problems (path VARCHAR NOT NULL, message VARCHAR NOT NULL);
+
+CREATE TABLE cells (
+    key VARCHAR PRIMARY KEY,
+    place INTEGER NOT NULL,          -- by model, environment, backend, settings, key
+    model VARCHAR,
+    environment VARCHAR,
+    stack VARCHAR,
+    version VARCHAR,
+    backend VARCHAR,
+    settings VARCHAR,                -- as "name=value name=value"
+    precision VARCHAR,
+    device VARCHAR,
+    device_name VARCHAR,
+    threads INTEGER,
+    batch INTEGER,
+    executor VARCHAR,
+    repeat INTEGER,
+    role VARCHAR,                    -- cell or control
+    route VARCHAR,
+    inputs_key VARCHAR,
+    class_offset INTEGER,
+    kind VARCHAR,                    -- logits, probabilities or values
+    classes INTEGER,                 -- after the class offset; NULL without class scores
+    images INTEGER,
+    nonfinite BIGINT,
+    load_ns BIGINT,
+    compile_ns BIGINT,
+    first_inference_ns BIGINT,
+    answers_ns BIGINT,               -- all images, transport included
+    path VARCHAR NOT NULL
+);
+
+CREATE TABLE inputs (
+    key VARCHAR PRIMARY KEY,
+    pixels_key VARCHAR,
+    kind VARCHAR,
+    layout VARCHAR,
+    images INTEGER,
+    excluded INTEGER,
+    path VARCHAR NOT NULL
+);
+
+CREATE TABLE excluded (inputs_key VARCHAR NOT NULL, name VARCHAR, reason VARCHAR);
+
+CREATE TABLE classes (inputs_key VARCHAR NOT NULL, class INTEGER, wnid VARCHAR, name VARCHAR);
+
+CREATE TABLE sweeps (
+    id VARCHAR PRIMARY KEY,
+    created VARCHAR,
+    baseline VARCHAR,
+    cells INTEGER,
+    done INTEGER,
+    resumed INTEGER,
+    failed INTEGER,
+    path VARCHAR NOT NULL
+);
+
+CREATE TABLE sweep_cells (sweep VARCHAR NOT NULL, key VARCHAR NOT NULL, place INTEGER, status VARCHAR);
+
+CREATE TABLE sessions (
+    id VARCHAR PRIMARY KEY,
+    created VARCHAR,
+    reference VARCHAR,
+    control VARCHAR,
+    rounds INTEGER,
+    path VARCHAR NOT NULL
+);
+
+CREATE TABLE session_members (session VARCHAR NOT NULL, key VARCHAR NOT NULL, place INTEGER);
+
+CREATE TABLE failures (
+    key VARCHAR,
+    model VARCHAR,
+    environment VARCHAR,
+    backend VARCHAR,
+    kind VARCHAR,
+    message VARCHAR,
+    exit_status INTEGER,
+    signal INTEGER,
+    started VARCHAR,
+    ended VARCHAR,
+    path VARCHAR NOT NULL
+);
+
+CREATE TABLE files (path VARCHAR PRIMARY KEY, key VARCHAR NOT NULL);  -- Parquet file -> its bundle
+
+-- Two-sided 95 % quantiles of Student's t, because SQL has none.
+CREATE TABLE t_quantiles (degrees INTEGER PRIMARY KEY, value DOUBLE NOT NULL);

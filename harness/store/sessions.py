@@ -1,0 +1,121 @@
+"""Reading timing sessions back: their members and every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import StoreError
+from harness.execution.bundles import session_folder
+from harness.store import layout
+from harness.store.layout import Document
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one cell in one session.
+
+    Attributes:
+        rounds: int64 [M], the round of each sample.
+        durations_ns: int64 [M].
+    """
+
+    rounds: Integers = field(repr=False)
+    durations_ns: Integers = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One interleaved timing of a group of cells.
+
+    Attributes:
+        id: the session's name.
+        document: session.json.
+        path: the bundle.
+        samples: by cell key.
+    """
+
+    id: str
+    document: Document = field(repr=False)
+    path: Path
+    samples: dict[str, Samples] = field(repr=False)
+
+    @property
+    def created(self) -> str:
+        """When it began, ISO 8601."""
+        return str(self.document.get("created", ""))
+
+    @property
+    def control(self) -> str | None:
+        """The key of the A/A control, if there was one."""
+        key = self.document.get("control")
+        return str(key) if key else None
+
+    @property
+    def reference(self) -> str | None:
+        """The key of the cell that the others are timed against."""
+        key = self.document.get("reference")
+        return str(key) if key else None
+
+    @cached_property
+    def members(self) -> frozenset[str]:
+        """Keys of the cells that have samples."""
+        return frozenset(self.samples)
+
+
+def load_session(store: Path, session_id: str) -> Session:
+    """A session with all its samples.
+
+    Raises:
+        StoreError: the bundle is absent or damaged.
+    """
+    path = session_folder(store, session_id)
+    layout.check_bundle(path)
+    document = layout.read_document(path / "session.json")
+    with duckdb.connect(":memory:") as connection:
+        try:
+            columns = connection.execute(
+                "SELECT cell, round, duration_ns FROM read_parquet(?) ORDER BY cell, round, iteration",
+                [str(path / "timings.parquet")],
+            ).fetchnumpy()
+        except duckdb.Error as error:
+            raise StoreError(
+                f"{path / 'timings.parquet'} is damaged: {error}.",
+                "Remove its folder; the next sweep times the cells again.",
+            ) from error
+    cells = columns["cell"].astype(str)
+    samples = {
+        str(key): Samples(
+            rounds=columns["round"][cells == key].astype(np.int64),
+            durations_ns=columns["duration_ns"][cells == key].astype(np.int64),
+        )
+        for key in np.unique(cells)
+    }
+    return Session(id=session_id, document=document, path=path, samples=samples)
+
+
+def find_sessions(store: Path, keys: Iterable[str], prefer: Iterable[str] = ()) -> list[Session]:
+    """Sessions with samples of any of these cells: preferred ids first, then newest first.
+
+    Damaged sessions are left out (the catalogue lists them in `problems`).
+    """
+    wanted, preferred = set(keys), set(prefer)
+    found = []
+    for path in layout.session_folders(store):
+        try:
+            document = layout.read_document(path / "session.json")
+            if not wanted & {str(m.get("key")) for m in document.get("members", [])}:
+                continue
+            found.append(load_session(store, path.name))
+        except StoreError:
+            continue
+    newest = sorted(found, key=lambda s: (s.created, s.id), reverse=True)
+    return sorted(newest, key=lambda s: s.id not in preferred)

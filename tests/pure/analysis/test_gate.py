@@ -1,0 +1,103 @@
+"""The gate's rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.analysis.agreement import PairAgreement, PlainAnswers, PlainOutput, compare
+from harness.analysis.gate import METRICS, parse, violations
+from harness.analysis.timing import TimeRatio
+from harness.errors import UsageError
+
+
+def pair(flips: int = 1, images: int = 1000, labels: bool = True) -> PairAgreement:
+    x = np.zeros((images, 3), dtype=np.float32)
+    x[:, 0] = 1
+    y = x.copy()
+    y[:flips, 1] = 2
+    truth = [0] * images if labels else None
+    return compare(PlainAnswers(x), PlainAnswers(y), truth)
+
+
+def broken(rule: str, found: PairAgreement, ratio: TimeRatio | None = None) -> list[str]:
+    return [v.message for v in violations([parse(rule)], found, ratio)]
+
+
+def test_a_count_and_a_share_of_flips() -> None:
+    assert broken("flips > 0", pair()) == ["flips is 1 of 1000 (rule: flips > 0)"]
+    assert broken("flips > 1", pair()) == []
+    assert broken("flips > 0.05%", pair()) == ["flips is 1 of 1000, 0.1 % (rule: flips > 0.05%)"]
+
+
+def test_the_limit_is_exact() -> None:
+    assert broken("flips > 0.1%", pair(1, 1000)) == []
+    assert broken("flips >= 0.1%", pair(1, 1000))
+    assert broken("flips > 0.3%", pair(3, 1000)) == []
+    assert broken("flips>0.7 %", pair(7, 1000)) == []
+
+
+def test_flipped_images_are_to_blame() -> None:
+    (violation,) = violations([parse("flips > 0")], pair(3), None)
+    assert violation.images == (0, 1, 2)
+
+
+def test_images_beyond_the_limit_are_to_blame_for_a_difference() -> None:
+    (violation,) = violations([parse("max_abs_diff > 1e-3")], pair(2), None)
+    assert (violation.value, violation.images) == (2.0, (0, 1))
+
+
+def test_accuracy_drop_in_points() -> None:
+    assert broken("top1_drop > 0.1%", pair(2))
+    assert broken("accuracy_drop > 0.002", pair(2, 1000)) == []
+    assert broken("top1_drop > 0.5%", pair(2)) == []
+
+
+def test_operators_below() -> None:
+    assert broken("cosine < 0.999999", pair(5))
+    assert broken("jaccard <= 1", pair())
+    assert broken("tau < 0.5", pair()) == []
+
+
+@pytest.mark.parametrize("rule", ["time_ratio > 1.05", "top1_drop > 0", "mcnemar_p < 0.05"])
+def test_what_could_not_be_measured_is_never_a_pass(rule: str) -> None:
+    (message,) = broken(rule, pair(labels=False))
+    assert "could not be measured" in message
+
+
+def test_labels_that_are_nan_in_both_are_never_a_pass() -> None:
+    x = np.full((4, 3), np.nan, dtype=np.float32)
+    found = compare(PlainAnswers(x), PlainAnswers(x))
+    for rule in ("flips > 0", "max_abs_diff > 1", "jaccard < 0.1", "cosine < 0.1", "kl > 9"):
+        assert "could not be measured" in broken(rule, found)[0]
+    assert broken("nonfinite > 0", found)
+
+
+def test_flips_of_a_model_without_scores_could_not_be_measured() -> None:
+    x = PlainAnswers(None, "values", [PlainOutput("y", np.ones((3, 2)))])
+    assert "could not be measured" in broken("flips > 0", compare(x, x))[0]
+    assert broken("max_abs_diff > 0", compare(x, x)) == []
+
+
+def test_time_ratio() -> None:
+    ratio = TimeRatio(1.2, 1.1, 1.3, 15)
+    assert broken("time_ratio > 1.1", pair(), ratio)
+    assert broken("time_ratio > 110%", pair(), ratio)
+    assert broken("time_ratio > 1.25", pair(), ratio) == []
+
+
+@pytest.mark.parametrize("text", ["", "flips", "flips = 3", "flips > x", "flips > nan", "> 3"])
+def test_what_is_no_rule_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not understood"):
+        parse(text)
+
+
+def test_an_unknown_metric_is_refused_with_the_list() -> None:
+    with pytest.raises(UsageError, match="no metric flipz") as caught:
+        parse("flipz > 3")
+    assert all(name in caught.value.remedy for name in METRICS)
+
+
+def test_a_percentage_of_a_difference_is_refused() -> None:
+    with pytest.raises(UsageError, match="no percentage"):
+        parse("max_abs_diff > 1%")

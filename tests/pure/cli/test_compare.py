@@ -1,0 +1,82 @@
+"""`harness compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from support.store_factory import StoreFactory, flip_first, logits
+from typer.testing import CliRunner, Result
+
+from harness.cli import compare
+from harness.errors import DifferencesError, UsageError
+
+OLD, NEW = "onnxruntime-1.17", "onnxruntime-1.31"
+
+app = typer.Typer()
+app.command()(compare.command)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    factory = StoreFactory(tmp_path)
+    x = logits(40, 37)
+    labels = [int(c) for c in x.argmax(axis=1)]
+    inputs = factory.inputs(40, labels, classes=[f"kind {i}" for i in range(37)])
+    factory.cell(inputs, [x], environment=OLD)
+    factory.cell(inputs, [flip_first(x, 25)], environment=NEW)
+    return tmp_path
+
+
+def run(store: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--store", str(store)])
+
+
+def test_the_verdict_is_the_first_line_and_flips_follow(store: Path) -> None:
+    result = run(store, OLD, NEW)
+    assert result.exit_code == 0
+    first = result.stdout.splitlines()[0]
+    assert first == f"Answers changed: 25 of 40 labels (62.5 %) from {OLD} to {NEW}."
+    assert "images/00019.png" in result.stdout
+    assert "images/00020.png" not in result.stdout
+    assert "5 more" in result.stdout
+
+
+def test_json_has_every_measure_and_every_flip(store: Path) -> None:
+    result = run(store, "--baseline", OLD, "--candidate", NEW, "--json")
+    found = json.loads(result.stdout)
+    (pair,) = found["pairs"]
+    assert len(pair["flipped"]) == 25
+    assert pair["flipped"][0]["a_name"].startswith("kind ")
+    assert pair["agreement"]["broke"] == 25
+    assert pair["agreement"]["mcnemar_p"] < 1e-6
+    assert found["allowed"] is None
+
+
+def test_a_difference_that_is_not_allowed_ends_with_1_and_names_the_images(store: Path) -> None:
+    arguments = ("--baseline", OLD, "--candidate", NEW, "--fail-on", "max_abs_diff > 1e-3")
+    result = run(store, *arguments, "--fail-on", "flips > 0.1%")
+    assert isinstance(result.exception, DifferencesError)
+    assert result.exception.exit_code == 1
+    assert result.stdout.startswith("Not allowed: max_abs_diff is")
+    assert "and 1 more." in result.stdout.splitlines()[0]
+    assert "images/00003.png" in result.stdout
+    decided = json.loads(run(store, *arguments, "--json").stdout)
+    assert decided["allowed"] is False
+    assert len(decided["pairs"][0]["violations"][0]["images"]) == 25
+
+
+def test_what_is_allowed_ends_with_0(store: Path) -> None:
+    result = run(store, OLD, NEW, "--fail-on", "flips > 90%")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Allowed. ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), (OLD,), (OLD, NEW, "--baseline", OLD), (OLD, NEW, "--fail-on", "flips ~ 3"), (OLD, OLD)],
+)
+def test_bad_usage_is_refused(store: Path, arguments: tuple[str, ...]) -> None:
+    assert isinstance(run(store, *arguments).exception, UsageError)

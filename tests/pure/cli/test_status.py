@@ -1,0 +1,52 @@
+"""`harness status` and `harness report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from support.store_factory import StoreFactory, logits
+from typer.testing import CliRunner
+
+from harness.cli import report, status
+from harness.errors import StoreError
+
+app = typer.Typer()
+app.command("status")(status.command)
+app.command("report")(report.command)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    factory = StoreFactory(tmp_path)
+    key = factory.cell(factory.inputs(10), [logits(10, 4)])
+    factory.sweep([key], sweep_id="older", created="2026-01-01T00:00:00Z")
+    factory.sweep([key], sweep_id="newer", created="2026-01-02T00:00:00Z")
+    return tmp_path
+
+
+def test_status_says_what_there_is(store: Path) -> None:
+    result = CliRunner().invoke(app, ["status", "--store", str(store)])
+    assert result.exit_code == 0
+    assert "1 cells" in result.stdout
+    assert "newer" in result.stdout
+
+
+def test_status_as_json(store: Path) -> None:
+    result = CliRunner().invoke(app, ["status", "--store", str(store), "--json"])
+    found = json.loads(result.stdout)
+    assert (found["cells"], found["sweeps"], found["failures"]) == (1, 2, [])
+
+
+def test_the_report_of_the_newest_sweep(store: Path) -> None:
+    result = CliRunner().invoke(app, ["report", "--store", str(store)])
+    assert result.stdout.strip() == str(store / "reports" / "newer.html")
+    assert (store / "reports" / "newer.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["status", "report"])
+def test_an_absent_store_is_refused(tmp_path: Path, name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--store", str(tmp_path / "nothing")])
+    assert isinstance(result.exception, StoreError)

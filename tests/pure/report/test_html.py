@@ -1,0 +1,120 @@
+"""The report: whole, self-contained, and safe whatever names it shows."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.store_factory import StoreFactory, flip_first, logits
+
+from harness.errors import StoreError
+from harness.report.html import write_report
+
+HOSTILE = "<script>alert('1')</script>\"&<img src=x onerror=y>.png"
+
+
+class Page(HTMLParser):
+    """Tags that are open, and every tag and attribute seen."""
+
+    VOID = frozenset({"meta", "br", "img", "line", "rect", "circle", "path"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page(root: Path) -> str:
+    factory = StoreFactory(root)
+    x = logits(30, 4)
+    names = [HOSTILE, *(f"{i}.png" for i in range(29))]
+    labels = [int(c) for c in x.argmax(axis=1)]
+    inputs = factory.inputs(
+        30, labels, names=names, classes=[HOSTILE, "b", "c", "d"], excluded=[(HOSTILE, HOSTILE)]
+    )
+    keys = [
+        factory.cell(inputs, [x], model=HOSTILE),
+        factory.cell(inputs, [flip_first(x, 4)], model=HOSTILE, environment="openvino-2026.4"),
+        factory.cell(inputs, [x], model=HOSTILE, environment="e-3", settings={HOSTILE: HOSTILE}),
+        factory.cell(inputs, [x], model=HOSTILE, role="control", repeat=1),
+        factory.cell(inputs, [flip_first(x, 2)], model="int8"),
+    ]
+    durations = np.random.default_rng(0).normal(2e6, 1e4, (15, 5)).astype(np.int64)
+    factory.session(dict.fromkeys(keys[:4], durations), control=keys[3])
+    factory.sweep(
+        keys,
+        sessions=["session-1"],
+        failures=[{"key": "f" * 64, "kind": HOSTILE, "message": HOSTILE}],
+        skipped=[{"reason": HOSTILE}],
+    )
+    return write_report(root, "sweep-1", root / "new folder" / "report.html").read_text("utf-8")
+
+
+def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert "<script" not in text
+    assert "<img" not in text
+    assert text.count("&lt;script&gt;") > 10
+    found = Page(text)
+    assert found.open == []
+    assert not {"script", "img", "link", "iframe"} & found.tags
+    assert not {"onerror", "onload", "src", "href"} & found.attributes
+
+
+def test_nothing_is_fetched(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert "default-src 'none'" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_verdict_comes_first_and_everything_is_said(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert text.index("<h1>") < text.index("<table>")
+    assert "4 of 30" in text
+    for phrase in ("noise floor", "Which images changed", "Left out", "What failed", "What ran"):
+        assert phrase in text
+    assert "Between models" in text
+    assert "numpy 2.1.0" in text
+    assert "harness compare --baseline" in text
+
+
+@pytest.mark.parametrize("scores", [0, None])
+def test_small_sweeps_have_a_report_too(tmp_path: Path, scores: int | None) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(5), logits(5, 1)
+    kind = "logits" if scores == 0 else "values"
+    keys = [
+        factory.cell(inputs, [x], environment=f"e-{i}", scores=scores, kind=kind) for i in range(2)
+    ]
+    factory.sweep(keys)
+    factory.sweep([], sweep_id="empty")
+    for sweep_id in ("sweep-1", "empty"):
+        out = write_report(tmp_path, sweep_id, tmp_path / "report.html")
+        assert Page(out.read_text("utf-8")).open == []
+
+
+def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    factory.sweep([factory.cell(factory.inputs(5), [logits(5, 2)])])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="Cannot write"):
+        write_report(tmp_path, "sweep-1", tmp_path / "file" / "report.html")

@@ -1,0 +1,62 @@
+"""Numbers and cells in words."""
+
+from __future__ import annotations
+
+from harness.report import words
+
+
+def cell(key: str, **columns: object) -> dict[str, object]:
+    base = {"key": key, "model": "m", "environment": "e-1", "backend": "b", "settings": {}}
+    return {**base, "precision": "f32", "threads": 1, "batch": 1, "role": "cell", **columns}
+
+
+def test_numbers() -> None:
+    assert words.count(50000) == "50,000"
+    assert [words.percent(v) for v in (0, 0.004, 0.3, 0.00001, None)] == [
+        "0 %",
+        "0.40 %",
+        "30.0 %",
+        "0.001 %",
+        "\u2013",
+    ]
+    assert [words.duration(v) for v in (512, 5.41e6, 14.5e6, 2.5e9, 1.2e5, None)] == [
+        "512 ns",
+        "5.41 ms",
+        "14.5 ms",
+        "2.50 s",
+        "120 µs",
+        "\u2013",
+    ]
+    assert words.ratio(1.044) == "1.04\u00d7"
+    assert words.interval(1.02, None) == "\u2013"
+    assert words.difference(0.0, identical=True) == "bit-identical"
+    assert words.size(3 * 2**20) == "3.0 MiB"
+
+
+def test_an_environment_with_one_cell_is_its_name() -> None:
+    assert words.names([cell("a"), cell("b", environment="e-2", settings={"level": "all"})]) == {
+        "a": "e-1",
+        "b": "e-2",
+    }
+
+
+def test_cells_of_one_environment_are_told_apart_by_what_differs() -> None:
+    found = words.names(
+        [
+            cell("a", settings={"level": "all", "same": 1}),
+            cell("b", settings={"level": "basic", "same": 1}),
+            cell("c", settings={"same": 1}, precision="default"),
+        ]
+    )
+    assert found == {
+        "a": "e-1, level=all, f32 precision",
+        "b": "e-1, level=basic, f32 precision",
+        "c": "e-1, no settings, default precision",
+    }
+
+
+def test_backend_says_what_is_not_usual() -> None:
+    assert words.backend(cell("a")) == "b"
+    assert words.backend(cell("a", settings={"x": True}, threads=4, precision="default")) == (
+        "b · x=true · default precision · 4 threads"
+    )

@@ -1,0 +1,216 @@
+"""The catalogue: what it holds, and that it is swapped in whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from support.store_factory import StoreFactory, flip_first, logits
+
+from harness.analysis.timing import round_medians, time_ratio
+from harness.errors import StoreError
+from harness.store import catalogue
+from harness.store.query import run_query
+from harness.store.sessions import load_session
+
+
+def rows(store: Path, sql: str) -> list[tuple[object, ...]]:
+    return run_query(store, sql).rows
+
+
+def sample(root: Path) -> tuple[StoreFactory, str, str]:
+    factory = StoreFactory(root)
+    x = logits(40, 6)
+    labels = [int(c) for c in x.argmax(axis=1)]
+    inputs = factory.inputs(40, labels, classes=list("abcdef"), excluded=[("bad.png", "cut off")])
+    a = factory.cell(inputs, [x], settings={"level": "all"})
+    b = factory.cell(inputs, [flip_first(x, 3)], environment="openvino-2026.4")
+    factory.session({a: times(1.0), b: times(2.0, 1)})
+    factory.sweep([a, b], sessions=["session-1"])
+    return factory, a, b
+
+
+def times(millis: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(1, 0.02, (15, 8))
+    return (noise * millis * 1e6).astype(np.int64)
+
+
+def test_accuracy_a_cell_and_flips_a_pair(tmp_path: Path) -> None:
+    _, a, b = sample(tmp_path)
+    found = rows(tmp_path, "SELECT cell, images, top1 FROM accuracy")
+    assert found == [(a, 40, 1.0), (b, 40, pytest.approx(37 / 40))]
+    assert rows(tmp_path, "SELECT a, b, images, flips, flip_share FROM pairs") == [
+        (a, b, 40, 3, 3 / 40)
+    ]
+    listed = rows(tmp_path, "SELECT name, label = class_a, class_a <> class_b FROM flips")
+    assert listed == [(f"images/{i:05d}.png", True, True) for i in range(3)]
+
+
+def test_small_tables(tmp_path: Path) -> None:
+    factory, _, _ = sample(tmp_path)
+    factory.attempt("ab" * 32, "out-of-memory", "too large")
+    assert rows(tmp_path, "SELECT kind, message, signal FROM failures") == [
+        ("out-of-memory", "too large", 9)
+    ]
+    assert rows(tmp_path, "SELECT id, cells, done, failed FROM sweeps") == [("sweep-1", 2, 2, 0)]
+    assert rows(tmp_path, "SELECT name, reason FROM excluded") == [("bad.png", "cut off")]
+    assert rows(tmp_path, "SELECT settings, classes, images FROM cells WHERE settings <> ''") == [
+        ("level=all", 6, 40)
+    ]
+    assert rows(tmp_path, "SELECT count(*) FROM problems") == [(0,)]
+    assert rows(tmp_path, "SELECT count(*) FROM images WHERE label IS NOT NULL") == [(40,)]
+
+
+def test_time_ratios_equal_those_of_the_analysis(tmp_path: Path) -> None:
+    _, a, b = sample(tmp_path)
+    samples = load_session(tmp_path, "session-1").samples
+    expected = time_ratio(
+        *(round_medians(samples[k].rounds, samples[k].durations_ns) for k in (a, b))
+    )
+    assert expected is not None
+    found = rows(tmp_path, "SELECT a, b, rounds, ratio, low, high FROM time_ratios")
+    assert found == [
+        (a, b, 15, *(pytest.approx(v) for v in (expected.ratio, expected.low, expected.high)))
+    ]
+    assert rows(tmp_path, "SELECT samples, rounds FROM latency") == [(120, 15), (120, 15)]
+
+
+def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:
+    names = "cells images answers accuracy timings latency sessions time_ratios pairs flips "
+    names += "failures sweeps excluded problems"
+    for name in names.split():
+        assert rows(tmp_path, f"FROM {name}") == []
+
+
+def test_a_damaged_bundle_is_left_out_and_named(tmp_path: Path) -> None:
+    factory, a, b = sample(tmp_path)
+    factory.damage(b)
+    (tmp_path / "sweeps" / "sweep-1" / "sweep.json").write_text("{")
+    catalogue.refresh(tmp_path)
+    assert rows(tmp_path, "SELECT key FROM cells") == [(a,)]
+    problems = dict(rows(tmp_path, "SELECT path, message FROM problems"))  # type: ignore[arg-type]
+    assert set(problems) == {f"answers/{b[:2]}/{b}", "sweeps/sweep-1/sweep.json"}
+    assert rows(tmp_path, "SELECT * FROM pairs") == []
+
+
+def test_a_document_with_other_content_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    sample(tmp_path)
+    path = tmp_path / "sweeps" / "odd" / "sweep.json"
+    path.parent.mkdir()
+    path.write_text('{"schema_version": 1}')
+    newer = tmp_path / "sweeps" / "newer" / "sweep.json"
+    newer.parent.mkdir()
+    newer.write_text('{"schema_version": 2}')
+    problems = dict(rows(tmp_path, "SELECT path, message FROM problems"))  # type: ignore[arg-type]
+    assert "not the expected document" in problems["sweeps/odd/sweep.json"]
+    assert "schema version 2" in problems["sweeps/newer/sweep.json"]
+    assert rows(tmp_path, "SELECT count(*) FROM cells") == [(2,)]
+
+
+def test_nan_scores_are_no_label(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    x = logits(5, 4)
+    y = x.copy()
+    y[2] = np.nan
+    inputs = factory.inputs(5, [int(c) for c in x.argmax(axis=1)])
+    factory.cell(inputs, [x])
+    factory.cell(inputs, [y], environment="b-1")
+    assert rows(tmp_path, "SELECT flips FROM pairs") == [(1,)]
+    found = rows(tmp_path, "SELECT top1 FROM accuracy ORDER BY top1")
+    assert found[0] == (pytest.approx(0.2, abs=0.81),)
+    assert found[0][0] <= 0.8  # type: ignore[operator]
+
+
+def test_it_is_made_again_only_when_the_store_changed(tmp_path: Path) -> None:
+    factory, _, _ = sample(tmp_path)
+    path = catalogue.current(tmp_path)
+    before = path.stat().st_ino
+    assert catalogue.current(tmp_path).stat().st_ino == before
+    factory.attempt("cd" * 32)
+    assert not catalogue.is_current(tmp_path)
+    assert catalogue.current(tmp_path).stat().st_ino != before
+
+
+def test_a_moved_store_is_read_at_its_new_place(tmp_path: Path) -> None:
+    sample(tmp_path / "here")
+    catalogue.refresh(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "it's there")
+    assert rows(tmp_path / "it's there", "SELECT flips FROM pairs") == [(3,)]
+
+
+def test_a_broken_catalogue_file_is_made_again(tmp_path: Path) -> None:
+    sample(tmp_path)
+    catalogue.catalogue_path(tmp_path).write_bytes(b"no database")
+    assert rows(tmp_path, "SELECT count(*) FROM cells") == [(2,)]
+
+
+def test_a_reader_in_another_process_keeps_its_catalogue_during_the_swap(tmp_path: Path) -> None:
+    factory, _, _ = sample(tmp_path)
+    path = catalogue.refresh(tmp_path)
+    program = (
+        "import duckdb, sys\n"
+        "c = duckdb.connect(sys.argv[1], read_only=True)\n"
+        "print('open', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(c.execute('SELECT count(*) FROM failures').fetchone()[0], flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdin is not None
+        assert reader.stdout.readline() == "open\n"
+        factory.attempt("ab" * 32)
+        catalogue.refresh(tmp_path)
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+        assert reader.stdout.readline() == "0\n"
+    assert rows(tmp_path, "SELECT count(*) FROM failures") == [(1,)]
+
+
+def test_refreshes_at_once_leave_one_whole_catalogue(tmp_path: Path) -> None:
+    sample(tmp_path)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            catalogue.refresh(tmp_path)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert [p.name for p in tmp_path.iterdir() if "catalogue" in p.name] == ["catalogue.duckdb"]
+    with duckdb.connect(str(catalogue.catalogue_path(tmp_path)), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM cells").fetchall() == [(2,)]
+
+
+def test_a_store_that_cannot_be_written_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample(tmp_path)
+
+    def refuse(store: Path) -> Path:
+        raise StoreError(f"Cannot write {store}")
+
+    monkeypatch.setattr(catalogue, "refresh", refuse)
+    assert rows(tmp_path, "SELECT count(*) FROM cells") == [(2,)]
+    assert not catalogue.catalogue_path(tmp_path).exists()
+
+
+def test_staged_folders_are_not_bundles(tmp_path: Path) -> None:
+    _, a, _ = sample(tmp_path)
+    (tmp_path / "answers" / a[:2] / f".{a}.abcd.staged").mkdir()
+    assert rows(tmp_path, "SELECT count(*) FROM problems") == [(0,)]
