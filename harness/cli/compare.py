@@ -84,4 +84,13 @@ def _sides(
             "harness compare A B, or harness compare --baseline A --candidate B; "
             "`harness status` lists what there is.",
         )
-    return first, second
+    return _named(first), _named(second)
+
+
+def _named(selector: str) -> str:
+    """A `package==version` as the environment is called in results: shipped ones have names."""
+    from harness.environments.adhoc import is_pin
+    from harness.environments.registry import name_of
+
+    environment, slash, backend = selector.partition("/")
+    return f"{name_of(environment)}{slash}{backend}" if is_pin(environment) else selector
