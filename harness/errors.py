@@ -8,10 +8,9 @@ HarnessError                     something a person should read: message and rem
 │   ├── EnvironmentSpecError        an unknown environment or a bad folder
 │   └── StoreError                  a results folder that cannot be read or written
 ├── DifferencesError             1  differences beyond what the caller allowed
-├── CellsFailedError             3  finished, but some cells failed
 ├── NothingRanError              4  nothing could run
 │   └── ProvisionError              an environment could not be resolved or installed
-└── ExecutionError               recorded against a cell, never shown as a traceback
+└── ExecutionError               3  recorded against a cell, never shown as a traceback
 """
 
 from __future__ import annotations
@@ -66,12 +65,6 @@ class DifferencesError(HarnessError):
     """Two environments differ by more than the caller allowed."""
 
     exit_code = EXIT_DIFFERENCES
-
-
-class CellsFailedError(HarnessError):
-    """The sweep finished, but some of its cells failed."""
-
-    exit_code = EXIT_CELLS_FAILED
 
 
 class NothingRanError(HarnessError):

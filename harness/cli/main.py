@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness import __version__
 from harness.cli import compare, env, query, report, status, sweep
-from harness.errors import EXIT_INTERRUPTED, HarnessError
+from harness.errors import EXIT_INTERRUPTED, EXIT_NOTHING_RAN, HarnessError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +25,7 @@ app = typer.Typer(
     "in? And if not: what changed?\n\n"
     "Start with [bold]harness sweep[/bold]: no options needed.",
     epilog="Exit codes: 0 done · 1 differences beyond what --fail-on allows · 2 bad input · "
-    "3 finished, but some cells failed · 4 nothing could run · 130 interrupted.",
+    "3 finished, but some cells failed · 4 nothing could run, or a fault of harness itself · 130 interrupted.",
 )
 app.command("sweep")(sweep.command)
 app.command("compare")(compare.command)
@@ -71,14 +71,20 @@ def main() -> None:
         if error.remedy:
             console.print(Text(f"  {error.remedy}"), soft_wrap=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception:  # noqa: BLE001 - Python's own status, 1, means differences here
+        console.print_exception()
+        console.print(
+            "This is a fault of harness itself. Finished cells are kept; please report the above."
+        )
+        sys.exit(EXIT_NOTHING_RAN)
     except KeyboardInterrupt:
         console.print(
             "Interrupted. What was finished is kept: the same command goes on from there."
         )
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
 
 

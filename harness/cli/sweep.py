@@ -223,7 +223,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
     if dry_run:
         _dry_run(wanted, progress, as_json=as_json)
         return
-    _run(wanted, store, progress, quick=spec is None and not model, retry=retry, as_json=as_json)
+    _run(wanted, store, progress, quick=wanted.name == "quick", retry=retry, as_json=as_json)
 
 
 def _spec(path: Path | None, options: dict[str, Any], progress: Progress) -> SweepSpec:
@@ -242,7 +242,9 @@ def _spec(path: Path | None, options: dict[str, Any], progress: Progress) -> Swe
         return _spec_of_options(options)
     if given:
         raise SpecError(
-            f"{', '.join(given)} given, but no model to run.",
+            f"{', '.join(given)} given, but the quick sweep brings everything itself."
+            if options["--model"]
+            else f"{', '.join(given)} given, but no model to run.",
             "Name one with --model PATH; `harness sweep` alone runs the quick sweep.",
         )
     return quick_spec(progress)
@@ -382,14 +384,16 @@ def _run(
     with progress.task("Comparing"):
         refresh(store)
         result = sweep_result(store, outcome.id)
-        page = write_report(
-            store, outcome.id, store / "reports" / f"{outcome.id}.html", result=result
-        )
     console = standard_output()
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
         print_sweep(result, console)
+    with progress.task("Writing the report"):
+        page = write_report(
+            store, outcome.id, store / "reports" / f"{outcome.id}.html", result=result
+        )
+    if not as_json:
         console.print(Text.assemble("Report: ", (str(page), "bold")))
         for line in _go_on(store, quick=quick):
             console.print(Text(line), soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import Any
 from harness.canonical import atomic_folder
 
 # Kinds that say something of the moment rather than of the cell: the next sweep tries again.
-TRANSIENT = frozenset({"environment", "engine", "interrupted", "storage"})
+TRANSIENT = frozenset({"environment", "engine"})
 _LOG_TAIL_BYTES = 64 << 10
 
 
@@ -27,6 +27,13 @@ class Failure:
     exit_status: int | None = None
     signal: int | None = None
     started: str = ""
+    timeout_s: float | None = None
+
+    def lasts(self, timeout_s: float) -> bool:
+        """Whether trying again with this time limit would only fail again, as far as is known."""
+        if self.kind == "timeout":
+            return self.timeout_s is not None and timeout_s <= self.timeout_s
+        return self.kind not in TRANSIENT
 
     def record(self) -> dict[str, Any]:
         """The failure as the sweep's result shows it."""
@@ -62,6 +69,7 @@ def keep(store: Path, failure: Failure, cell: dict[str, Any], log: Path | None) 
             "detail": failure.detail,
             "exit_status": failure.exit_status,
             "signal": failure.signal,
+            "timeout_s": failure.timeout_s,
             "started": failure.started or ended,
             "ended": ended,
             "cell": cell,
@@ -88,6 +96,7 @@ def last(store: Path, key: str) -> Failure | None:
                 exit_status=document["exit_status"],
                 signal=document["signal"],
                 started=document["started"],
+                timeout_s=document.get("timeout_s"),
             )
         except (OSError, ValueError, KeyError):
             continue

@@ -68,18 +68,20 @@ def validate(path: Path, *, deep: bool = False) -> dict[str, Any]:
     remedy = "Remove that folder; the next sweep makes it again."
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        files: Mapping[str, Any] = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files = {str(n): (int(f["size"]), str(f["sha256"])) for n, f in manifest["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is not a whole bundle: no readable manifest.", remedy) from error
-    for name, expected in files.items():
+    if not files:
+        raise StoreError(f"{path} is not a whole bundle: its manifest names no files.", remedy)
+    for name, (size, sha256) in files.items():
         file = path / name
         try:
             info = file.lstat()
         except OSError as error:
             raise StoreError(f"{file} is missing.", remedy) from error
-        if not stat.S_ISREG(info.st_mode) or info.st_size != expected["size"]:
+        if not stat.S_ISREG(info.st_mode) or info.st_size != size:
             raise StoreError(f"{file} is not the file that was committed.", remedy)
-        if deep and sha256_file(file) != expected["sha256"]:
+        if deep and sha256_file(file) != sha256:
             raise StoreError(f"{file} does not hold what was committed.", remedy)
     return manifest
 
@@ -110,9 +112,11 @@ def read_array(path: Path, *, max_bytes: int) -> npt.NDArray[Any]:
             raise ExecutionError(
                 "invalid-output", f"{path.name} is larger than {max_bytes} bytes.", "Use --limit."
             )
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise ExecutionError("invalid-output", f"{path.name} cannot be read: {error}.") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise ExecutionError("invalid-output", f"{path.name} holds no plain array of numbers.")
     return array
 
 

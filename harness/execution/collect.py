@@ -32,12 +32,19 @@ class Collector:
         inputs: prepared inputs, by inputs key.
         progress: where to show how far it is.
         note_worker: told the process number of every worker.
+        unanswered: keys of the members whose answers are wanted; the others are only timed.
+        timeout_s: the time limit, kept with failures.
+
+    After the group, `answered` holds the keys of the answers that were committed, `failures` why
+    others were not, and `problems` what else a person must know: cells that were not timed.
     """
 
     def __init__(
         self,
         *,
         store: Path,
+        unanswered: frozenset[str],
+        timeout_s: float,
         cells: Mapping[str, Cell],
         provisioned: Mapping[str, Provisioned],
         inputs: Mapping[str, PreparedInputs],
@@ -50,10 +57,12 @@ class Collector:
         self._bar = contextlib.ExitStack()
         self._task: Task | None = None
         self._shown = 0
-        self._answered: set[str] = set()
+        self._timeout_s, self._unanswered = timeout_s, unanswered
         self._started: dict[str, str] = {}
         self._session_told = False
+        self.answered: set[str] = set()
         self.failures: dict[str, Failure] = {}
+        self.problems: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -81,13 +90,12 @@ class Collector:
         said = attempts.tail(log, 2000).strip()
         why = f" Its last words: {said.splitlines()[-1]}" if said else ""
         for task in document.cells:
-            if task.answers and task.key not in self._answered | set(self.failures):
+            if task.answers and task.key not in self.answered | set(self.failures):
                 self._fail(task.key, "engine", f"The conductor ended too early.{why}", said, None)
-        if document.session is not None and self._answered_any(document) and not self._session_told:
-            self._progress.note(f"These cells were not timed: the conductor ended early.{why}")
-
-    def _answered_any(self, document: GroupDocument) -> bool:
-        return any(task.key not in self.failures for task in document.cells)
+        if document.session is not None and not self._session_told:
+            for task in document.cells:
+                if task.key not in self.failures:
+                    self._not_timed(task.key, f"the conductor ended early.{why}")
 
     def _on_worker(self, event: Event) -> None:
         self._note_worker(int(event["pid"]))
@@ -133,9 +141,12 @@ class Collector:
             log = Path(event["folder"]) / "log.txt"
             self._fail(cell.key, error.kind, str(error), error.detail, log)
             return
-        self._answered.add(cell.key)
+        self.answered.add(cell.key)
 
     def _on_failed(self, event: Event) -> None:
+        if event["key"] not in self._unanswered:
+            self._not_timed(event["key"], f"({event['kind']}) {event['message']}")
+            return
         log = Path(event["log"]) if event["log"] else None
         self._fail(
             event["key"],
@@ -158,7 +169,16 @@ class Collector:
         try:
             commit_session(self._store, Path(event["folder"]))
         except ExecutionError as error:
-            self._progress.note(f"These cells were not timed: {error}")
+            for key in self._cells:
+                self._not_timed(key, str(error))
+        for key, reason in event["dropped"].items():
+            self._not_timed(key, reason)
+
+    def _not_timed(self, key: str, reason: str) -> None:
+        """Its answers are kept: a cell that cannot be timed has not failed."""
+        if key not in self.problems:
+            self.problems[key] = f"not timed: {reason}"
+            self._progress.note(f"Not timed: {self._cells[key].label}: {reason}")
 
     def _fail(
         self,
@@ -173,7 +193,7 @@ class Collector:
     ) -> None:
         cell = self._cells[key]
         started = self._started.get(key, "")
-        failure = Failure(key, kind, message, detail, exit_status, signal, started)
+        failure = Failure(key, kind, message, detail, exit_status, signal, started, self._timeout_s)
         attempts.keep(self._store, failure, cell.record(), log)
         self.failures[key] = failure
         self._progress.note(f"Failed: {cell.label} ({kind}): {message}")

@@ -145,8 +145,8 @@ class Conductor:
         assert session is not None  # noqa: S101 - the caller looked
         folder = self._group.results / "session"
         folder.mkdir()
-        run_session(session, members, folder, self._group.timeout_s, self.tell)
-        self.tell("timed", folder=str(folder))
+        dropped = run_session(session, members, folder, self._group.timeout_s, self.tell)
+        self.tell("timed", folder=str(folder), dropped=dropped)
 
     def _progress(self, key: str, event: Mapping[str, Any]) -> None:
         if event.get("event") == "progress":

@@ -147,6 +147,12 @@ def _fed(spec: SweepSpec, name: str, entry: ModelEntry, file: ModelFile) -> _Fed
 
 def _recipe(spec: SweepSpec, name: str, entry: ModelEntry, file: ModelFile) -> Recipe | None:
     if spec.inputs is not None:
+        for option, value in (("recipe", entry.recipe), ("size", entry.size)):
+            if value is not None:
+                raise SpecError(
+                    f"A {option} is given for {name}, but --inputs are fed as they are.",
+                    f"Leave the {option} away, or give images with --data.",
+                )
         return None
     if entry.recipe is not None:
         recipe = load_recipe(entry.recipe)
@@ -167,9 +173,16 @@ def _resolve_environments(
     entries: Sequence[EnvironmentEntry], progress: Progress
 ) -> list[tuple[EnvironmentEntry, Environment]]:
     found = [(entry, _first_that_fits(entry.names, progress)) for entry in entries]
-    counts = Counter((env.name, entry.model_dump_json()) for entry, env in found)
+    counts = Counter((env.name, entry.model_dump_json(exclude={"name"})) for entry, env in found)
     if again := [name for (name, _), number in counts.items() if number > 1]:
         raise SpecError(f"The environment {', '.join(again)} is given twice.", "Name each once.")
+    identities = {(env.name, env.identity) for _, env in found}
+    doubled = Counter(name for name, _ in identities)
+    if several := [name for name, number in doubled.items() if number > 1]:
+        raise SpecError(
+            f"Several different environments are called {', '.join(several)}.",
+            "Rename one of the folders: results are told apart by the name.",
+        )
     return found
 
 
@@ -258,7 +271,14 @@ def _check_known_classes(
 
 def _subject(one: _Fed, prepared: PreparedInputs, inputs: dict[str, PreparedInputs]) -> Subject:
     inputs_key = key_of(
-        {"schema_version": 1, "pixels": prepared.key, "labels": list(prepared.labels)}
+        {
+            "schema_version": 1,
+            "pixels": prepared.key,
+            "labels": list(prepared.labels),
+            "names": list(prepared.names),
+            "classes": [[c.index, c.wnid, c.name] for c in prepared.classes or ()],
+            "excluded": [[e.name, e.reason] for e in prepared.excluded],
+        }
     )
     inputs[inputs_key] = prepared
     plan = one.plan
@@ -270,6 +290,7 @@ def _subject(one: _Fed, prepared: PreparedInputs, inputs: dict[str, PreparedInpu
         class_offset=one.entry.class_offset,
         output=one.entry.output,
         batch=_fixed_batch(one.checkpoint.file),
+        item_shape=_open_item_shape(one, prepared),
         inputs=CellInputs(
             pixels_key=prepared.key,
             inputs_key=inputs_key,
@@ -285,6 +306,18 @@ def _fixed_batch(file: ModelFile) -> int | None:
     """The batch that an ONNX file was exported for; TFLite inputs are resized freely."""
     shape = file.inputs[0].shape if file.inputs else None
     return shape[0] if shape and file.format == "onnx" else None
+
+
+def _open_item_shape(one: _Fed, prepared: PreparedInputs) -> tuple[int, ...] | None:
+    """The shape of one input as it will be fed, where the file does not fix it."""
+    shape = one.checkpoint.file.inputs[0].shape if one.checkpoint.file.inputs else None
+    if shape is not None and None not in shape[1:]:
+        return None
+    if one.plan is None:
+        array = np.load(prepared.path, mmap_mode="r", allow_pickle=False)
+        return tuple(int(length) for length in array.shape[1:])
+    size = (one.plan.height, one.plan.width)
+    return (3, *size) if one.plan.layout == "NCHW" else (*size, 3)
 
 
 def inputs_document(prepared: PreparedInputs) -> dict[str, Any]:

@@ -33,14 +33,19 @@ class Standing:
     failed: dict[str, Failure]
     sessions: tuple[PastSession, ...]
 
+    def joined(self, other: Standing) -> Standing:
+        """What is known from both looks."""
+        return Standing(self.done | other.done, {**self.failed, **other.failed}, self.sessions)
 
-def look(store: Path, cells: Iterable[Cell], *, retry: bool) -> Standing:
+
+def look(store: Path, cells: Iterable[Cell], *, retry: bool, timeout_s: float) -> Standing:
     """Look the cells up in a store; every file of a bundle is hashed.
 
     Args:
         store: the results folder.
         cells: the plan's cells and controls.
         retry: try failed cells again, whatever they failed of.
+        timeout_s: the time limit now; what failed under a shorter one is tried again.
     """
     done: set[str] = set()
     failed: dict[str, Failure] = {}
@@ -49,7 +54,7 @@ def look(store: Path, cells: Iterable[Cell], *, retry: bool) -> Standing:
             done.add(cell.key)
             continue
         failure = None if retry else attempts.last(store, cell.key)
-        if failure is not None and failure.kind not in attempts.TRANSIENT:
+        if failure is not None and failure.lasts(timeout_s):
             failed[cell.key] = failure
     return Standing(frozenset(done), failed, tuple(past_sessions(store)))
 

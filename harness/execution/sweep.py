@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from harness.execution.assemble import group_document
 from harness.execution.attempts import Failure
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
-from harness.execution.documents import SessionTask
+from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
 from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
@@ -34,7 +34,7 @@ from harness.execution.standing import (
     remaining,
     sessions_of,
 )
-from harness.execution.workspace import Workspace, remove_strays, workspace
+from harness.execution.workspace import Workspace, leased_device, workspace
 from harness.plan.build import Plan, build_plan
 from harness.plan.cells import Cell
 from harness.plan.groups import Group, families, make_groups, reference_of
@@ -90,35 +90,36 @@ def run_sweep(
     with storage_errors(store):
         store.mkdir(parents=True, exist_ok=True)
         _check_writable(store)
-    for pid in remove_strays(store):
-        progress.note(f"Ended process {pid}, left by a sweep that was killed.")
-    resolved, plan = plan_sweep(spec, progress)
-    standing = look(store, (*plan.cells, *plan.controls), retry=retry)
-    groups = _groups(spec, plan, standing)
-    for key in {cell.inputs.inputs_key for cell in plan.cells}:
-        prepared = resolved.inputs[key]
-        commit_inputs(
-            store,
-            key,
-            inputs_document(prepared),
-            {
-                "name": np.array(prepared.names, dtype=object),
-                "sha256": np.array(prepared.sha256, dtype=object),
-                "label": np.array(prepared.labels, dtype=object),
-            },
-        )
-    with workspace(store) as space:
+    with workspace(store) as (space, ended):
+        for pid in ended:
+            progress.note(f"Ended process {pid}, left by a sweep that was killed.")
+        resolved, plan = plan_sweep(spec, progress)
+        groups, standing = _standing(spec, store, plan, retry=retry)
+        for cell in plan.cells:
+            if failure := standing.failed.get(cell.key):
+                progress.note(
+                    f"Failed before, and not tried again without --retry: {cell.label} "
+                    f"({failure.kind}): {failure.message}"
+                )
+        for key in {cell.inputs.inputs_key for cell in plan.cells}:
+            _keep_inputs(store, key, resolved)
         run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
         run.carry_out(remaining(groups, standing, spec.timing.rounds))
-    return _record(spec, store, plan, groups, standing, run.failures)
+        return _record(spec, store, plan, groups, standing, run)
 
 
-def _groups(spec: SweepSpec, plan: Plan, standing: Standing) -> list[Group]:
-    """The plan's groups without cells that are known to fail."""
+def _standing(
+    spec: SweepSpec, store: Path, plan: Plan, *, retry: bool
+) -> tuple[list[Group], Standing]:
+    """The groups without cells that are known to fail, and how all their cells stand."""
+    timeout_s = spec.limits.timeout_seconds
+    standing = look(store, plan.cells, retry=retry, timeout_s=timeout_s)
     live = [cell for cell in plan.cells if cell.key not in standing.failed]
     groups = make_groups(
         live, baseline=plan.baseline, timed=spec.timing.enabled, control=spec.timing.control
     )
+    controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
+    standing = standing.joined(look(store, controls.values(), retry=retry, timeout_s=timeout_s))
     return [
         Group(
             tuple(cell for cell in group.cells if cell.key not in standing.failed),
@@ -126,7 +127,21 @@ def _groups(spec: SweepSpec, plan: Plan, standing: Standing) -> list[Group]:
             None if group.control in standing.failed else group.control,
         )
         for group in groups
-    ]
+    ], standing
+
+
+def _keep_inputs(store: Path, key: str, resolved: Resolved) -> None:
+    prepared = resolved.inputs[key]
+    commit_inputs(
+        store,
+        key,
+        inputs_document(prepared),
+        {
+            "name": np.array(prepared.names, dtype=object),
+            "sha256": np.array(prepared.sha256, dtype=object),
+            "label": np.array(prepared.labels, dtype=object),
+        },
+    )
 
 
 def _check_writable(store: Path) -> None:
@@ -153,7 +168,9 @@ class _Run:
         self._resolved, self._space, self._executor = resolved, space, executor
         self._provisioned: dict[str, Provisioned] = {}
         self._unavailable: dict[str, HarnessError] = {}
+        self._answered: set[str] = set()
         self.failures: dict[str, Failure] = {}
+        self.problems: dict[str, str] = {}
 
     def carry_out(self, works: list[Work]) -> None:
         """Provision what is needed, then run group after group."""
@@ -195,14 +212,15 @@ class _Run:
 
     def _run_group(self, work: Work) -> None:
         members = self._available(work)
-        if not members:
+        unanswered = work.unanswered - self._answered
+        if not members or not (work.timed or unanswered):
             return
         keys = {cell.key for cell in members}
         results = self._space.path / uuid.uuid4().hex[:8]
         document = group_document(
             self._spec,
             members,
-            unanswered=work.unanswered,
+            unanswered=unanswered,
             session=self._session(work, keys, members) if work.timed else None,
             store=self._store,
             results=results,
@@ -217,7 +235,16 @@ class _Run:
             inputs=self._resolved.inputs,
             progress=self._progress,
             note_worker=self._space.note_worker,
+            unanswered=unanswered,
+            timeout_s=self._spec.limits.timeout_seconds,
         )
+        with leased_device(members[0].device, self._progress):
+            self._follow(document, collector)
+        self._answered |= collector.answered
+        self.failures.update(collector.failures)
+        self.problems.update(collector.problems)
+
+    def _follow(self, document: GroupDocument, collector: Collector) -> None:
         name = self._executor.submit(document)
         with self._cancelled_on_error(name), collector:
             poll = self._executor.poll(name, _POLL_S)
@@ -226,7 +253,6 @@ class _Run:
                     collector.on(event)
                 poll = self._executor.poll(name, _POLL_S)
             collector.ended(document, self._executor.fetch(name) / "conductor.log")
-        self.failures.update(collector.failures)
 
     @contextlib.contextmanager
     def _cancelled_on_error(self, name: str) -> Iterator[None]:
@@ -241,8 +267,10 @@ class _Run:
         members: list[Cell] = []
         for cell in work.members:
             error = self._unavailable.get(cell.environment)
-            if error is None:
+            if error is None and cell.key not in self.failures:
                 members.append(cell)
+            elif error is None:
+                continue  # it failed in a group before this one
             elif cell.key in work.unanswered and cell.key not in self.failures:
                 failure = Failure(cell.key, "environment", str(error))
                 attempts.keep(self._store, failure, cell.record(), None)
@@ -266,7 +294,7 @@ def _record(
     plan: Plan,
     groups: list[Group],
     standing: Standing,
-    failures: Mapping[str, Failure],
+    run: _Run,
 ) -> Outcome:
     """Write the sweep's document: what was asked for and how each cell stands."""
     stamp = datetime.now(UTC)
@@ -274,7 +302,7 @@ def _record(
     controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
     cells = [*plan.cells, *controls.values()]
     for cell in cells:
-        failure = failures.get(cell.key) or standing.failed.get(cell.key)
+        failure = run.failures.get(cell.key) or standing.failed.get(cell.key)
         if failure is not None:
             outcome.failures[cell.key] = failure
             outcome.statuses[cell.key] = "failed"
@@ -290,6 +318,7 @@ def _record(
             "cells": [_listed(cell, outcome.statuses[cell.key]) for cell in cells],
             "skipped": [skipped.record() for skipped in plan.skipped],
             "failures": [failure.record() for failure in outcome.failures.values()],
+            "problems": [{"key": k, "message": said} for k, said in run.problems.items()],
             "sessions": sessions_of(groups, past_sessions(store)),
             "baseline": reference_of(families(plan.cells)[0], plan.baseline).key,
         },

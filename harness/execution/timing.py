@@ -42,12 +42,15 @@ Tell = Callable[..., None]
 
 def run_session(
     session: SessionTask, members: dict[str, Member], folder: Path, timeout_s: float, tell: Tell
-) -> None:
+) -> dict[str, str]:
     """Warm every member up, then time all in balanced rounds.
 
     Writes `timings.npy`, int64 [M, 4] (member, round, iteration, duration in ns), and
     `session.json`. A member that fails is left out of the session and named in it; what was
     timed of it is dropped, since a part of its rounds can be paired with nothing.
+
+    Returns:
+        Why members were left out, by key.
     """
     dropped: dict[str, str] = {}
     started = describe_machine()
@@ -79,11 +82,10 @@ def run_session(
         tell("round", done=number + 1, total=session.rounds)
     kept = [row for row in rows if ordered[row[0]].key in members]
     np.save(folder / "timings.npy", np.asarray(kept, dtype=np.int64).reshape(-1, 4))
-    reference = session.reference if session.reference in members else next(iter(members), None)
     document = {
         "schema_version": 1,
         "members": [{"key": key, "position": positions[key]} for key in members],
-        "reference": reference,
+        "reference": session.reference,
         "control": session.control if session.control in members else None,
         "rounds": session.rounds,
         "round_ns": session.round_ns,
@@ -99,6 +101,7 @@ def run_session(
         "created": created,
     }
     (folder / "session.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    return dropped
 
 
 def _warm_up(member: Member, round_ns: int, timeout_s: float) -> None:

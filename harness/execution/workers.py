@@ -289,9 +289,8 @@ def _signal_name(number: int) -> str:
 
 def _clean_environment(work: Path, runner: Path) -> dict[str, str]:
     """The environment of a worker: what it needs, and nothing that could change an answer."""
-    kept = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
     return {
-        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(work / "home"),
         "LANG": "C.UTF-8",
         "TMPDIR": str(work / "tmp"),

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from harness.canonical import storage_errors, write_json
+from harness.paths import cache_dir
+from harness.progress import Progress
 
 _OWNER = "owner.json"
 
@@ -39,17 +42,43 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def workspace(store: Path) -> Iterator[Workspace]:
-    """A fresh workspace, removed at the end."""
+def workspace(store: Path) -> Iterator[tuple[Workspace, list[int]]]:
+    """A fresh workspace, removed at the end; first, what killed sweeps left is removed.
+
+    Everything that a sweep stages in a store, it stages while it has a workspace there.
+
+    Yields:
+        The workspace, and the numbers of stray processes that were ended.
+    """
     path = store / ".work" / uuid.uuid4().hex[:12]
-    with storage_errors(store):
+    with storage_errors(store), FileLock(store / ".work.lock"):
+        ended = remove_strays(store)
         path.mkdir(parents=True)
+        space = Workspace(path)
     try:
-        yield Workspace(path)
+        yield space, ended
     finally:
         shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+
+
+@contextlib.contextmanager
+def leased_device(device: str, progress: Progress) -> Iterator[None]:
+    """Hold a device of this machine alone: cells that are timed must not disturb each other."""
+    folder = cache_dir() / "leases"
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{device}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with progress.task(f"Waiting: another sweep is using the {device} of this machine"):
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remove_strays(store: Path) -> list[int]:
@@ -59,11 +88,13 @@ def remove_strays(store: Path) -> list[int]:
         The numbers of the processes that were ended.
     """
     ended: list[int] = []
+    alive = False
     folder = store / ".work"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         try:
             note = json.loads((path / _OWNER).read_text(encoding="utf-8"))
             if _alive(note["owner"]["pid"], note["owner"]["started"]):
+                alive = True
                 continue
             workers = [(int(w["pid"]), float(w["started"])) for w in note["workers"]]
         except (OSError, ValueError, KeyError, TypeError):
@@ -74,14 +105,15 @@ def remove_strays(store: Path) -> list[int]:
                     os.killpg(pid, signal.SIGKILL)
                     ended.append(pid)
         shutil.rmtree(path, ignore_errors=True)
-    _remove_staged(store)
+    if not alive:
+        _remove_staged(store)
     return ended
 
 
 def _remove_staged(store: Path) -> None:
     """Remove bundles that a killed sweep was still staging; they carry hidden names."""
-    for room in ("answers", "inputs", "artifacts"):
-        for staged in (store / room).glob("*/.*.staged"):
+    for place in ("answers/*", "inputs/*", "artifacts/*", "attempts/*", "sessions"):
+        for staged in store.glob(f"{place}/.*.staged"):
             shutil.rmtree(staged, ignore_errors=True)
 
 

@@ -28,6 +28,8 @@ class Subject:
     inputs: CellInputs
     batch: int | None = None
     """The batch that the file is fixed to; None where it is open."""
+    item_shape: tuple[int, ...] | None = None
+    """The shape of one input where the file leaves it open and a converter must be told."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,14 @@ def build_plan(
                         source_format=subject.format,
                         target_format=route.format,
                         runner_sha256=place.runner_sha256,
-                        options={"batch": batch},
+                        options={
+                            "batch": batch,
+                            **(
+                                {"item_shape": list(subject.item_shape)}
+                                if subject.item_shape
+                                else {}
+                            ),
+                        },
                     )
                 cells.append(
                     Cell(
@@ -148,7 +157,7 @@ def build_plan(
                         output_bytes=spec.limits.output_bytes,
                     )
                 )
-    unique = list({cell.key: cell for cell in cells}.values())
+    unique = _unique(cells)
     _check_coverage(subjects, stacks, unique, skipped)
     baseline = _baseline_name(spec, stacks)
     groups = make_groups(
@@ -158,6 +167,21 @@ def build_plan(
         control=spec.timing.control,
     )
     return Plan(tuple(unique), tuple(groups), tuple(skipped), baseline)
+
+
+def _unique(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells, each once; two models or environments that are the same are refused."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        first = found.setdefault(cell.key, cell)
+        if (first.model, first.environment) != (cell.model, cell.environment):
+            what = (
+                f"The models {first.model} and {cell.model} are the same file, fed the same way"
+                if first.model != cell.model
+                else f"The environments {first.environment} and {cell.environment} hold the same"
+            )
+            raise SpecError(f"{what}.", "Name it once: a cell is run once.")
+    return list(found.values())
 
 
 def _baseline_name(spec: SweepSpec, stacks: Sequence[Stack]) -> str | None:

@@ -69,15 +69,21 @@ def make_groups(
     """
     groups: list[Group] = []
     for family in families(cells):
+        if not timed:
+            groups.extend(
+                Group(tuple(family[i : i + at_once]), None, None)
+                for i in range(0, len(family), at_once)
+            )
+            continue
         reference = reference_of(family, baseline)
-        head = [reference, reference.again(1)] if timed and control else [reference]
+        head = [reference, reference.again(1)] if control else [reference]
         rest = [cell for cell in family if cell.key != reference.key]
         room = max(1, at_once - len(head))
         parts = [rest[i : i + room] for i in range(0, len(rest), room)] or [[]]
         groups.extend(
             Group(
                 cells=(*head, *part),
-                reference=reference.key if timed else None,
+                reference=reference.key,
                 control=head[1].key if len(head) > 1 else None,
             )
             for part in parts

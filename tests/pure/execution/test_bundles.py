@@ -41,6 +41,13 @@ def test_missing_cut_changed_and_linked_files_are_found(tmp_path: Path) -> None:
     assert not is_whole(folder)
 
 
+@pytest.mark.parametrize("manifest", ["{}", '{"files": []}', '{"files": {}}', "[]", '{"files": 1}'])
+def test_a_manifest_that_names_nothing_makes_no_bundle(tmp_path: Path, manifest: str) -> None:
+    folder = make(tmp_path / "b")
+    (folder / "manifest.json").write_text(manifest)
+    assert not is_whole(folder)
+
+
 def test_an_interrupted_bundle_leaves_nothing(tmp_path: Path) -> None:
     def cut_short() -> None:
         with atomic_folder(tmp_path / "b") as staged:
@@ -66,6 +73,13 @@ def test_arrays_that_are_links_pickles_or_too_large_are_refused(tmp_path: Path) 
     (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
     with pytest.raises(ExecutionError, match="not a regular file"):
         read_array(tmp_path / "link.npy", max_bytes=1000)
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(ExecutionError, match="cannot be read"):
+        read_array(tmp_path / "empty.npy", max_bytes=1000)
+    np.savez(tmp_path / "zip.npy", a=np.ones(2))
+    (tmp_path / "zip.npy.npz").rename(tmp_path / "zip.npy")
+    with pytest.raises(ExecutionError, match="no plain array"):
+        read_array(tmp_path / "zip.npy", max_bytes=10_000)
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ExecutionError, match="cannot be read"):
         read_array(tmp_path / "o.npy", max_bytes=10_000)

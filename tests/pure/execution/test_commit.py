@@ -123,6 +123,34 @@ def test_a_model_with_as_many_scores_as_classes_fits() -> None:
     assert class_mismatch(37, 0, None) is None
 
 
+def test_a_runner_cannot_make_a_file_from_elsewhere_part_of_the_answers(tmp_path: Path) -> None:
+    outside = tmp_path / "secret.npy"
+    np.save(outside, np.zeros((2, 3), np.float32))
+    reply = {"outputs": [{"index": 0, "name": "o", "file": str(outside)}], "nonfinite": 0}
+    (tmp_path / "made").mkdir()
+    with pytest.raises(ExecutionError, match="cannot be read"):
+        commit_answers(
+            tmp_path,
+            CELL,
+            made=tmp_path / "made",
+            loaded=LOADED,
+            reply={**reply, "duration_ns": 1},
+            environment={},
+            count=2,
+            classes=None,
+        )
+
+
+def test_a_softmax_in_bfloat16_is_still_told_from_logits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((20, 1000)) * 3
+    soft = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    coarse = (soft.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    assert np.abs(coarse.sum(axis=1) - 1).max() > 1e-3
+    _, answers = commit(tmp_path, [coarse])
+    assert answers["kind"] == "probabilities"
+
+
 def test_inputs_keep_names_hashes_and_missing_labels(tmp_path: Path) -> None:
     commit_inputs(
         tmp_path,

@@ -55,8 +55,15 @@ def test_failures_stay_unless_they_were_transient_or_a_retry_is_asked_for(tmp_pa
     a, b = cells(2)
     attempts.keep(tmp_path, Failure(a.key, "unsupported", "no"), a.record(), None)
     attempts.keep(tmp_path, Failure(b.key, "environment", "offline"), b.record(), None)
-    assert set(look(tmp_path, [a, b], retry=False).failed) == {a.key}
-    assert look(tmp_path, [a, b], retry=True).failed == {}
+    assert set(look(tmp_path, [a, b], retry=False, timeout_s=9).failed) == {a.key}
+    assert look(tmp_path, [a, b], retry=True, timeout_s=9).failed == {}
     last = attempts.last(tmp_path, a.key)
     assert last is not None
     assert last.message == "no"
+
+
+def test_a_timeout_is_tried_again_only_under_a_longer_limit(tmp_path: Path) -> None:
+    [a] = cells(1)
+    attempts.keep(tmp_path, Failure(a.key, "timeout", "slow", timeout_s=5), a.record(), None)
+    assert set(look(tmp_path, [a], retry=False, timeout_s=5).failed) == {a.key}
+    assert look(tmp_path, [a], retry=False, timeout_s=6).failed == {}

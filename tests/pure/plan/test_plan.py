@@ -166,6 +166,26 @@ def test_the_reference_runs_twice_and_stands_in_every_group() -> None:
     assert max(len(g.cells) for g in groups) == 4
 
 
+def test_without_timing_nothing_runs_twice() -> None:
+    cells = plan(spec(), [subject()], [stack(f"e{i}") for i in range(10)]).cells
+    groups = make_groups(cells, baseline=None, timed=False, control=True, at_once=4)
+    assert [c.key for g in groups for c in g.cells] == [c.key for c in cells]
+    assert {g.reference for g in groups} == {None}
+
+
+def test_the_same_model_or_environment_by_two_names_is_refused() -> None:
+    with pytest.raises(SpecError, match="m and n are the same file"):
+        plan(spec(), [subject("m"), subject("n", sha256="sha-m")], [stack("a")])
+    with pytest.raises(SpecError, match="a and b hold the same"):
+        plan(spec(), [subject()], [stack("a"), stack("b", identity="identity-a")])
+
+
+def test_a_converter_is_told_the_sizes_that_a_file_leaves_open() -> None:
+    [cell] = plan(spec(), [subject(item_shape=(3, 8, 8))], [TORCH]).cells
+    assert cell.conversion is not None
+    assert dict(cell.conversion.options) == {"batch": 1, "item_shape": [3, 8, 8]}
+
+
 def test_models_and_batches_are_never_timed_against_each_other() -> None:
     wanted = spec(axes={"batch": [1, 8]})
     groups = plan(wanted, [subject("m"), subject("n")], [stack("a"), stack("b")]).groups
