@@ -16,6 +16,19 @@ from typing import Any
 from harness.errors import StoreError
 
 _CHUNK_BYTES = 1 << 20
+_NOT_WRITABLE = frozenset(
+    {
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOENT,
+        errno.EINVAL,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    }
+)
 
 
 def canonical_json(value: Any) -> str:
@@ -72,7 +85,7 @@ def storage_errors(path: Path) -> Iterator[None]:
                 "Free some space or choose another place with --store DIR "
                 "(caches: HARNESS_CACHE). Finished results are kept.",
             ) from error
-        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
+        if error.errno in _NOT_WRITABLE:
             raise StoreError(
                 f"Cannot write {path}: {error.strerror}.",
                 "Choose a folder that you may write with --store DIR (caches: HARNESS_CACHE).",

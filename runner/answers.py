@@ -139,6 +139,6 @@ def _rows(output: np.ndarray, spec: TensorSpec, batch: int) -> np.ndarray:
         raise RunnerError(
             "invalid-output",
             f"output {spec.name!r} has shape {list(output.shape)} for a batch of {batch}: its "
-            "first dimension must be the batch; export the model so, or use batch 1",
+            "first dimension must be the batch; export the model so, with an output for each input",
         )
     return dequantise(output, spec)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Annotated
 
@@ -63,6 +63,10 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line; the process ends with one of the documented exit codes."""
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
+    # Whoever reads our output may leave early (`| head`): end then as other programs do, by the
+    # signal, and not with a status that means something else here.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     console = Console(stderr=True)
     try:
         app()
@@ -71,12 +75,8 @@ def main() -> None:
         if error.remedy:
             console.print(Text(f"  {error.remedy}"), soft_wrap=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_INTERRUPTED)
     except Exception:  # noqa: BLE001 - Python's own status, 1, means differences here
-        console.print_exception()
+        traceback.print_exc()
         console.print(
             "This is a fault of harness itself. Finished cells are kept; please report the above."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,6 +88,14 @@ def command(  # noqa: PLR0917 - each parameter is an option
             help="Lines of `file label` (with --inputs: a label a row).", rich_help_panel=_INPUTS
         ),
     ] = None,
+    no_labels: Annotated[
+        bool,
+        typer.Option(
+            "--no-labels",
+            help="Leave ground truth out of account, though the folder has some.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = False,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -213,7 +222,8 @@ def command(  # noqa: PLR0917 - each parameter is an option
     progress = RichProgress(console)
     options: dict[str, Any] = {
         "--model": model, "--recipe": recipe, "--class-offset": class_offset, "--output": output,
-        "--data": data, "--inputs": inputs, "--synsets": synsets, "--labels": labels,
+        "--data": data, "--inputs": inputs, "--synsets": synsets, "--no-labels": no_labels or None,
+        "--labels": labels,
         "--limit": limit, "--env": env, "--backend": backend, "--device": device,
         "--threads": threads, "--batch": batch, "--precision": precision,
         "--baseline": baseline,
@@ -274,7 +284,12 @@ def _spec_of_options(options: dict[str, Any]) -> SweepSpec:
     source = {"labels": options["--labels"], "limit": options["--limit"]}
     if options["--data"] is not None:
         document["data"] = _given(
-            {"path": options["--data"], "synsets": options["--synsets"], **source}
+            {
+                "path": options["--data"],
+                "synsets": options["--synsets"],
+                "labelled": False if options["--no-labels"] else None,
+                **source,
+            }
         )
     if options["--inputs"] is not None:
         if options["--synsets"] is not None:
@@ -287,7 +302,16 @@ def _spec_of_options(options: dict[str, Any]) -> SweepSpec:
             "There is nothing to run the model on.",
             "Give a folder of images with --data DIR, or an array with --inputs X.npy.",
         )
-    return anchored(check_spec(document, "options"), Path.cwd())
+    return anchored(check_spec(document, "options"), _here())
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise SpecError(
+            "The current folder does not exist any more.", "Change into another one."
+        ) from error
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
@@ -325,12 +349,13 @@ def _adjust(
 
 def _dry_run(spec: SweepSpec, progress: Progress, *, as_json: bool) -> None:
     from harness.execution.sweep import plan_sweep
+    from harness.report.tables import standard_output
 
     _, plan = plan_sweep(spec, progress)
     if as_json:
         sys.stdout.write(json.dumps(_planned(plan), indent=2) + "\n")
         return
-    console = Console()
+    console = standard_output()
     table = Table("cell", "model", "environment", "backend", "route", "precision", "threads",
                   "batch", title=f"{len(plan.cells)} cells", title_justify="left")  # fmt: skip
     for cell in plan.cells:
@@ -404,7 +429,7 @@ def _run(
 
 
 def _go_on(store: Path, *, quick: bool) -> list[str]:
-    named = "" if store == Path("results") else f" --store {store}"
+    named = "" if store == Path("results") else f" --store {shlex.quote(str(store))}"
     if quick:
         return [
             "Next, your own: harness sweep --model MODEL.onnx --recipe torch --data IMAGES/ "

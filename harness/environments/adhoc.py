@@ -235,7 +235,7 @@ def _refusal(pin: Pin, failure: UvFailure, python: str) -> HarnessError:
     if pin.package in failure.reason and failure.kind == "version":
         near = nearest_versions(pin.package, pin.version, python)
         if near:
-            return ProvisionError(
+            return EnvironmentSpecError(
                 f"{doing}: {failure.reason}.",
                 f"Nearest versions with wheels for Python {python}: {', '.join(near)}.",
             )

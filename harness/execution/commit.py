@@ -291,7 +291,7 @@ def class_mismatch(
     elif width == classes:
         hint = "Give --class-offset 0."
     else:
-        hint = "Give the list of its own classes with --synsets FILE, or leave labels out."
+        hint = "Give the list of its own classes with --synsets FILE, or leave labels away: --no-labels."
     return (
         f"The model gives {width} scores (offset {offset}), but the class list has {classes}.",
         hint,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.canonical import key_of
 from harness.datasets.arrays import from_array
@@ -22,7 +23,7 @@ from harness.datasets.sample import limit
 from harness.environments.adhoc import is_pin
 from harness.environments.environment import Environment
 from harness.environments.registry import find, resolve
-from harness.errors import ModelError, ProvisionError, SpecError
+from harness.errors import DatasetError, ModelError, ProvisionError, SpecError
 from harness.execution.commit import class_mismatch
 from harness.execution.machine import cpu_name
 from harness.models.checkpoint import Checkpoint, InputPlan, check_array, input_plan
@@ -217,6 +218,7 @@ def _prepare(
             limit=spec.inputs.limit,
         )
         head = np.load(array.path, mmap_mode="r", allow_pickle=False)
+        _check_numbers(spec.inputs.path, head)
         for one in fed:
             check_array(one.checkpoint, head.shape, head.dtype)
             _check_known_classes(one, array.classes, array.labels)
@@ -243,6 +245,18 @@ def _prepare(
     return subjects, inputs
 
 
+def _check_numbers(path: Path, array: npt.NDArray[Any]) -> None:
+    """Refuse NaN in the inputs: it would be blamed on the models."""
+    if array.dtype.kind != "f":
+        return
+    for number, row in enumerate(array):
+        if np.isnan(row).any():
+            raise DatasetError(
+                f"Row {number} of {path} holds NaN.",
+                "Save the array without it: what a model answers to NaN says nothing.",
+            )
+
+
 def _dataset(spec: SweepSpec, progress: Progress) -> Dataset:
     data = spec.data
     assert data is not None  # noqa: S101 - the spec has either data or inputs
@@ -250,7 +264,12 @@ def _dataset(spec: SweepSpec, progress: Progress) -> Dataset:
     dataset = discover(data.path, synsets, data.labels)
     for note in dataset.notes:
         progress.note(note)
-    return limit(dataset, data.limit, data.seed) if data.limit is not None else dataset
+    if data.limit is not None:
+        dataset = limit(dataset, data.limit, data.seed)
+    if not data.labelled:
+        items = tuple(replace(item, label=None) for item in dataset.items)
+        dataset = replace(dataset, items=items, classes=None)
+    return dataset
 
 
 def _check_known_classes(

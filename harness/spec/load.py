@@ -42,10 +42,15 @@ def load_spec(path: Path) -> SweepSpec:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise SpecError(
-            f"Cannot read the sweep file {path}: {getattr(error, 'strerror', None) or error}.",
+            f"Cannot read the sweep file {path}: {error.strerror}.",
             "`harness sweep --help` shows how to sweep without one.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path} is no sweep file: it holds no text.",
+            f"If it is a model, name it with an option: harness sweep --model {path}",
         ) from error
     try:
         document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
@@ -69,7 +74,7 @@ def check_spec(document: dict[str, Any], origin: str) -> SweepSpec:
         return SweepSpec.model_validate(document)
     except ValidationError as error:
         lines = [_explain(item) for item in _causes(error.errors(include_url=False))]
-        told = lines[0] if len(lines) == 1 else "\n  ".join(["", *lines])
+        told = lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} faults", *lines])
         raise SpecError(
             f"{origin}: {told}",
             "`harness sweep --schema` prints everything that may stand in a sweep file.",
@@ -105,6 +110,18 @@ def _recipe(recipe: str | None, folder: Path) -> str | None:
     return str(folder / Path(recipe).expanduser())
 
 
+_IN_OTHER_WORDS = {
+    "too_short": "needs at least one entry",
+    "tuple_type": "must be a list",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+    "string_type": "must be a text",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+}
+
+
 def _causes(items: list[Any]) -> list[Any]:
     """Without the complaints that a list is empty only because its items were refused."""
     places = [item["loc"] for item in items]
@@ -127,7 +144,7 @@ def _explain(item: Any) -> str:
         return f"{place}: unknown key.{hint} Allowed here: {', '.join(allowed)}."
     if item["type"] == "missing":
         return f"{place}: is required."
-    message = item["msg"].removeprefix("Value error, ")
+    message = _IN_OTHER_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
     given = "" if isinstance(item["input"], dict | list | tuple) else f" (given: {item['input']!r})"
     return f"{place}: {message}{given}." if place else f"{message}."
 

@@ -45,6 +45,7 @@ class DataEntry(_Strict):
         None, description="All classes in order (index, WordNet id, name); ImageNet's by default."
     )
     labels: Path | None = Field(None, description="Lines of `file label`, for flat folders.")
+    labelled: bool = Field(True, description="false: ground truth is left out of account.")
     limit: int | None = Field(None, ge=1, description="A seeded sample spread over the classes.")
     seed: int = Field(0, ge=0)
 

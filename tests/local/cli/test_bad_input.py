@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 from support.command import Harness
 from support.small_model import write_inputs, write_model
@@ -65,9 +71,14 @@ def _unresolvable(folder: Path) -> list[object]:
 
 
 def _wrong_shape(folder: Path) -> list[object]:
-    import numpy as np  # noqa: PLC0415
-
     np.save(folder / "x.npy", np.zeros((4, 25), np.float32))
+    return ["--model", write_model(folder / "m.onnx"), "--inputs", folder / "x.npy", *ENV]
+
+
+def _nan_inputs(folder: Path) -> list[object]:
+    rows = np.zeros((5, 24), np.float32)
+    rows[3, 7] = np.nan
+    np.save(folder / "x.npy", rows)
     return ["--model", write_model(folder / "m.onnx"), "--inputs", folder / "x.npy", *ENV]
 
 
@@ -92,7 +103,8 @@ CASES: list[tuple[Case, int, list[str]]] = [
     (_empty_folder, 2, ["images"]),
     (_label_outside, 2, ["go up to 1000", "3 scores"]),
     (_unknown_environment, 2, ["onnxruntime-1.31", "Did you mean"]),
-    (_unresolvable, 4, ["1.99"]),
+    (_unresolvable, 2, ["1.99", "Nearest versions"]),
+    (_nan_inputs, 2, ["Row 3", "NaN"]),
     (_wrong_shape, 2, ["25"]),
     (_nothing_to_run_on, 2, ["--data", "--inputs"]),
     (_no_environment, 2, ["--env"]),
@@ -106,9 +118,6 @@ def _image(path: Path) -> None:
 
 
 def _image_model(path: Path) -> Path:
-    import onnx  # noqa: PLC0415
-    from onnx import TensorProto, helper  # noqa: PLC0415
-
     graph = helper.make_graph(
         [
             helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0),
@@ -191,3 +200,43 @@ def test_a_full_store_loses_nothing_that_was_measured(harness: Harness, tmp_path
         assert not (store / ".work").exists()
     finally:
         os.system(f"umount {store}")  # noqa: S605
+
+
+def test_a_reader_that_leaves_early_gets_no_status_of_ours(
+    tmp_path: Path, surroundings: dict[str, str]
+) -> None:
+    """`harness env list | head -0`: ended by the signal, as other programs are."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness.cli.main", "env", "list"],
+        cwd=tmp_path,
+        env=surroundings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(60) == -signal.SIGPIPE
+
+
+def test_a_single_cell_is_timed_against_itself_and_reported(
+    harness: Harness, tmp_path: Path
+) -> None:
+    model, inputs = write_model(tmp_path / "m.onnx"), write_inputs(tmp_path / "x.npy")
+    done = harness("sweep", "--model", model, "--inputs", inputs, *ENV, "--rounds", 2, "--json")
+    assert done.status == 0, done.err
+    assert len(list((tmp_path / "results" / "reports").glob("*.html"))) == 1
+
+
+def test_labels_given_later_judge_answers_that_are_there(harness: Harness, tmp_path: Path) -> None:
+    model, inputs = write_model(tmp_path / "m.onnx"), write_inputs(tmp_path / "x.npy")
+    arguments = ("sweep", "--model", model, "--inputs", inputs, *ENV, "--no-timing", "--json")
+    first = harness(*arguments)
+    assert first.json["cells"][0]["top1"] is None
+    scores = np.load(next((tmp_path / "results").glob("answers/*/*/logits.npy")))
+    np.save(tmp_path / "labels.npy", scores.argmax(axis=1))
+    second = harness(*arguments, "--labels", tmp_path / "labels.npy")
+    assert second.status == 0, second.err
+    [cell] = second.json["cells"]
+    assert (cell["status"], cell["top1"]) == ("resumed", 1.0)
+    accuracy = harness("query", "SELECT top1 FROM accuracy", "--json")
+    assert accuracy.json["rows"] == [[1.0]]

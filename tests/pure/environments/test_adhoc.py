@@ -12,7 +12,7 @@ from harness.environments.folders import read_folder
 from harness.environments.interpreters import running
 from harness.environments.registry import folders
 from harness.environments.uv import UvError, UvFailure
-from harness.errors import EnvironmentSpecError, ProvisionError
+from harness.errors import EnvironmentSpecError
 from harness.paths import shipped
 from harness.progress import SilentProgress
 
@@ -126,7 +126,7 @@ def test_a_version_that_does_not_exist_names_the_nearest(monkeypatch):
     monkeypatch.setattr(adhoc, "compile_lock", compile_lock)
     monkeypatch.setattr(adhoc, "nearest_versions", lambda *_: ("1.31.0", "1.31.1"))
     pin = adhoc.parse_pin("onnxruntime==1.99", folders())
-    with pytest.raises(ProvisionError) as error:
+    with pytest.raises(EnvironmentSpecError) as error:
         adhoc.make(pin, None, SilentProgress())
     assert "there is no version of onnxruntime==1.99" in str(error.value)
     assert "1.31.0, 1.31.1" in str(error.value)

@@ -41,7 +41,7 @@ def test_every_fault_is_told_and_empty_lists_only_when_they_are_the_fault() -> N
     said = refused(axes={"threads": [0]}, environments=[{"name": "a", "precision": ["f33"]}])
     assert "axes.threads[0]" in said
     assert "environments[0].precision[0]: Input should be 'f32' or 'default'" in said
-    assert "at least 1 item" not in said
+    assert "at least one entry" not in said
     assert "environments: " in refused(environments=[])
 
 
@@ -77,6 +77,13 @@ def test_files_that_hold_no_sweep_are_refused(tmp_path: Path, text: str, said: s
     file = tmp_path / "s.yaml"
     file.write_text(text)
     with pytest.raises(SpecError, match=said):
+        load_spec(file)
+
+
+def test_a_model_in_the_place_of_a_sweep_file_is_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(b"\x08\x08\xff\xfe")
+    with pytest.raises(SpecError, match="--model"):
         load_spec(file)
 
 
