@@ -8,42 +8,84 @@ from typing import Any
 from harness.analysis.timing import TimeRatio, round_medians, time_ratio
 from harness.store.sessions import Session
 
-AXES = (
+COLUMNS = (
     "model",
     "environment",
+    "stack",
+    "version",
     "backend",
     "settings",
     "precision",
+    "executor",
     "device",
+    "device_name",
     "threads",
     "batch",
+    "repeat",
+    "role",
+    "route",
+    "inputs_key",
 )
-"""What a cell may differ in from another."""
+"""What a cell's object shows of its document, in `sweep --json` and `compare --json`."""
 
 Document = dict[str, Any]
+Parts = tuple[Any, ...]
+
+
+def axis_values(cell: Document) -> dict[str, Parts]:
+    """What a cell is on every axis in which cells may differ, in a fixed order.
+
+    Args:
+        cell: cell.json. Its `identity` is read where it is there; a sweep's list leaves it out,
+            and a part that is None is not known.
+    """
+    identity = cell.get("identity") or {}
+    checkpoint = cell.get("checkpoint") or {}
+    return {
+        "model": (cell.get("model"), checkpoint.get("sha256")),
+        "environment": (cell.get("environment"), identity.get("environment")),
+        "backend": (cell.get("backend"),),
+        "settings": (dict(sorted((cell.get("settings") or {}).items())),),
+        "precision": (cell.get("precision"),),
+        "device": (cell.get("device"), cell.get("device_name")),
+        "threads": (cell.get("threads"),),
+        "batch": (cell.get("batch"),),
+        "recipe": (identity.get("feeding"), identity.get("pixels")),
+        "class_offset": (checkpoint.get("class_offset"),),
+        "output": (checkpoint.get("output"),),
+        "route": (cell.get("route"), (identity.get("artifact") or {}).get("conversion")),
+        "executor": (cell.get("executor"),),
+        "runner": (identity.get("runner"),),
+    }
 
 
 def axes(a: Document, b: Document) -> list[str]:
     """Names of the axes in which two cells differ, in a fixed order; empty for a repeat.
 
-    The same name with other weights is another model.
+    The same name with other content is another model, or another environment. Cells over the
+    same images whose pixels differ have another recipe. What is not known of one is not held
+    against the other.
     """
-    differing = [name for name in AXES if a.get(name) != b.get(name)]
-    if "model" not in differing and _weights(a) != _weights(b):
-        differing.insert(0, "model")
-    return differing
+    x, y = axis_values(a), axis_values(b)
+    if _differ(x["model"], y["model"]):
+        # A conversion's key holds the model's: only the way it took says more.
+        x["route"], y["route"] = x["route"][:1], y["route"][:1]
+    return [name for name in x if _differ(x[name], y[name])]
 
 
-def _weights(cell: Document) -> object:
-    return (cell.get("checkpoint") or {}).get("sha256")
+def _differ(a: Parts, b: Parts) -> bool:
+    return any(x is not None and y is not None and x != y for x, y in zip(a, b, strict=True))
 
 
 def like(cell: Document, names: Sequence[str]) -> tuple[str, ...]:
-    """The cell's values of some axes, as something that can be compared and sorted."""
-    return tuple(
-        repr(sorted((cell.get(name) or {}).items())) if name == "settings" else str(cell.get(name))
-        for name in names
-    )
+    """The cell's values under some names, as something that can be compared and sorted.
+
+    Args:
+        cell: cell.json.
+        names: its fields, or axes that are no field (`recipe`, `class_offset`).
+    """
+    values = {**axis_values(cell), **cell, "settings": axis_values(cell)["settings"]}
+    return tuple(repr(values.get(name)) for name in names)
 
 
 def pair_ratio(sessions: Iterable[Session], a: str, b: str) -> TimeRatio | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -27,25 +27,6 @@ FLIPS_LISTED = 1000
 
 Document = dict[str, Any]
 
-_COLUMNS = (
-    "model",
-    "environment",
-    "stack",
-    "version",
-    "backend",
-    "settings",
-    "precision",
-    "executor",
-    "device",
-    "device_name",
-    "threads",
-    "batch",
-    "repeat",
-    "role",
-    "route",
-    "inputs_key",
-)
-
 
 @dataclass(frozen=True)
 class _Seen:
@@ -62,14 +43,14 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
         `cells` and `controls` (one object a cell), `pairs` (every two comparable cells; those
         with the model's reference cell carry all measures under `agreement`), `noise` (each
         control against the cell that it repeats), `failures`, `skipped`, `excluded` and
-        `problems` (bundles that could not be read).
+        `problems` (what could not be timed, bundles that could not be read).
 
     Raises:
         StoreError: there is no such sweep, or its document is damaged.
     """
     sweep = layout.read_document(_existing(store, sweep_id))
     listed = [dict(cell) for cell in sweep.get("cells", [])]
-    problems: list[Document] = []
+    problems = [dict(problem) for problem in sweep.get("problems") or []]
     seen = _read_answers(store, listed, problems)
     prefer = [str(s) for s in sweep.get("sessions", [])]
     sessions = find_sessions(store, [c["key"] for c in listed], prefer)
@@ -113,14 +94,16 @@ def _read_answers(
         if cell.get("status") == "failed":
             continue
         try:
-            answers = load_cell(store, cell["key"])
+            answers = load_cell(store, cell["key"], cell.get("inputs_key"))
         except StoreError as error:
             problems.append({"key": cell["key"], "message": error.message})
             continue
         best = None
         if answers.scores is not None:
             best = _top_lists(answers.scores)
-        seen[cell["key"]] = _Seen(answers, best)
+        # Names and labels are those of this sweep, which may have found the cell finished.
+        own = {name: value for name, value in cell.items() if name != "status"}
+        seen[cell["key"]] = _Seen(replace(answers, cell={**answers.cell, **own}), best)
     return seen
 
 
@@ -134,7 +117,7 @@ def _cell(
     store: Path, listed: Document, seen: _Seen | None, sessions: Sequence[Session]
 ) -> Document:
     source = {**(seen.answers.cell if seen else {}), **listed}
-    row: Document = {"key": listed["key"], **{name: source.get(name) for name in _COLUMNS}}
+    row: Document = {"key": listed["key"], **{name: source.get(name) for name in pairing.COLUMNS}}
     row["settings"] = row["settings"] or {}
     row["role"] = row["role"] or "cell"
     row["status"] = listed.get("status")
@@ -180,7 +163,8 @@ def _references(
     cells: Sequence[Document], seen: dict[str, _Seen], baseline: str | None
 ) -> dict[str, str]:
     """The reference cell of each model: the sweep's baseline, or the one most like it."""
-    anchor = next((c for c in cells if c["key"] == baseline), None)
+    documents = {c["key"]: seen[c["key"]].answers.cell if c["key"] in seen else c for c in cells}
+    anchor = documents.get(str(baseline))
     references: dict[str, str] = {}
     for model in dict.fromkeys(str(c["model"]) for c in cells):
         group = [c for c in cells if str(c["model"]) == model and c["key"] in seen]
@@ -189,15 +173,15 @@ def _references(
         if anchor is None:
             references[model] = group[0]["key"]
             continue
-        wanted = {name: anchor.get(name) for name in pairing.AXES if name != "model"}
         # Stable: among equals the sweep's own order decides.
-        chosen = min(group, key=lambda c: _distance(c, wanted))
-        references[model] = chosen["key"]
+        references[model] = min(
+            (c["key"] for c in group), key=lambda key: _distance(documents[key], anchor)
+        )
     return references
 
 
-def _distance(cell: Document, wanted: Document) -> tuple[bool, bool, int]:
-    unlike = [name for name, value in wanted.items() if cell.get(name) != value]
+def _distance(cell: Document, anchor: Document) -> tuple[bool, bool, int]:
+    unlike = [name for name in pairing.axes(anchor, cell) if name != "model"]
     return ("environment" in unlike, "backend" in unlike, len(unlike))
 
 

@@ -25,7 +25,9 @@ def command(
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
     sweep: Annotated[
         str | None,
-        typer.Option("--sweep", help="Only cells of this sweep (default: the newest with both)."),
+        typer.Option(
+            "--sweep", help="Only cells of this sweep (default: the newest that names A or B)."
+        ),
     ] = None,
     fail_on: Annotated[
         list[str] | None,
@@ -49,7 +51,8 @@ def command(
     --fail-on 'flips > 0.1%'
     """
     from harness.analysis import gate
-    from harness.analysis.comparison import choose, compare_cells
+    from harness.analysis.choice import choose
+    from harness.analysis.comparison import compare_cells
     from harness.errors import DifferencesError
     from harness.report.comparison import print_comparison
     from harness.report.tables import standard_output

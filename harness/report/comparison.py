@@ -33,6 +33,9 @@ def print_comparison(found: Document, console: Console) -> None:
     names = words.names(found["cells"])
     for pair in found["pairs"]:
         _print_pair(pair, cells, names, console)
+    for pair in found["unmeasured"]:
+        line = f"could not be measured: {pair['reason']}"
+        console.print(Text(line, style="red"), soft_wrap=True)
     for key in found["candidate_only"]:
         line = f"not compared: {key[:12]} {names[key]} has no counterpart in the baseline"
         console.print(Text(line, style="yellow"), soft_wrap=True)

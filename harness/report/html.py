@@ -114,19 +114,20 @@ def _model(name: str, result: Document) -> Document:
     inside = [p for p in result["pairs"] if {p["a"], p["b"]} <= keys]
     judged = [p for p in inside if p["agreement"] is not None]
     noise = [p for p in result["noise"] if p["a"] in keys]
+    compared = [*judged, *noise]
     times = charts.ratio_scale(
-        p[side] for p in (*judged, *noise) for side in ("time_ratio", "time_low", "time_high")
+        p[side] for p in compared for side in ("time_ratio", "time_low", "time_high")
     )
-    shares = charts.share_scale(p["flip_high"] for p in (*judged, *noise))
+    shares = charts.share_scale(p["flip_high"] for p in compared)
     floor = noise_floor(noise)
-    reference = cells[judged[0]["a"]] if judged else None
+    reference = cells[compared[0]["a"]] if compared else None
     return {
         "name": name,
         "cells": own,
         "labelled": any(cell["top1"] is not None for cell in own),
-        "timed": any(p["time_ratio"] is not None for p in (*judged, *noise)),
+        "timed": any(p["time_ratio"] is not None for p in compared),
         "reference": reference,
-        "rows": [_row(p, cells, times, shares, floor) for p in (*judged, *noise)],
+        "rows": [_row(p, cells, times, shares, floor) for p in compared],
         "ticks": times.ticks,
         "matrix": _matrix(own, inside),
         "flips": [_flips(p) for p in judged if p["flipped"]],

@@ -131,7 +131,7 @@ def _add_pair(
         Text("itself (noise floor)" if control else name),
         Text(words.count(pair["flips"]), style="bold yellow" if pair["flips"] else ""),
         Text(words.percent(pair["flip_share"])),
-        Text(words.difference(pair["max_abs_diff"], identical=bool(pair["identical"]))),
+        Text(words.largest(pair)),
         Text(words.ratio(pair["time_ratio"])),
         Text(words.interval(pair["time_low"], pair["time_high"])),
         style="dim" if control else None,

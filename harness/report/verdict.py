@@ -38,9 +38,10 @@ def verdict(result: Document) -> Verdict:
         for pair in result["pairs"]
         if pair["agreement"] is not None and cells[pair["a"]]["model"] == cells[pair["b"]]["model"]
     ]
-    if not judged:
+    across = [pair for pair in result["pairs"] if pair["agreement"] is not None]
+    if not across:
         return _nothing_compared(result)
-    found = judge(judged, result["cells"])
+    found = judge(judged, result["cells"]) if judged else _between_models(across, result["cells"])
     if len({cells[pair["a"]]["model"] for pair in judged}) == 1:
         times = times_in_words(judged, noise_floor(result["noise"]), words.names(result["cells"]))
         found = replace(found, detail=f"{found.detail} {times}".strip())
@@ -53,17 +54,22 @@ def verdict(result: Document) -> Verdict:
 
 def comparison_verdict(found: Document) -> Verdict:
     """Judge a comparison; with rules the headline says first whether they allow the change."""
-    judged = judge(found["pairs"], found["cells"])
-    if found["allowed"] is None:
-        return judged
+    pairs, unmeasured = found["pairs"], found["unmeasured"]
+    judged = judge(pairs, found["cells"]) if pairs else Verdict("unknown", "")
     if found["allowed"]:
         return Verdict(judged.state, f"Allowed. {judged.headline}", judged.detail)
-    broken = [v["message"] for pair in found["pairs"] for v in pair["violations"]]
+    detail = f"{judged.headline} {judged.detail}".strip()
+    broken = [f"could not be measured: {pair['reason']}" for pair in unmeasured]
+    if found["allowed"] is None and not broken:
+        return judged if pairs else Verdict("unknown", "Nothing could be compared.")
+    if found["allowed"] is None:
+        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        return Verdict("unknown", f"{_upper(broken[0])}{more}.", detail)
+    broken += [v["message"] for pair in pairs for v in pair["violations"]]
     if found["baseline_only"]:
         missing = _plural(len(found["baseline_only"]), "baseline cell")
         broken.append(f"{missing} without a counterpart in the candidate")
     more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-    detail = f"{judged.headline} {judged.detail}".strip()
     return Verdict(judged.state, f"Not allowed: {broken[0]}{more}.", detail)
 
 
@@ -104,11 +110,39 @@ def _largest_difference(judged: Sequence[Document], names: dict[str, str]) -> st
     return f"The largest difference of any output value is {largest}, in {names[worst['b']]}."
 
 
+def _between_models(pairs: Sequence[Document], cells: Sequence[Document]) -> Verdict:
+    """Judge pairs of unlike models, where no model has two cells to compare."""
+    places, models = words.names(cells), {cell["key"]: str(cell["model"]) for cell in cells}
+    names = {key: f"{models[key]} in {name}" for key, name in places.items()}
+    broken = [p for p in pairs if _nonfinite(p)]
+    if broken:
+        return _broken(max(broken, key=_nonfinite), names)
+    if any(p["flips"] is None for p in pairs):
+        return _values_only(pairs, names)
+    worst = max(pairs, key=lambda p: p["flip_share"])
+    images = words.count(worst["images"])
+    if not worst["flips"]:
+        headline = f"No label differs between models: none of {images}."
+        return Verdict("same", headline, _largest_difference(pairs, names))
+    headline = (
+        f"Labels differ between models: {words.count(worst['flips'])} of {images} "
+        f"({words.percent(worst['flip_share'])})."
+    )
+    between = f"{names[worst['a']]} against {names[worst['b']]}."
+    if len(pairs) > 1:
+        between = f"Most of {len(pairs)} comparisons: {between}"
+    return Verdict("differs", headline, f"{between} {_upper(_effect(worst))}".strip())
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _nothing_compared(result: Document) -> Verdict:
     failed = len(result["failures"])
     if failed:
         return Verdict("unknown", f"Nothing to compare: {_plural(failed, 'cell')} failed.")
-    return Verdict("unknown", "Nothing to compare: no two cells of a model have answers.")
+    return Verdict("unknown", "Nothing to compare: no two cells have answers over the same images.")
 
 
 def _broken(pair: Document, names: dict[str, str]) -> Verdict:

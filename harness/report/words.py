@@ -62,6 +62,13 @@ def difference(value: float | None, *, identical: bool = False) -> str:
     return NOTHING if value is None else f"{value:.2g}"
 
 
+def largest(pair: Document) -> str:
+    """The largest difference of a pair with all measures; scores of unlike kinds have none."""
+    if any(not output["comparable"] for output in pair["agreement"]["outputs"]):
+        return "not comparable"
+    return difference(pair["max_abs_diff"], identical=bool(pair["identical"]))
+
+
 def backend(cell: Document) -> str:
     """Backend, settings and what else is not usual: `onnxruntime · graph_optimization_level=all`."""
     parts = [str(cell.get("backend")), settings_text(cell.get("settings") or {})]

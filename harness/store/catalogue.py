@@ -10,7 +10,8 @@ import hashlib
 import math
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from scipy import stats
 
 from harness.canonical import storage_errors
 from harness.errors import StoreError
-from harness.execution.bundles import MANIFEST, database_errors
+from harness.execution.bundles import MANIFEST, database_errors, validate
 from harness.store import layout
 from harness.store.layout import Document
 from harness.store.load import open_array, settings_text
@@ -78,22 +79,35 @@ def refresh(store: Path) -> Path:
     return target
 
 
-def current(store: Path) -> Path:
-    """The catalogue, made anew first if the store changed since.
+@contextmanager
+def current(store: Path) -> Iterator[Path]:
+    """The catalogue's path while it is used, made anew first if the store changed since.
 
-    A store that may not be written (an archive, another's results) gets its catalogue in the
-    temporary folder instead.
+    A store that may not be written (an archive, another's results) gets its catalogue in a
+    temporary folder instead, which is removed after use.
+
+    Raises:
+        StoreError: the store is absent.
     """
+    path = _refreshed(store)
+    if path is not None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="harness-catalogue-") as folder:
+        aside = Path(folder) / layout.CATALOGUE
+        build(store, aside)
+        yield aside
+
+
+def _refreshed(store: Path) -> Path | None:
+    """The store's own catalogue, up to date; None where it cannot be written."""
     layout.require(store)
-    path = catalogue_path(store)
     if is_current(store):
-        return path
+        return catalogue_path(store)
     try:
         return refresh(store)
     except StoreError:
-        aside = Path(tempfile.mkdtemp(prefix="harness-catalogue-")) / layout.CATALOGUE
-        build(store, aside)
-        return aside
+        return None
 
 
 def is_current(store: Path) -> bool:
@@ -223,6 +237,9 @@ def _collect(store: Path) -> _Rows:
     rows = _Rows()
     _each(rows, store, layout.input_folders(store), _add_inputs)
     _each(rows, store, layout.answer_folders(store), _add_answers)
+    listings = layout.newest_listings(layout.sweep_documents(store))
+    for row in rows.tables.get("cells", []):
+        row["inputs_key"] = listings.get(row["key"], {}).get("inputs_key") or row["inputs_key"]
     ordered = sorted(rows.tables.get("cells", []), key=_place)
     if ordered:
         rows.tables["cells"] = [{**row, "place": place} for place, row in enumerate(ordered)]
@@ -254,7 +271,7 @@ def _each(
 
 
 def _add_inputs(rows: _Rows, path: Path, relative: str) -> None:
-    layout.check_bundle(path)
+    validate(path)
     document = layout.read_document(path / "inputs.json")
     parquet, key = _parquet(path / "images.parquet"), path.name
     left_out = [
@@ -285,7 +302,7 @@ def _some(document: Document, *names: str) -> Row:
 
 
 def _add_answers(rows: _Rows, path: Path, relative: str) -> None:
-    layout.check_bundle(path)
+    validate(path)
     cell = layout.read_document(path / "cell.json")
     answers = layout.read_document(path / "answers.json")
     outputs = {int(o["index"]): o for o in answers["outputs"]}
@@ -313,7 +330,7 @@ def _add_answers(rows: _Rows, path: Path, relative: str) -> None:
 
 
 def _add_session(rows: _Rows, path: Path, relative: str) -> None:
-    layout.check_bundle(path)
+    validate(path)
     document = layout.read_document(path / "session.json")
     parquet = _parquet(path / "timings.parquet")
     members = [

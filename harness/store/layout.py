@@ -7,14 +7,12 @@ A store is a folder of whole bundles (`answers`, `sessions`, `inputs`), plain do
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.execution import bundles
 
-DEFAULT_STORE = Path("results")
 CATALOGUE = "catalogue.duckdb"
 
 Document = dict[str, Any]
@@ -106,25 +104,6 @@ def read_document(path: Path) -> Document:
     return value
 
 
-def check_bundle(path: Path, *, deep: bool = False) -> Document:
-    """The manifest of a bundle whose files are all there.
-
-    Args:
-        path: the bundle's folder.
-        deep: hash every file too, not only compare sizes.
-
-    Raises:
-        StoreError: the bundle is absent or damaged.
-    """
-    try:
-        return bundles.validate(path, deep=deep)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path / bundles.MANIFEST} is damaged.",
-            "Remove its folder; the next sweep makes it again.",
-        ) from error
-
-
 def sweep_documents(store: Path) -> Iterator[Document]:
     """Readable sweeps, oldest first; unreadable ones are left to the catalogue's `problems`."""
     documents = []
@@ -134,3 +113,20 @@ def sweep_documents(store: Path) -> Iterator[Document]:
         except StoreError:
             continue
     yield from sorted(documents, key=lambda d: (str(d.get("created", "")), str(d.get("id", ""))))
+
+
+def newest_listings(documents: Iterable[Document]) -> dict[str, Document]:
+    """What the newest sweep that lists a cell says of it, by the cell's key.
+
+    Names and labels are no part of a key: a later sweep may have found a cell finished under
+    other names, or with other labels (its `inputs_key`).
+
+    Args:
+        documents: sweeps, oldest first.
+    """
+    return {
+        str(cell["key"]): cell
+        for document in documents
+        for cell in document.get("cells") or []
+        if isinstance(cell, dict) and cell.get("key")
+    }

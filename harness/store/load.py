@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import StoreError
-from harness.execution.bundles import answers_folder, inputs_folder
+from harness.execution.bundles import answers_folder, inputs_folder, validate
 from harness.store import layout
 from harness.store.layout import Document
 
@@ -27,11 +27,19 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A cell that has committed answers: its document and where it stands."""
+    """A cell, its document and where its answers stand.
+
+    Attributes:
+        key: the cell's key.
+        cell: cell.json, or what a sweep lists of a cell without answers.
+        path: the bundle.
+        failure: why it has no answers; empty where it has.
+    """
 
     key: str
     cell: Document
     path: Path
+    failure: str = ""
 
     @property
     def name(self) -> str:
@@ -82,7 +90,7 @@ class CellAnswers:
 
     Attributes:
         key: the cell's key.
-        cell: cell.json.
+        cell: cell.json, with the `inputs_key` that the images were read by.
         answers: answers.json.
         path: the bundle.
         images: names, hashes and labels of the N inputs.
@@ -140,7 +148,7 @@ def list_cells(store: Path) -> list[CellRecord]:
     records = []
     for folder in layout.answer_folders(store):
         try:
-            layout.check_bundle(folder)
+            validate(folder)
             cell = layout.read_document(folder / "cell.json")
         except StoreError:
             continue
@@ -159,8 +167,8 @@ def find_cells(
     selector: str | None = None,
     *,
     model: str | None = None,
-    keys: Sequence[str] | None = None,
     controls: bool = False,
+    among: Sequence[CellRecord] | None = None,
 ) -> list[CellRecord]:
     """Cells that a person named.
 
@@ -169,17 +177,14 @@ def find_cells(
         selector: the beginning of a cell's key (4 hex digits or more), or an environment's
             name, or `environment/backend`. None: every cell.
         model: only cells of this model.
-        keys: only these cells.
         controls: also A/A control runs (one named by its key is found anyway).
+        among: the cells to choose from; by default those with answers.
 
     Raises:
         StoreError: nothing fits; the message says what there is.
     """
     layout.require(store)
-    records = list_cells(store)
-    if keys is not None:
-        wanted = set(keys)
-        records = [r for r in records if r.key in wanted]
+    records = list_cells(store) if among is None else list(among)
     fitting = [r for r in records if selector is None or _fits(r, selector)]
     if model is not None:
         fitting = [r for r in fitting if r.cell.get("model") == model]
@@ -215,17 +220,24 @@ def _nothing_fits(records: list[CellRecord], selector: str, model: str | None, s
     )
 
 
-def load_cell(store: Path, key: str) -> CellAnswers:
+def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswers:
     """The answers of a cell, outputs memory-mapped and read-only.
+
+    Args:
+        store: the results folder.
+        key: the cell's key.
+        inputs_key: names and labels of the images, as a sweep lists them; by default those of
+            the sweep that ran the cell.
 
     Raises:
         StoreError: the bundle is absent or damaged, or does not fit its inputs.
     """
     path = answers_folder(store, key)
-    layout.check_bundle(path)
+    validate(path)
     cell = layout.read_document(path / "cell.json")
     answers = layout.read_document(path / "answers.json")
-    images = load_images(store, str(cell["inputs_key"]))
+    cell["inputs_key"] = str(inputs_key or cell["inputs_key"])
+    images = load_images(store, cell["inputs_key"])
     offset = int((cell.get("checkpoint") or {}).get("class_offset") or 0)
     score_index = answers.get("scores")
     scores: Array | None = None
@@ -287,7 +299,7 @@ def load_images(store: Path, inputs_key: str) -> Images:
         StoreError: the bundle is absent or damaged.
     """
     path = inputs_folder(store, inputs_key)
-    layout.check_bundle(path)
+    validate(path)
     document = layout.read_document(path / "inputs.json")
     with duckdb.connect(":memory:") as connection:
         try:

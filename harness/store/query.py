@@ -36,23 +36,18 @@ def run_query(store: Path, sql: str) -> QueryResult:
         StoreError: there is no store, or its catalogue cannot be opened.
         UsageError: the SQL is wrong, not a single SELECT, or reaches outside the store.
     """
-    path = catalogue.current(store)
-    _require_select(sql, path)
-    with (
-        tempfile.TemporaryDirectory(prefix="harness-query-") as spill,
-        _locked(path, Path(spill)) as connection,
-    ):
-        try:
-            cursor = connection.execute(sql)
-            rows = cursor.fetchall()
-        except duckdb.Error as error:
-            raise UsageError(_first_lines(error), _remedy(path)) from error
-        return QueryResult(tuple(column[0] for column in cursor.description or []), rows)
-
-
-def tables(store: Path) -> list[str]:
-    """Names of the tables and views that a query may use, without the internal ones."""
-    return _tables(catalogue.current(store))
+    with catalogue.current(store) as path:
+        _require_select(sql, path)
+        with (
+            tempfile.TemporaryDirectory(prefix="harness-query-") as spill,
+            _locked(path, Path(spill)) as connection,
+        ):
+            try:
+                cursor = connection.execute(sql)
+                rows = cursor.fetchall()
+            except duckdb.Error as error:
+                raise UsageError(_first_lines(error), _remedy(path)) from error
+            return QueryResult(tuple(column[0] for column in cursor.description or []), rows)
 
 
 def _tables(path: Path) -> list[str]:

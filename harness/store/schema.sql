@@ -23,7 +23,7 @@ CREATE TABLE cells (
     repeat INTEGER,
     role VARCHAR,                    -- cell or control
     route VARCHAR,
-    inputs_key VARCHAR,
+    inputs_key VARCHAR,              -- as the newest sweep that lists the cell has it
     class_offset INTEGER,
     kind VARCHAR,                    -- logits, probabilities or values
     classes INTEGER,                 -- after the class offset; NULL without class scores

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import StoreError
-from harness.execution.bundles import session_folder
+from harness.execution.bundles import session_folder, validate
 from harness.store import layout
 from harness.store.layout import Document
 
@@ -78,7 +78,7 @@ def load_session(store: Path, session_id: str) -> Session:
         StoreError: the bundle is absent or damaged.
     """
     path = session_folder(store, session_id)
-    layout.check_bundle(path)
+    validate(path)
     document = layout.read_document(path / "session.json")
     with duckdb.connect(":memory:") as connection:
         try:

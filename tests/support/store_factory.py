@@ -52,7 +52,7 @@ class StoreFactory:
             {
                 "schema_version": 1,
                 "key": key,
-                "pixels_key": key_of(salt),
+                "pixels_key": key_of({"names": names, "salt": salt, "seed": seed}),
                 "kind": "pixels",
                 "layout": "unlabelled" if labels[0] is None else "labelled-files",
                 "count": count,
@@ -88,6 +88,7 @@ class StoreFactory:
         repeat: int = 0,
         sha256: str = "",
         names: Sequence[str] | None = None,
+        identity: dict[str, Any] | None = None,
         **more: Any,
     ) -> str:
         """An answers bundle with these outputs [N, ...]; `scores` is the index of class scores."""
@@ -116,7 +117,7 @@ class StoreFactory:
             "format": "onnx",
             "sha256": sha256 or key_of(model),
         }
-        key = key_of({**columns, "checkpoint": checkpoint})
+        key = key_of({**columns, "checkpoint": checkpoint, "identity": identity})
         folder = answers_folder(self.root, key)
         folder.mkdir(parents=True)
         described = []
@@ -154,7 +155,7 @@ class StoreFactory:
             {
                 "schema_version": 1,
                 "key": key,
-                "identity": {},
+                "identity": identity or {},
                 **columns,
                 "checkpoint": checkpoint,
             },
@@ -173,7 +174,7 @@ class StoreFactory:
         if scores is not None:
             _topk(folder / "topk.parquet", outputs[scores], class_offset)
         seal(folder)
-        self.cells[key] = {"key": key, **columns}
+        self.cells[key] = {"key": key, **columns, "checkpoint": checkpoint}
         return key
 
     def session(
@@ -227,9 +228,15 @@ class StoreFactory:
         skipped: Sequence[dict[str, Any]] = (),
         sessions: Sequence[str] = (),
         baseline: str | None = None,
+        problems: Sequence[dict[str, Any]] = (),
+        inputs_key: str | None = None,
     ) -> str:
-        """A sweep's document over cells written before; `failed` adds cells without answers."""
-        cells = [{**self.cells[key], "status": "done"} for key in keys]
+        """A sweep's document over cells written before; `failed` adds cells without answers.
+
+        `inputs_key` lists the cells with it, as a sweep does that found them finished.
+        """
+        again = {"inputs_key": inputs_key} if inputs_key else {}
+        cells = [{**self.cells[key], **again, "status": "done"} for key in keys]
         cells += [{**cell, "status": "failed"} for cell in failed]
         path = self.root / "sweeps" / sweep_id / "sweep.json"
         path.parent.mkdir(parents=True)
@@ -245,6 +252,7 @@ class StoreFactory:
                 "failures": list(failures),
                 "sessions": list(sessions),
                 "baseline": baseline or (keys[0] if keys else None),
+                "problems": list(problems),
             },
         )
         return sweep_id

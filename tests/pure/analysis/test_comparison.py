@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from support.store_factory import StoreFactory, flip_first, logits
 
-from harness.analysis.comparison import choose, compare_cells
+from harness.analysis.choice import choose
+from harness.analysis.comparison import compare_cells
 from harness.analysis.gate import parse
 from harness.errors import StoreError, UsageError
+from harness.report.verdict import comparison_verdict
 
 OLD, NEW = "onnxruntime-1.17", "onnxruntime-1.31"
 
@@ -152,4 +156,128 @@ def test_a_1001_class_model_and_a_1000_class_model_are_compared_in_one_space(
     found = compare_cells(tmp_path, choose(tmp_path, a, b))
     assert found["pairs"][0]["flips"] == 0
     assert found["pairs"][0]["identical"]
-    assert found["pairs"][0]["axes"] == ["model", "environment"]
+    assert found["pairs"][0]["axes"] == ["model", "environment", "class_offset"]
+
+
+def failed(factory: StoreFactory, like: str, **other: object) -> dict[str, Any]:
+    """A cell like one that has answers, as a sweep lists it whose run of it failed."""
+    return {**factory.cells[like], "key": "f" * 64, **other}
+
+
+def reasons(key: str = "f" * 64) -> list[dict[str, str]]:
+    return [{"key": key, "kind": "timeout", "message": "took too long"}]
+
+
+def two_swept(root: Path) -> tuple[StoreFactory, str, str, list[np.ndarray]]:
+    factory = StoreFactory(root)
+    inputs, x = factory.inputs(9), [logits(9, 5)]
+    a, b = (factory.cell(inputs, x, environment=env) for env in (OLD, NEW))
+    factory.sweep([a, b], sweep_id="first", created="2026-01-01T00:00:00Z")
+    return factory, a, b, x
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_candidate_that_failed_in_the_newest_sweep_is_never_passed_on_old_answers(
+    tmp_path: Path, together: bool
+) -> None:
+    factory, a, b, _ = two_swept(tmp_path)
+    factory.sweep(
+        [a] if together else [],
+        sweep_id="second",
+        created="2026-01-02T00:00:00Z",
+        failed=[failed(factory, b)],
+        failures=reasons(),
+    )
+    choice = choose(tmp_path, OLD, NEW)
+    found = compare_cells(tmp_path, choice, [parse("flips > 0")])
+    assert (found["pairs"], found["allowed"]) == ([], False)
+    (unmeasured,) = found["unmeasured"]
+    assert (unmeasured["a"], unmeasured["b"]) == (a, "f" * 64)
+    assert "timeout: took too long" in unmeasured["reason"]
+    said = comparison_verdict(found)
+    assert said.headline.startswith("Not allowed: could not be measured: ffffffffffff mobilenet")
+    said = comparison_verdict(compare_cells(tmp_path, choice))
+    assert (said.state, "took too long" in said.headline) == ("unknown", True)
+    assert said.headline.startswith("Could not be measured")
+    assert pairs(tmp_path, OLD, NEW, sweep="first") == {(a, b)}
+
+
+def test_a_cell_found_finished_that_failed_later_counts_as_failed(tmp_path: Path) -> None:
+    factory, a, b, _ = two_swept(tmp_path)
+    again = failed(factory, b, key=b)
+    factory.sweep(
+        [a], sweep_id="2", created="2026-01-02T00:00:00Z", failed=[again], failures=reasons(b)
+    )
+    assert pairs(tmp_path, OLD, NEW) == set()
+    assert pairs(tmp_path, a, b) == {(a, b)}  # named by their keys, there is nothing to mistake
+
+
+def test_an_environment_that_only_ever_failed_is_unmeasured_and_not_unknown(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    a = factory.cell(factory.inputs(9), [logits(9, 5)], environment=OLD)
+    new = failed(factory, a, environment=NEW)
+    factory.sweep([a], failed=[new], failures=reasons())
+    found = compare_cells(tmp_path, choose(tmp_path, OLD, NEW), [parse("flips > 0")])
+    assert found["allowed"] is False
+    assert len(found["unmeasured"]) == 1
+
+
+def test_answers_gone_since_are_unmeasured(tmp_path: Path) -> None:
+    factory, a, b, _ = two_swept(tmp_path)
+    factory.damage(b)
+    found = compare_cells(tmp_path, choose(tmp_path, OLD, NEW), [parse("flips > 0")])
+    assert found["allowed"] is False
+    assert "missing or damaged" in found["unmeasured"][0]["reason"]
+    assert found["unmeasured"][0]["a"] == a
+
+
+def test_environments_swept_apart_are_compared_by_their_newest_answers(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(9), [logits(9, 5)]
+    older, old = (
+        factory.cell(inputs, x, environment=OLD, identity={"environment": lock}) for lock in "pq"
+    )
+    other = factory.cell(inputs, x, environment=OLD, sha256="0" * 64)
+    new = factory.cell(inputs, x, environment=NEW)
+    for day, key in enumerate((older, old, other, new), 1):
+        factory.sweep([key], sweep_id=f"sweep-{day}", created=f"2026-01-0{day}T00:00:00Z")
+    chosen = choose(tmp_path, OLD, NEW)
+    assert [(p.key, q.key) for p, q in chosen.pairs] == [(old, new)]
+    assert chosen.baseline_only == ()
+    assert chosen.notes == (f"swept apart: {NEW} in sweep sweep-4, {OLD} in sweep sweep-2",)
+    assert pairs(tmp_path, NEW, OLD) == {(new, old)}
+
+
+def test_environments_swept_apart_over_other_images_are_refused(tmp_path: Path) -> None:
+    factory, *_ = two_swept(tmp_path)
+    alone = factory.cell(factory.inputs(9, seed="x"), [logits(9, 5)], environment=NEW)
+    factory.sweep([alone], sweep_id="second", created="2026-01-02T00:00:00Z")
+    with pytest.raises(UsageError, match="answered the same images") as caught:
+        choose(tmp_path, OLD, NEW)
+    assert "--sweep" in caught.value.remedy
+
+
+def test_environments_swept_apart_take_the_labels_of_the_newest_sweep(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    x = logits(9, 5)
+    right = [int(c) for c in x.argmax(axis=1)]
+    old = factory.cell(factory.inputs(9), [x], environment=OLD)
+    factory.sweep([old], sweep_id="first", created="2026-01-01T00:00:00Z")
+    new = factory.cell(factory.inputs(9, right), [flip_first(x, 2)], environment=NEW)
+    factory.sweep([new], sweep_id="second", created="2026-01-02T00:00:00Z")
+    for a, b in ((OLD, NEW), (NEW, OLD)):
+        (pair,) = compare_cells(tmp_path, choose(tmp_path, a, b))["pairs"]
+        assert {pair["agreement"]["top1_a"], pair["agreement"]["top1_b"]} == {1.0, 7 / 9}
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_labels_are_those_of_the_sweep_that_was_chosen(tmp_path: Path, by_key: bool) -> None:
+    factory, a, b, (x,) = two_swept(tmp_path)
+    sides = (a, b) if by_key else (OLD, NEW)
+    before = compare_cells(tmp_path, choose(tmp_path, *sides))
+    assert before["pairs"][0]["agreement"]["top1_a"] is None
+    labelled = factory.inputs(9, [int(c) for c in x.argmax(axis=1)])
+    factory.sweep([a, b], sweep_id="second", created="2026-01-02T00:00:00Z", inputs_key=labelled)
+    found = compare_cells(tmp_path, choose(tmp_path, *sides))
+    assert found["pairs"][0]["agreement"]["top1_a"] == 1.0
+    assert {cell["inputs_key"] for cell in found["cells"]} == {labelled}

@@ -82,7 +82,12 @@ def test_models_are_compared_by_their_reference_cells(tmp_path: Path) -> None:
     pair = next(p for p in found["pairs"] if {p["a"], p["b"]} == {keys["old"], keys["int8"]})
     assert pair["axes"] == ["model"]
     assert pair["flips"] == 5
-    assert pair["agreement"]["kl"] is None  # logits against probabilities
+    # Logits against probabilities: labels and rankings only.
+    assert pair["max_abs_diff"] is None
+    for name in ("kl", "max_abs_diff", "mean_abs_diff", "cosine", "margin_change"):
+        assert pair["agreement"][name] is None
+    assert pair["agreement"]["outputs"][0]["max_abs_diff"] is None
+    assert "scores: not comparable (logits against probabilities)" in pair["agreement"]["notes"]
     assert pair["time_ratio"] is None  # never timed in one session
 
 
@@ -167,3 +172,26 @@ def test_a_sweep_where_everything_failed_is_still_an_object(tmp_path: Path) -> N
     factory.sweep([], failed=[failed], failures=[{"key": "f" * 64, "kind": "x", "message": "y"}])
     found = sweep_result(tmp_path, "sweep-1")
     assert (len(found["cells"]), found["pairs"], found["noise"]) == (1, [], [])
+
+
+def test_names_and_labels_are_those_of_the_sweep_and_not_of_the_first_run(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    x = logits(8, 4)
+    plain = factory.inputs(8)
+    keys = [factory.cell(plain, [x], environment=f"e-{i}") for i in range(2)]
+    factory.sweep(keys)
+    labelled = factory.inputs(8, [int(c) for c in x.argmax(axis=1)], excluded=[("bad.png", "cut")])
+    factory.sweep(keys, sweep_id="sweep-2", inputs_key=labelled)
+    assert [c["top1"] for c in sweep_result(tmp_path, "sweep-1")["cells"]] == [None, None]
+    found = sweep_result(tmp_path, "sweep-2")
+    assert [(c["top1"], c["inputs_key"]) for c in found["cells"]] == [(1.0, labelled)] * 2
+    assert found["pairs"][0]["agreement"]["labelled"] == 8
+    assert [e["name"] for e in found["excluded"]] == ["bad.png"]
+
+
+def test_problems_of_the_sweep_are_told(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    key = factory.cell(factory.inputs(5), [logits(5, 3)])
+    problem = {"key": key, "message": "could not be timed: the machine slept"}
+    factory.sweep([key], problems=[problem])
+    assert sweep_result(tmp_path, "sweep-1")["problems"] == [problem]

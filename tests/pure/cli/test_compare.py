@@ -80,3 +80,21 @@ def test_what_is_allowed_ends_with_0(store: Path) -> None:
 )
 def test_bad_usage_is_refused(store: Path, arguments: tuple[str, ...]) -> None:
     assert isinstance(run(store, *arguments).exception, UsageError)
+
+
+def test_a_candidate_that_failed_since_is_said_first_and_is_not_allowed(store: Path) -> None:
+    factory = StoreFactory(store)
+    inputs = factory.inputs(40, [0] * 40)
+    old = factory.cell(inputs, [logits(40, 37)], environment=OLD, threads=2)
+    new = {**factory.cells[old], "key": "f" * 64, "environment": NEW}
+    reason = {"key": "f" * 64, "kind": "signal", "message": "it crashed"}
+    factory.sweep([old], failed=[new], failures=[reason])
+    result = run(store, OLD, NEW)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Could not be measured: ")
+    assert "it crashed" in result.stdout.splitlines()[0]
+    result = run(store, OLD, NEW, "--fail-on", "flips > 90%")
+    assert isinstance(result.exception, DifferencesError)
+    assert result.stdout.startswith("Not allowed: could not be measured: ")
+    found = json.loads(run(store, OLD, NEW, "--json").stdout)
+    assert [cell["failure"] for cell in found["cells"]] == [None, "signal: it crashed"]

@@ -112,6 +112,37 @@ def test_small_sweeps_have_a_report_too(tmp_path: Path, scores: int | None) -> N
         assert Page(out.read_text("utf-8")).open == []
 
 
+@pytest.mark.parametrize("models", [1, 2])
+def test_a_timed_model_with_one_cell_has_its_own_repeat_to_show(
+    tmp_path: Path, models: int
+) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(5), logits(5, 3)
+    keys = []
+    for number in range(models):
+        pair = [
+            factory.cell(inputs, [x], model=f"m{number}", role=role, repeat=repeat)
+            for repeat, role in enumerate(("cell", "control"))
+        ]
+        durations = dict.fromkeys(pair, np.full((15, 5), 2_000_000))
+        factory.session(durations, control=pair[1], session_id=f"session-{number}")
+        keys += pair
+    factory.sweep(keys, sessions=[f"session-{n}" for n in range(models)])
+    text = write_report(tmp_path, "sweep-1", tmp_path / "report.html").read_text("utf-8")
+    assert Page(text).open == []
+    assert text.count("noise floor (A/A control)") == models
+    assert text.count('class="pill ref"') == models
+
+
+def test_problems_of_a_sweep_are_told(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    key = factory.cell(factory.inputs(5), [logits(5, 2)])
+    factory.sweep([key], problems=[{"key": key, "message": "could not be timed"}])
+    text = write_report(tmp_path, "sweep-1", tmp_path / "report.html").read_text("utf-8")
+    assert "could not be timed" in text
+    assert "Cells that failed" not in text
+
+
 def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     factory = StoreFactory(tmp_path)
     factory.sweep([factory.cell(factory.inputs(5), [logits(5, 2)])])

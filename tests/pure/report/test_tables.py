@@ -54,3 +54,15 @@ def test_status_of_an_empty_store(tmp_path: Path) -> None:
     printed = console()
     print_status(store_status(tmp_path), printed)
     assert "0 cells" in text(printed)
+
+
+def test_problems_and_unlike_scores_are_told(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(20), logits(20, 4)
+    a = factory.cell(inputs, [x])
+    b = factory.cell(inputs, [x], model="int8", kind="probabilities")
+    factory.sweep([a, b], problems=[{"key": b, "message": "could not be timed"}])
+    printed = console()
+    print_sweep(sweep_result(tmp_path, "sweep-1"), printed)
+    assert f"problem {b[:8]}: could not be timed" in text(printed)
+    assert "not comparable" in text(printed)

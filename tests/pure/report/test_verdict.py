@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from support.store_factory import StoreFactory, flip_first, logits
 
-from harness.analysis.comparison import choose, compare_cells
+from harness.analysis.choice import choose
+from harness.analysis.comparison import compare_cells
 from harness.analysis.gate import parse
 from harness.analysis.sweep_result import sweep_result
 from harness.report.verdict import Verdict, comparison_verdict, verdict
@@ -97,3 +98,31 @@ def test_with_a_rule_the_decision_comes_first(tmp_path: Path, rule: str, start: 
     judged(tmp_path, flip_first(X, 3))
     found = compare_cells(tmp_path, choose(tmp_path, "onnxruntime-1.17", "new-0"), [parse(rule)])
     assert comparison_verdict(found).headline.startswith(start)
+
+
+def across(root: Path, candidate: np.ndarray, kind: str = "logits") -> Verdict:
+    factory = StoreFactory(root)
+    inputs = factory.inputs(20, [int(c) for c in X.argmax(axis=1)])
+    factory.sweep(
+        [
+            factory.cell(inputs, [X], model="float32"),
+            factory.cell(inputs, [candidate], model="int8", environment="litert-2.3", kind=kind),
+        ]
+    )
+    return verdict(sweep_result(root, "sweep-1"))
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_models_with_one_cell_each_are_set_against_each_other(tmp_path: Path, kind: str) -> None:
+    found = across(tmp_path, flip_first(X, 3), kind)
+    assert found.state == "differs"
+    assert found.headline == "Labels differ between models: 3 of 20 (15.0 %)."
+    assert found.detail.startswith(
+        "float32 in onnxruntime-1.17 against int8 in litert-2.3. 3 broke a right answer"
+    )
+
+
+def test_models_that_agree(tmp_path: Path) -> None:
+    found = across(tmp_path, X, "probabilities")
+    assert (found.state, found.headline) == ("same", "No label differs between models: none of 20.")
+    assert "unlike kinds" in found.detail

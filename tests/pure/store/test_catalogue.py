@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -128,12 +129,16 @@ def test_nan_scores_are_no_label(tmp_path: Path) -> None:
 
 def test_it_is_made_again_only_when_the_store_changed(tmp_path: Path) -> None:
     factory, _, _ = sample(tmp_path)
-    path = catalogue.current(tmp_path)
-    before = path.stat().st_ino
-    assert catalogue.current(tmp_path).stat().st_ino == before
+
+    def made() -> int:
+        with catalogue.current(tmp_path) as path:
+            return path.stat().st_ino
+
+    before = made()
+    assert made() == before
     factory.attempt("cd" * 32)
     assert not catalogue.is_current(tmp_path)
-    assert catalogue.current(tmp_path).stat().st_ino != before
+    assert made() != before
 
 
 def test_a_moved_store_is_read_at_its_new_place(tmp_path: Path) -> None:
@@ -200,14 +205,42 @@ def test_refreshes_at_once_leave_one_whole_catalogue(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_written_is_still_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample(tmp_path)
+    sample(tmp_path / "store")
+    spare = tmp_path / "temporary"
+    spare.mkdir()
 
     def refuse(store: Path) -> Path:
         raise StoreError(f"Cannot write {store}")
 
     monkeypatch.setattr(catalogue, "refresh", refuse)
-    assert rows(tmp_path, "SELECT count(*) FROM cells") == [(2,)]
-    assert not catalogue.catalogue_path(tmp_path).exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    assert rows(tmp_path / "store", "SELECT count(*) FROM cells") == [(2,)]
+    assert not catalogue.catalogue_path(tmp_path / "store").exists()
+    assert list(spare.iterdir()) == []
+
+
+def test_labels_are_those_of_the_newest_sweep_that_lists_a_cell(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    x = logits(6, 4)
+    right = [int(c) for c in x.argmax(axis=1)]
+    keys = [
+        factory.cell(factory.inputs(6), [x]),
+        factory.cell(factory.inputs(6), [flip_first(x, 2)], environment="b-1"),
+    ]
+    factory.sweep(keys, sweep_id="z", created="2026-01-01T00:00:00Z")
+    assert rows(tmp_path, "FROM accuracy") == []
+    labelled = factory.inputs(6, right)
+    factory.sweep(keys, sweep_id="a", created="2026-01-02T00:00:00Z", inputs_key=labelled)
+    assert dict(rows(tmp_path, "SELECT cell, top1 FROM accuracy")) == {  # type: ignore[arg-type]
+        keys[0]: 1.0,
+        keys[1]: pytest.approx(4 / 6),
+    }
+    assert rows(tmp_path, "SELECT DISTINCT inputs_key FROM cells") == [(labelled,)]
+    found = rows(tmp_path, "SELECT DISTINCT label = class_a OR label = class_b FROM flips")
+    assert found == [(True,)]
+    # Another cell that was run with the labels makes a pair with those that were found finished.
+    factory.cell(labelled, [x], environment="c-1")
+    assert rows(tmp_path, "SELECT count(*) FROM pairs") == [(3,)]
 
 
 def test_staged_folders_are_not_bundles(tmp_path: Path) -> None:

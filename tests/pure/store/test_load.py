@@ -84,7 +84,7 @@ def test_a_manifest_that_is_no_manifest_is_damage_and_not_a_crash(tmp_path: Path
     factory = StoreFactory(tmp_path)
     key = factory.cell(factory.inputs(4), [logits(4, 5)])
     (answers_folder(tmp_path, key) / "manifest.json").write_text('{"files": {"cell.json": 3}}')
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match="not a whole bundle"):
         load_cell(tmp_path, key)
 
 
@@ -136,3 +136,13 @@ def test_images_are_the_same_by_key_or_by_hashes(tmp_path: Path) -> None:
 def test_an_absent_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no results folder"):
         find_cells(tmp_path / "nothing")
+
+
+def test_labels_may_be_those_of_another_sweep(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    key = factory.cell(factory.inputs(3), [logits(3, 3)])
+    labelled = factory.inputs(3, [2, 1, 0])
+    assert load_cell(tmp_path, key).labels.tolist() == [-1, -1, -1]
+    found = load_cell(tmp_path, key, labelled)
+    assert found.labels.tolist() == [2, 1, 0]
+    assert found.cell["inputs_key"] == found.images.key == labelled

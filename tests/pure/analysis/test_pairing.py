@@ -1,0 +1,68 @@
+"""In what two cells differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.analysis.pairing import axes
+
+CELL: dict[str, Any] = {
+    "model": "m",
+    "environment": "e",
+    "backend": "b",
+    "settings": {"x": 1, "y": 2},
+    "precision": "f32",
+    "device": "cpu",
+    "device_name": "Some CPU",
+    "threads": 1,
+    "batch": 1,
+    "route": "onnx",
+    "executor": "venv",
+    "checkpoint": {"sha256": "0", "class_offset": 0, "output": "auto"},
+    "identity": {
+        "environment": "lock 1",
+        "feeding": {"normalise": None},
+        "pixels": "p",
+        "artifact": {"conversion": "c"},
+        "runner": "r",
+    },
+}
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    inner = {n: {**CELL[n], **parts.pop(n, {})} for n in ("checkpoint", "identity")}
+    return {**CELL, **inner, **parts}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (changed(), []),
+        (changed(settings={"y": 2, "x": 1}), []),
+        (changed(environment="f"), ["environment"]),
+        (changed(identity={"environment": "lock 2"}), ["environment"]),
+        (changed(identity={"feeding": {"normalise": {"mean": 1}}}), ["recipe"]),
+        (changed(identity={"pixels": "q"}), ["recipe"]),
+        (changed(checkpoint={"class_offset": 1}), ["class_offset"]),
+        (changed(checkpoint={"output": "logits"}), ["output"]),
+        (changed(route="onnx>tflite"), ["route"]),
+        (changed(identity={"artifact": {"conversion": "d"}}), ["route"]),
+        (changed(executor="docker"), ["executor"]),
+        (changed(device_name="Other CPU"), ["device"]),
+        (changed(identity={"runner": "s"}), ["runner"]),
+        (
+            changed(checkpoint={"sha256": "1"}, identity={"artifact": {"conversion": "d"}}),
+            ["model"],
+        ),
+        (changed(model="n", threads=2), ["model", "threads"]),
+    ],
+)
+def test_every_difference_has_a_name(other: dict[str, Any], expected: list[str]) -> None:
+    assert axes(CELL, other) == axes(other, CELL) == expected
+
+
+def test_what_is_not_known_is_not_held_against_a_cell() -> None:
+    listed = {name: value for name, value in CELL.items() if name != "identity"}
+    assert axes(CELL, listed) == []
