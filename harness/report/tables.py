@@ -143,13 +143,9 @@ def _print_failures(result: Document, console: Console) -> None:
         line = f"failed {failure['key'][:8]} ({failure['kind']}): {failure['message']}"
         console.print(Text(line, style="red"))
     for skipped in result["skipped"]:
-        console.print(Text(_skipped(skipped), style="yellow"))
+        console.print(Text(f"skipped {words.skipped(skipped)}", style="yellow"))
     for problem in result.get("problems", []):
         console.print(Text(f"problem {problem['key'][:8]}: {problem['message']}", style="red"))
-
-
-def _skipped(skipped: Document) -> str:
-    return f"skipped {skipped['model']} in {skipped['environment']}: {skipped['reason']}"
 
 
 def _print_excluded(result: Document, console: Console) -> None:

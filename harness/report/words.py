@@ -125,11 +125,9 @@ def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
     }.get(axis, str(value))
 
 
-def plain(value: object) -> str:
-    """A skipped combination or another small document, as words."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {plain(entry)}" for name, entry in value.items() if entry)
-    return str(value)
+def skipped(combination: Document) -> str:
+    """A combination that was not run, and why."""
+    return f"{combination['model']} in {combination['environment']}: {combination['reason']}"
 
 
 def class_name(flip: Document, side: str) -> str:

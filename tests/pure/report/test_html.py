@@ -63,7 +63,7 @@ def page(root: Path) -> str:
         keys,
         sessions=["session-1"],
         failures=[{"key": "f" * 64, "kind": HOSTILE, "message": HOSTILE}],
-        skipped=[{"reason": HOSTILE}],
+        skipped=[{"model": "m", "environment": "e", "backend": "b", "reason": HOSTILE}],
     )
     return write_report(root, "sweep-1", root / "new folder" / "report.html").read_text("utf-8")
 
