@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN, SpecError
-from harness.plan.build import Plan
+from harness.cli.dry_run import dry_run as print_dry_run
+from harness.cli.sweep_options import adjusted, spec_of
+from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN
 from harness.progress import Progress, RichProgress
 from harness.spec.models import SweepSpec
 
@@ -228,172 +228,11 @@ def command(  # noqa: PLR0917 - each parameter is an option
         "--threads": threads, "--batch": batch, "--precision": precision,
         "--baseline": baseline,
     }  # fmt: skip
-    wanted = _spec(spec, options, progress)
-    wanted = _adjust(wanted, executor, rounds, timing, timeout)
+    wanted = adjusted(spec_of(spec, options, progress), executor, rounds, timing, timeout)
     if dry_run:
-        _dry_run(wanted, progress, as_json=as_json)
+        print_dry_run(wanted, progress, as_json=as_json)
         return
     _run(wanted, store, progress, quick=wanted.name == "quick", retry=retry, as_json=as_json)
-
-
-def _spec(path: Path | None, options: dict[str, Any], progress: Progress) -> SweepSpec:
-    from harness.spec.load import load_spec
-    from harness.spec.quick import QUICK, quick_spec
-
-    given = [name for name, value in options.items() if value not in (None, [])]
-    if path is not None and str(path) != QUICK:
-        if given:
-            raise SpecError(
-                f"{', '.join(given)} cannot be given beside the sweep file {path}.",
-                "Write it into the file, or leave the file away.",
-            )
-        return load_spec(path)
-    if options["--model"] and path is None:
-        return _spec_of_options(options)
-    if given:
-        raise SpecError(
-            f"{', '.join(given)} given, but the quick sweep brings everything itself."
-            if options["--model"]
-            else f"{', '.join(given)} given, but no model to run.",
-            "Name one with --model PATH; `harness sweep` alone runs the quick sweep.",
-        )
-    return quick_spec(progress)
-
-
-def _spec_of_options(options: dict[str, Any]) -> SweepSpec:
-    from harness.spec.load import anchored, check_spec
-
-    if not options["--env"]:
-        raise SpecError(
-            "No environment is named.",
-            "Name at least one: --env onnxruntime-1.31 --env openvino-2026.4, or any version: "
-            "--env onnxruntime==1.25.1. `harness env list` shows those that ship.",
-        )
-    model = {
-        "recipe": options["--recipe"],
-        "class_offset": options["--class-offset"],
-        "output": options["--output"],
-    }
-    axes = {name: options[f"--{name}"] for name in ("device", "threads", "batch", "precision")}
-    document: dict[str, Any] = {
-        "models": [{"path": str(path), **_given(model)} for path in options["--model"]],
-        "environments": options["--env"],
-        "axes": _given(axes),
-        **_given({"backends": options["--backend"], "baseline": options["--baseline"]}),
-    }
-    source = {"labels": options["--labels"], "limit": options["--limit"]}
-    if options["--data"] is not None:
-        document["data"] = _given(
-            {
-                "path": options["--data"],
-                "synsets": options["--synsets"],
-                "labelled": False if options["--no-labels"] else None,
-                **source,
-            }
-        )
-    if options["--inputs"] is not None:
-        if options["--synsets"] is not None:
-            raise SpecError(
-                "--synsets belongs to --data.", "Give --labels a class index a row for --inputs."
-            )
-        document["inputs"] = _given({"path": options["--inputs"], **source})
-    if options["--data"] is None and options["--inputs"] is None:
-        raise SpecError(
-            "There is nothing to run the model on.",
-            "Give a folder of images with --data DIR, or an array with --inputs X.npy.",
-        )
-    return anchored(check_spec(document, "options"), _here())
-
-
-def _here() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError as error:
-        raise SpecError(
-            "The current folder does not exist any more.", "Change into another one."
-        ) from error
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Without options that were left away; paths become text."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in values.items()
-        if value not in (None, [])
-    }
-
-
-def _adjust(
-    spec: SweepSpec,
-    executor: str | None,
-    rounds: int | None,
-    timing: bool,
-    timeout: float | None,
-) -> SweepSpec:
-    from harness.spec.load import check_spec
-
-    document = spec.model_dump(exclude_unset=True)
-    if executor is not None:
-        document["executor"] = executor
-    times = dict(document.get("timing", {}))
-    if rounds is not None:
-        times["rounds"] = rounds
-    if not timing:
-        times["enabled"] = False
-    if times:
-        document["timing"] = times
-    if timeout is not None:
-        document["limits"] = {**document.get("limits", {}), "timeout_seconds": timeout}
-    return check_spec(document, "options")
-
-
-def _dry_run(spec: SweepSpec, progress: Progress, *, as_json: bool) -> None:
-    from harness.execution.sweep import plan_sweep
-    from harness.report.tables import standard_output
-
-    _, plan = plan_sweep(spec, progress)
-    if as_json:
-        sys.stdout.write(json.dumps(_planned(plan), indent=2) + "\n")
-        return
-    console = standard_output()
-    table = Table("cell", "model", "environment", "backend", "route", "precision", "threads",
-                  "batch", title=f"{len(plan.cells)} cells", title_justify="left")  # fmt: skip
-    for cell in plan.cells:
-        backend = " ".join([cell.backend, *(f"{k}={v}" for k, v in cell.settings.items())])
-        row = (cell.key[:8], cell.model, cell.environment, backend, cell.route, cell.precision,
-               str(cell.threads), str(cell.batch))  # fmt: skip
-        table.add_row(*(Text(text) for text in row))
-    console.print(table)
-    console.print("Jobs, in order:")
-    for job in _jobs(plan):
-        console.print(Text(f"  {job}"))
-    for skipped in plan.skipped:
-        console.print(Text(f"skipped {skipped.model} in {skipped.environment}: {skipped.reason}"))
-
-
-def _jobs(plan: Plan) -> list[str]:
-    jobs = [f"provision {name}" for name in sorted({c.environment for c in plan.cells})]
-    conversions = {c.conversion.key: c.conversion for c in plan.cells if c.conversion}
-    jobs += [
-        f"convert {c.source.name} ({c.converter}) in {c.environment}" for c in conversions.values()
-    ]
-    for group in plan.groups:
-        how = "answer, then time in turn" if group.reference else "answer"
-        jobs.append(f"{how}: {group.label}" + (" with its A/A control" if group.control else ""))
-    return jobs
-
-
-def _planned(plan: Plan) -> dict[str, Any]:
-    cells = []
-    for cell in plan.cells:
-        record = cell.record()
-        del record["identity"]
-        cells.append(record)
-    return {
-        "cells": cells,
-        "jobs": _jobs(plan),
-        "skipped": [skipped.record() for skipped in plan.skipped],
-    }
 
 
 def _run(

@@ -28,6 +28,7 @@ from harness.store.load import open_array, settings_text
 
 SCHEMA_VERSION = 1
 _HERE = Path(__file__).parent
+_SCHEMA, _VIEWS = _HERE / "schema.sql", _HERE / "views.sql"
 _T_QUANTILES = 2000
 
 Row = dict[str, Any]
@@ -126,10 +127,15 @@ def is_current(store: Path) -> bool:
 
 
 def fingerprint(store: Path) -> str:
-    """A hash that changes when a bundle, sweep or attempt comes, goes or is replaced."""
+    """A hash that changes when a bundle, sweep or attempt comes, goes or is replaced.
+
+    A harness with other tables or views makes the catalogue anew too.
+    """
     watched = [*(folder / MANIFEST for folder in _bundle_folders(store))]
     watched += layout.sweep_files(store) + layout.attempt_files(store)
     digest = hashlib.sha256(f"{SCHEMA_VERSION}\0{store.resolve()}".encode())
+    for script in (_SCHEMA, _VIEWS):
+        digest.update(script.read_bytes())
     for path in watched:
         try:
             info = path.stat()
@@ -154,7 +160,7 @@ def build(store: Path, target: Path) -> None:
     print_of_store = fingerprint(store)
     rows = _collect(store)
     with duckdb.connect(str(target)) as connection:
-        connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
+        connection.execute(_SCHEMA.read_text(encoding="utf-8"))
         rows.add("meta", {"name": "schema_version", "value": str(SCHEMA_VERSION)})
         rows.add("meta", {"name": "fingerprint", "value": print_of_store})
         for degrees in range(1, _longest(rows)):
@@ -167,7 +173,7 @@ def build(store: Path, target: Path) -> None:
             _insert(connection, table, content)
         for view in _PARQUET_VIEWS:
             _parquet_view(connection, view, rows.parquet.get(view, []))
-        connection.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
+        connection.execute(_VIEWS.read_text(encoding="utf-8"))
 
 
 def _longest(rows: _Rows) -> int:

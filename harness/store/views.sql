@@ -13,8 +13,8 @@ WITH judged AS (
     WHERE i.label IS NOT NULL
     GROUP BY a.cell, a.image
 )
-SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.role,
-       count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
+SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.threads,
+       c.batch, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
 FROM judged j JOIN cells c ON c.key = j.cell
 GROUP BY ALL
 ORDER BY any_value(c.place);
@@ -39,6 +39,7 @@ SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.environment AS environment_a, q.environment AS environment_b,
        p.backend AS backend_a, q.backend AS backend_b,
        p.settings AS settings_a, q.settings AS settings_b,
+       p.precision AS precision_a, q.precision AS precision_b,
        p.role = 'control' OR q.role = 'control' AS control,
        n.images, n.flips, n.flips / n.images AS flip_share
 FROM counted n JOIN cells p ON p.key = n.a JOIN cells q ON q.key = n.b
