@@ -39,7 +39,8 @@ class LocalExecutor:
         name = str(group.results)
         with (group.results / "conductor.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness.execution.conductor", str(document)],
+                # -P: a folder `harness` where the person happens to be is not ours.
+                [sys.executable, "-P", "-m", "harness.execution.conductor", str(document)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
