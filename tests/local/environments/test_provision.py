@@ -117,7 +117,7 @@ def test_a_version_without_a_folder_is_resolved_locked_installed_and_kept():
 
 
 def test_a_version_that_does_not_exist_is_refused_with_the_nearest():
-    with pytest.raises(ProvisionError) as error:
+    with pytest.raises(EnvironmentSpecError) as error:
         resolve("onnxruntime==1.21.7")
     assert "there is no version of onnxruntime==1.21.7" in str(error.value)
     assert "1.21.1" in str(error.value)
