@@ -271,7 +271,9 @@ class _Run:
                 members.append(cell)
             elif error is None:
                 continue  # it failed in a group before this one
-            elif cell.key in work.unanswered and cell.key not in self.failures:
+            elif cell.key not in work.unanswered:
+                self.problems.setdefault(cell.key, f"not timed: {error}")
+            elif cell.key not in self.failures:
                 failure = Failure(cell.key, "environment", str(error))
                 attempts.keep(self._store, failure, cell.record(), None)
                 self.failures[cell.key] = failure

@@ -83,12 +83,6 @@ class Plan:
     baseline: str | None = None
     """Name of the environment that times are related to; None: each model's first."""
 
-    @property
-    def controls(self) -> tuple[Cell, ...]:
-        """The A/A repeats, each once."""
-        found = {c.key: c for g in self.groups for c in g.cells if c.role == "control"}
-        return tuple(found.values())
-
 
 def build_plan(
     spec: SweepSpec, subjects: Sequence[Subject], stacks: Sequence[Stack], place: Place
