@@ -9,7 +9,8 @@ HarnessError                     something a person should read: message and rem
 │   └── StoreError                  a results folder that cannot be read or written
 ├── DifferencesError             1  differences beyond what the caller allowed
 ├── NothingRanError              4  nothing could run
-│   └── ProvisionError              an environment could not be resolved or installed
+│   ├── ProvisionError              an environment could not be resolved or installed
+│   └── EngineError                 no container engine answers, or it refuses or is gone
 └── ExecutionError               3  recorded against a cell, never shown as a traceback
 """
 
@@ -75,6 +76,10 @@ class NothingRanError(HarnessError):
 
 class ProvisionError(NothingRanError):
     """An environment could not be resolved, locked or installed."""
+
+
+class EngineError(NothingRanError):
+    """No container engine answers, or one refused what was asked, or went away."""
 
 
 class ExecutionError(HarnessError):

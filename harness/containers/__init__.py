@@ -1,0 +1,1 @@
+"""The container engine: connecting, the rules every container runs under, and what they leave."""

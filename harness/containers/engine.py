@@ -1,0 +1,192 @@
+"""The container engine of this machine: found, asked what it is, and its errors made readable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import docker
+import docker.errors
+import requests
+from docker.context import ContextAPI
+
+from harness.errors import EngineError
+
+CONNECT_SECONDS = 10.0
+"""For a question that an engine answers at once."""
+REQUEST_SECONDS = 120.0
+"""For a call of the API; waiting for a container has its own limit."""
+
+_INSTALL = (
+    "Install Docker and start it (Debian: `apt-get install docker.io`, then `systemctl start "
+    "docker` or `dockerd`), or run without containers: --executor venv."
+)
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine says of itself, as far as the harness acts on it."""
+
+    kind: Literal["docker", "podman"]
+    version: str
+    api_version: str
+    address: str
+    os_type: str = "linux"
+    architecture: str = ""
+    rootless: bool = False
+    user_namespaces: bool = False
+    selinux: bool = False
+    storage_driver: str = ""
+    cgroup_version: str = ""
+    root_dir: str = ""
+    """Where images and volumes lie, as the engine sees it."""
+    runtimes: tuple[str, ...] = ()
+    cdi_spec_dirs: tuple[str, ...] = ()
+    cdi_devices: tuple[str, ...] = ()
+    """Devices the engine found itself (`nvidia.com/gpu=0`); older engines do not say."""
+    cores: int = 0
+    memory_bytes: int = 0
+    unenforced: tuple[str, ...] = field(default=())
+    """Limits that this engine's kernel cannot hold (`memory`, `pids`, `cpuset`)."""
+
+
+class Engine:
+    """A connection to an engine that answered.
+
+    Attributes:
+        client: the Docker SDK's client.
+        info: what the engine says of itself.
+    """
+
+    def __init__(self, client: docker.DockerClient, info: EngineInfo) -> None:
+        self.client = client
+        self.info = info
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+
+def addresses() -> list[str]:
+    """Where an engine may listen, the most wanted first.
+
+    DOCKER_HOST leaves no choice; then the current Docker context, the usual socket, the rootless
+    one, and Podman's.
+    """
+    if named := os.environ.get("DOCKER_HOST"):
+        return [named]
+    found: list[str] = []
+    with contextlib.suppress(Exception):
+        context = ContextAPI.get_current_context()
+        if context is not None and context.Host:
+            found.append(str(context.Host))
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    for path in (
+        Path("/var/run/docker.sock"),
+        runtime / "docker.sock",
+        runtime / "podman" / "podman.sock",
+        Path("/run/podman/podman.sock"),
+    ):
+        if path.is_socket() and f"unix://{path}" not in found:
+            found.append(f"unix://{path}")
+    return found
+
+
+def connect() -> Engine:
+    """Connect to the first engine that answers.
+
+    Raises:
+        EngineError: none answers, it is not for Linux containers, or it may not be spoken to;
+            each address with its reason.
+    """
+    tried: list[str] = []
+    for address in addresses():
+        client = None
+        try:
+            client = docker.DockerClient(
+                base_url=address, timeout=int(CONNECT_SECONDS), version="auto"
+            )
+            info = read_info(client.version(), client.info(), address)
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
+            if client is not None:
+                client.close()
+            tried.append(f"{address}: {_reason(e)}")
+            continue
+        if info.os_type != "linux":
+            client.close()
+            tried.append(f"{address}: it runs {info.os_type} containers, not Linux ones")
+            continue
+        client.api.timeout = int(REQUEST_SECONDS)
+        return Engine(client, info)
+    said = "; ".join(tried) or "no socket of Docker or Podman is here"
+    raise EngineError(f"No container engine answers ({said}).", _INSTALL)
+
+
+def read_info(version: Mapping[str, Any], info: Mapping[str, Any], address: str = "") -> EngineInfo:
+    """An engine's answers to `version` and `info` as a value."""
+    components = [str(c.get("Name", "")) for c in version.get("Components") or ()]
+    podman = any("podman" in name.lower() for name in components)
+    security = [str(option) for option in info.get("SecurityOptions") or ()]
+    limits = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpuset": "CPUSet"}
+    return EngineInfo(
+        kind="podman" if podman else "docker",
+        version=str(version.get("Version", "")),
+        api_version=str(version.get("ApiVersion", "")),
+        address=address,
+        os_type=str(info.get("OSType") or version.get("Os") or "linux"),
+        architecture=str(info.get("Architecture", "")),
+        rootless=any("name=rootless" in option for option in security),
+        user_namespaces=any("name=userns" in option for option in security),
+        selinux=any("name=selinux" in option for option in security),
+        storage_driver=str(info.get("Driver", "")),
+        cgroup_version=str(info.get("CgroupVersion", "")),
+        root_dir=str(info.get("DockerRootDir", "")),
+        runtimes=tuple(sorted(info.get("Runtimes") or ())),
+        cdi_spec_dirs=tuple(info.get("CDISpecDirs") or ()),
+        cdi_devices=_cdi_devices(info.get("DiscoveredDevices") or ()),
+        cores=int(info.get("NCPU") or 0),
+        memory_bytes=int(info.get("MemTotal") or 0),
+        unenforced=tuple(name for name, key in limits.items() if info.get(key) is False),
+    )
+
+
+@contextlib.contextmanager
+def engine_errors(doing: str) -> Iterator[None]:
+    """Turn the SDK's exceptions into `EngineError`s that say what was being done.
+
+    Args:
+        doing: a phrase such as "Starting a container of onnxruntime-1.31".
+
+    Raises:
+        EngineError: in place of the SDK's errors and of a connection that broke.
+    """
+    try:
+        yield
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        gone = isinstance(error, requests.exceptions.ConnectionError)
+        remedy = "See whether it still runs (`docker info`), then start the same command again."
+        raise EngineError(f"{doing} failed: {_reason(error)}.", remedy if gone else "") from error
+
+
+def _cdi_devices(found: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(one["ID"]) for one in found if one.get("Source") == "cdi" and one.get("ID"))
+
+
+def _reason(error: BaseException) -> str:
+    """The engine's own words, on one line."""
+    text = getattr(error, "explanation", None) or str(error) or type(error).__name__
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
+    words = " ".join(str(text).split())
+    for name in ("PermissionError", "FileNotFoundError", "ConnectionRefusedError"):
+        if name in words:
+            return {
+                "PermissionError": "you may not speak to it (be in the group `docker`, or root)",
+                "FileNotFoundError": "there is no such socket",
+                "ConnectionRefusedError": "nothing listens there",
+            }[name]
+    return words.rstrip(".")
