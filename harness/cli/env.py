@@ -1,57 +1,73 @@
-"""`harness env`: list, show, build, remove and lock environments."""
+"""`harness env`: list, show, remove and lock environments; see `env_images` for building."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-app = typer.Typer(
-    name="env",
-    help="Environments: the pinned software stacks that models run in.",
-    no_args_is_help=True,
+from harness.cli import env_images, env_inspect
+from harness.cli.env_options import (
+    AsJson,
+    ExecutorName,
+    Executors,
+    Images,
+    OnePython,
+    Place,
+    place_of,
+    print_json,
+    print_out,
 )
 
-Images = Annotated[
-    list[Path] | None,
-    typer.Option("--images", help="A folder with further environment folders; may be repeated."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-OnePython = Annotated[
-    str | None,
-    typer.Option("--python", help="Python to use: X.Y, or the path of an interpreter."),
-]
+if TYPE_CHECKING:
+    from harness.environments.environment import Environment
+
+app = typer.Typer(
+    name="env",
+    help="Environments: the pinned software stacks that models run in.\n\n"
+    "An environment is a folder below images/ with a lock of every package. It is made as a "
+    "container image (where a container engine answers) or as a virtual environment; a sweep does "
+    "that by itself when it needs one. Images need a base: `harness env base`.",
+    no_args_is_help=True,
+)
+app.command("build")(env_images.build_environments)
+app.command("base")(env_images.base_image)
+app.command("sbom")(env_inspect.bill_of_materials)
+app.command("probe")(env_inspect.probe_environment)
+app.command("compose")(env_inspect.compose_files)
 
 
 @app.command("list")
-def list_environments(images: Images = None, as_json: AsJson = False) -> None:
-    """List the environments that are known, and whether each is installed."""
-    from harness.environments import provision, registry
+def list_environments(
+    executor: Executors = ExecutorName.auto, images: Images = None, as_json: AsJson = False
+) -> None:
+    """List the environments that are known, and whether each is built for the executor."""
+    from harness.environments import registry
 
     rows = []
     pythons = []
-    for folder in registry.folders(images or ()):
-        env = registry.describe(folder)
-        rows.append(
-            {
-                "name": folder.name,
-                "stack": folder.file.stack,
-                "version": folder.file.version,
-                "accelerator": folder.file.accelerator,
-                "backends": list(folder.file.backends),
-                "state": provision.state(env) if env is not None else "absent",
-            }
-        )
-        pythons.append(
-            env.python if env is not None else f"needs {' or '.join(folder.locked_pythons)}"
-        )
+    with place_of(executor) as place:
+        for folder in registry.folders(images or ()):
+            env = registry.describe(folder, executor=place.executor, engine=place.engine)
+            rows.append(
+                {
+                    "name": folder.name,
+                    "stack": folder.file.stack,
+                    "version": folder.file.version,
+                    "accelerator": folder.file.accelerator,
+                    "backends": list(folder.file.backends),
+                    "state": _state(env, place),
+                }
+            )
+            pythons.append(
+                env.python if env is not None else f"needs {' or '.join(folder.locked_pythons)}"
+            )
     if as_json:
-        _print_json({"environments": rows})
+        print_json({"environments": rows})
         return
     table = Table("name", "version", "backends", "device", "Python", "state", box=box.SIMPLE_HEAD)
     for row, python in zip(rows, pythons, strict=True):
@@ -63,31 +79,30 @@ def list_environments(images: Images = None, as_json: AsJson = False) -> None:
             python,
             str(row["state"]),
         )
-    _print(table)
-    _print("Any other version: --env package==version, for example --env onnxruntime==1.25.1")
+    print_out(table)
+    print_out("The state is that of " + _kind(place.executor))
+    print_out("Any other version: --env package==version, for example --env onnxruntime==1.25.1")
 
 
 @app.command("show")
 def show_environment(
     name: Annotated[str, typer.Argument(help="A name of `env list`, or package==version.")],
     python: OnePython = None,
+    executor: Executors = ExecutorName.auto,
     images: Images = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one environment: what it pins, what it offers, its identity, whether it is installed."""
-    from harness.environments import interpreters, provision, registry
-    from harness.environments.environment import environment_of
+    """Show one environment: what it pins, what it offers, its identity, whether it is built."""
+    from harness.environments import registry
     from harness.environments.folders import pinned_packages
 
     folder = registry.find(registry.name_of(name, images or ()), images or ())
-    if python is None:
-        env = registry.describe(folder)
-    else:
-        env = environment_of(
-            folder, interpreters.choose(folder.name, folder.locked_pythons, python, download=False)
-        )
+    with place_of(executor) as place:
+        env = registry.describe(folder, python, executor=place.executor, engine=place.engine)
+        state, found = _state(env, place), _found(env, place)
     file = folder.file
-    lock = env.lock_path if env else folder.lock_path(folder.locked_pythons[0])
+    locked = (python or folder.locked_pythons[0]) if env is None else env.python
+    lock = folder.lock_path(".".join(locked.split(".")[:2]))
     document: dict[str, Any] = {
         "name": folder.name,
         "description": file.description,
@@ -97,78 +112,24 @@ def show_environment(
         "backends": {backend: list(formats) for backend, formats in file.backends.items()},
         "converters": list(file.converters),
         "pythons": list(folder.locked_pythons),
+        "executor": place.executor,
         "python": env.python if env else None,
         "identity": env.identity if env else None,
         "lock_sha256": env.lock_sha256 if env else None,
         "folder": str(folder.path),
-        "state": provision.state(env) if env else "absent",
-        "path": str(provision.venv_path(env)) if env else None,
+        "state": state,
+        **found,
         "packages": pinned_packages(lock.read_text(encoding="utf-8")),
     }
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     width = max(len(key) for key in document) + 2
     for key, value in document.items():
         first, *rest = _in_words(value)
-        _print(f"{key:<{width}}{first}")
+        print_out(f"{key:<{width}}{first}")
         for line in rest:
-            _print(" " * width + line)
-
-
-@app.command("build")
-def build_environments(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Names of `env list`, or package==version.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Build all that are listed.")] = False,
-    python: OnePython = None,
-    images: Images = None,
-    as_json: AsJson = False,
-) -> None:
-    """Install environments now, so that a sweep does not have to."""
-    from harness.environments import registry
-    from harness.environments.provision import provision
-    from harness.errors import HarnessError, ProvisionError, UsageError
-    from harness.progress import RichProgress
-
-    references = list(names or ())
-    if every:
-        references += [folder.name for folder in registry.folders(images or ())]
-    if not references:
-        raise UsageError("No environment is named.", "Name some of `harness env list`, or --all.")
-    progress = RichProgress(Console(stderr=True))
-    rows: list[dict[str, Any]] = []
-    failed: list[HarnessError] = []
-    for reference in dict.fromkeys(references):
-        try:
-            built = provision(registry.resolve(reference, python, progress, images or ()), progress)
-        except HarnessError as error:
-            if len(references) == 1:
-                raise
-            failed.append(error)
-            rows.append({"name": reference, "state": "failed", "message": str(error)})
-            continue
-        rows.append(
-            {
-                "name": built.env.name,
-                "state": "built",
-                "python": built.env.python,
-                "packages": len(built.packages),
-                "size_bytes": built.size_bytes,
-                "seconds": built.seconds,
-                "identity": built.env.identity,
-            }
-        )
-    if as_json:
-        _print_json({"environments": rows})
-    else:
-        _print(_build_table(rows))
-    if failed:
-        raise ProvisionError(
-            f"{len(failed)} of {len(rows)} environments could not be built:\n"
-            + "\n".join(f"- {error}" for error in failed)
-        )
+            print_out(" " * width + line)
 
 
 @app.command("remove")
@@ -178,23 +139,40 @@ def remove_environments(
         bool,
         typer.Option(help="Also forget the lock of one that was made from package==version."),
     ] = False,
+    executor: Annotated[
+        ExecutorName,
+        typer.Option(
+            "--executor",
+            envvar="HARNESS_EXECUTOR",
+            help="docker: images only; venv: virtual environments only; auto: both.",
+        ),
+    ] = ExecutorName.auto,
     images: Images = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what is installed of environments; locks and results are kept."""
+    """Remove what is installed of environments (virtual environments and images).
+
+    Locks, results, base images and downloaded wheels are kept.
+    """
     from harness.environments import adhoc, provision, registry
+    from harness.environments.image_records import remove_images
 
     chosen = [registry.find(registry.name_of(name, images or ()), images or ()) for name in names]
     rows = []
-    for folder in chosen:
-        freed = provision.remove_all(folder.name)
-        forgotten = forget and adhoc.forget(folder)
-        rows.append({"name": folder.name, "freed_bytes": freed, "forgotten": forgotten})
-        if not as_json:
-            words = f"removed, {freed / 1e6:.0f} MB" if freed else "was not installed"
-            _print(f"{folder.name}: {words}{'; forgotten' if forgotten else ''}")
+    with place_of(executor) as place:
+        for folder in chosen:
+            freed = 0
+            if executor != ExecutorName.docker:
+                freed += provision.remove_all(folder.name)
+            if place.engine is not None:
+                freed += remove_images(folder.name, place.engine)
+            forgotten = forget and adhoc.forget(folder)
+            rows.append({"name": folder.name, "freed_bytes": freed, "forgotten": forgotten})
+            if not as_json:
+                words = f"removed, {freed / 1e6:.0f} MB" if freed else "was not installed"
+                print_out(f"{folder.name}: {words}{'; forgotten' if forgotten else ''}")
     if as_json:
-        _print_json({"environments": rows})
+        print_json({"environments": rows})
 
 
 @app.command("lock")
@@ -226,28 +204,44 @@ def lock_environment(
         upgrade=upgrade,
     )
     for target in written:
-        _print(str(target))
+        print_out(str(target))
 
 
-def _build_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("name", "state", "Python"):
-        table.add_column(heading)
-    for heading in ("packages", "MB", "seconds"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        if row["state"] == "built":
-            table.add_row(
-                row["name"],
-                row["state"],
-                row["python"],
-                str(row["packages"]),
-                f"{row['size_bytes'] / 1e6:.0f}",
-                f"{row['seconds']:.1f}",
-            )
-        else:
-            table.add_row(row["name"], row["state"], "", "", "", "")
-    return table
+def _state(env: Environment | None, place: Place) -> str:
+    from harness.environments import provision
+    from harness.environments.image_records import image_state
+
+    if env is None:
+        return "absent"
+    if place.engine is not None:
+        return image_state(env, place.engine)
+    return provision.state(env)
+
+
+def _found(env: Environment | None, place: Place) -> dict[str, Any]:
+    """Where an environment is or would be."""
+    from harness.environments import provision
+    from harness.environments.image_records import read_record, record_folder, tag_of
+
+    if env is None:
+        return {"path": None}
+    if place.engine is None:
+        return {"path": str(provision.venv_path(env))}
+    record = read_record(env)
+    return {
+        "path": str(record_folder(env)),
+        "image": tag_of(env),
+        "image_id": record.get("image"),
+        "size_bytes": record.get("size_bytes"),
+        "base": env.base.reference if env.base else None,
+        "base_digest": env.base.digest if env.base else None,
+    }
+
+
+def _kind(executor: str) -> str:
+    if executor == "docker":
+        return "their container images (--executor venv: of virtual environments)."
+    return "their virtual environments (--executor docker: of container images)."
 
 
 def _in_words(value: object) -> list[str]:
@@ -260,11 +254,3 @@ def _in_words(value: object) -> list[str]:
     if isinstance(value, list):
         return [", ".join(str(item) for item in value) or "none"]
     return ["none here" if value is None else str(value)]
-
-
-def _print(what: Table | str) -> None:
-    Console().print(what, highlight=False, markup=False, soft_wrap=isinstance(what, str))
-
-
-def _print_json(document: object) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -95,10 +95,10 @@ def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
             f"{match['version']!r} in {reference!r} is not a version.",
             "Write one full version, for example onnxruntime==1.25.1.",
         ) from error
-    stack = [
-        folder
-        for folder in folders
-        if name in {canonicalize_name(folder.file.package), folder.file.stack}
+    # A package of that name is meant before a stack: `onnxruntime` is the CPU's, `onnxruntime-gpu`
+    # is a package of the same stack.
+    stack = [f for f in folders if canonicalize_name(f.file.package) == name] or [
+        f for f in folders if f.file.stack == name
     ]
     if not stack:
         known = sorted({folder.file.package for folder in folders})

@@ -6,10 +6,36 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness.canonical import key_of
 from harness.environments.folders import EnvironmentFolder, lock_hash
 from harness.environments.interpreters import Interpreter
+
+Executor = Literal["venv", "docker"]
+Kind = Literal["folder", "image", "python"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The image that environment images are built from: a small Linux with one Python."""
+
+    reference: str
+    """What was asked for: `python:3.11-slim-bookworm`, or `local:bookworm` for one made here."""
+    digest: str
+    """`sha256:…` of its content: the registry's digest, or the hash of its layers where there is
+    none. Never an image id, which holds the time of building."""
+    python: str
+    """X.Y of its Python."""
+    source: Literal["registry", "local"]
+    glibc: str = "2.28"
+    """Version of its C library: which wheels fit."""
+    machine: str = "x86_64"
+
+    @property
+    def tag(self) -> str:
+        """The local tag that it is built from, whatever its own name is."""
+        return f"harness/base:{self.digest.removeprefix('sha256:')[:12]}"
 
 
 @dataclass(frozen=True)
@@ -25,17 +51,50 @@ class Environment:
     formats: Mapping[str, tuple[str, ...]] = field(hash=False)
     """The model formats that each backend reads."""
     python: str
-    """X.Y.Z of the interpreter it is made from."""
-    interpreter: Path
+    """X.Y.Z of its interpreter; of one built on a base, X.Y (its probe says the rest)."""
+    identity: str
+    """SHA-256 (hex) of what is in it: lock, Python, platform. Known before it is installed, except
+    for an adopted one, which is asked."""
+    interpreter: Path | None = None
+    """What a virtual environment is made from."""
+    lock_path: Path | None = None
+    lock_sha256: str | None = None
+    folder: EnvironmentFolder | None = None
+    """Where it is written down; None for one that somebody else made."""
+    executor: Executor = "venv"
+    """How its cells run: as processes on this machine, or in containers."""
+    kind: Kind = "folder"
+    """Made from a folder by the harness, or adopted: an image or a Python that was there."""
+    reference: str = ""
+    """What a person named."""
+    base: Base | None = None
+    """What its image is built from, for one of a folder that runs in containers."""
+
+
+@dataclass(frozen=True)
+class FromFolder:
+    """The parts of an environment that a folder makes: present, where `Environment` says maybe."""
+
+    folder: EnvironmentFolder
     lock_path: Path
     lock_sha256: str
-    identity: str
-    """SHA-256 (hex) of what is in it: lock, Python, platform. Known before it is installed."""
-    folder: EnvironmentFolder
 
 
-def environment_of(folder: EnvironmentFolder, interpreter: Interpreter) -> Environment:
-    """The environment that a folder makes with an interpreter.
+def from_folder(env: Environment) -> FromFolder:
+    """The folder and lock of an environment that is made from them.
+
+    Raises:
+        ValueError: it is an adopted one; a mistake of the caller's.
+    """
+    if env.folder is None or env.lock_path is None or env.lock_sha256 is None:
+        raise ValueError(f"{env.name} is not made from a folder")
+    return FromFolder(env.folder, env.lock_path, env.lock_sha256)
+
+
+def environment_of(
+    folder: EnvironmentFolder, interpreter: Interpreter, reference: str = ""
+) -> Environment:
+    """The virtual environment that a folder makes with an interpreter.
 
     Raises:
         EnvironmentSpecError: the folder has no lock for that Python, or one without hashes.
@@ -52,16 +111,47 @@ def environment_of(folder: EnvironmentFolder, interpreter: Interpreter) -> Envir
         converters=file.converters,
         formats=dict(file.backends),
         python=interpreter.version,
+        identity=identity_of(folder, lock_sha256, interpreter.version),
         interpreter=interpreter.path,
         lock_path=lock_path,
         lock_sha256=lock_sha256,
-        identity=identity_of(folder, lock_sha256, interpreter.version),
         folder=folder,
+        reference=reference or folder.name,
+    )
+
+
+def image_environment_of(
+    folder: EnvironmentFolder, base: Base, dockerfile_sha256: str, reference: str = ""
+) -> Environment:
+    """The container environment that a folder makes on a base.
+
+    Raises:
+        EnvironmentSpecError: the folder has no lock for the base's Python, or one without hashes.
+    """
+    lock_path = folder.lock_path(base.python)
+    lock_sha256 = lock_hash(lock_path)
+    file = folder.file
+    return Environment(
+        name=folder.name,
+        stack=file.stack,
+        version=file.version,
+        accelerator=file.accelerator,
+        backends=tuple(file.backends),
+        converters=file.converters,
+        formats=dict(file.backends),
+        python=base.python,
+        identity=image_identity(folder, lock_sha256, base, dockerfile_sha256),
+        lock_path=lock_path,
+        lock_sha256=lock_sha256,
+        folder=folder,
+        executor="docker",
+        reference=reference or folder.name,
+        base=base,
     )
 
 
 def identity_of(folder: EnvironmentFolder, lock_sha256: str, python: str) -> str:
-    """The hash of what an environment holds; its name, description and place have no part."""
+    """The hash of what a virtual environment holds; name, description and place have no part."""
     file = folder.file
     return key_of(
         {
@@ -74,5 +164,27 @@ def identity_of(folder: EnvironmentFolder, lock_sha256: str, python: str) -> str
             "python": python,
             "system": platform.system(),
             "machine": platform.machine(),
+        }
+    )
+
+
+def image_identity(
+    folder: EnvironmentFolder, lock_sha256: str, base: Base, dockerfile_sha256: str
+) -> str:
+    """The hash of what an environment image is made of; never of the image that came out."""
+    file = folder.file
+    return key_of(
+        {
+            "schema_version": 1,
+            "stack": file.stack,
+            "version": file.version,
+            "accelerator": file.accelerator,
+            "system_packages": sorted(file.system_packages),
+            "lock_sha256": lock_sha256,
+            "dockerfile_sha256": dockerfile_sha256,
+            "base": base.digest,
+            "python": base.python,
+            "system": "Linux",
+            "machine": base.machine,
         }
     )

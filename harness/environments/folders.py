@@ -47,6 +47,7 @@ def _is_version(text: str) -> str:
 
 
 PythonVersion = Annotated[str, StringConstraints(pattern=_PYTHON)]
+SystemPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
 class _Strict(BaseModel):
@@ -83,7 +84,8 @@ class EnvironmentFile(_Strict):
     """Public upstream package indexes, asked only for what the configured ones lack."""
     find_links: tuple[str, ...] = ()
     """Public upstream pages of links, likewise."""
-    system_packages: tuple[str, ...] = ()
+    system_packages: tuple[SystemPackage, ...] = ()
+    """Debian packages that an image needs beside the base; a virtual environment brings none."""
     constraints: tuple[Constraint, ...] = ()
 
     @model_validator(mode="after")

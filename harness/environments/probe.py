@@ -1,4 +1,4 @@
-"""Asks an installed environment what it holds, by a probe job of the runner."""
+"""Asks an environment what it holds, by a probe job of the runner: a process or a container."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from harness.canonical import storage_errors
+from harness.containers.engine import Engine
+from harness.containers.rules import WORK, ContainerSpec, Mount
+from harness.containers.running import Finished, run_to_end
+from harness.containers.strays import owner_labels
 from harness.environments.uv import redact
 from harness.errors import ProvisionError
 from harness.paths import runner_tree
 
+RUNNER_INSIDE = "/opt/harness"
+"""Where a container finds the folder that holds `runner/`."""
 _PROBE_SECONDS = 300
 _TAIL_LINES = 8
+_ERROR_BYTES = 1 << 20
 
 
-def probe(name: str, python: Path, backends: Sequence[str]) -> dict[str, Any]:
+def probe(name: str, python: str | Path, backends: Sequence[str] | None) -> dict[str, Any]:
     """Run a probe job with `python` and give its event.
+
+    Args:
+        name: of the environment, for messages.
+        python: the interpreter.
+        backends: those that must work; None: say of all that the runner knows whether they do.
 
     Raises:
         ProvisionError: the runner failed or did not answer, or a backend does not work.
@@ -30,14 +42,7 @@ def probe(name: str, python: Path, backends: Sequence[str]) -> dict[str, Any]:
         storage_errors(Path(tempfile.gettempdir())),
         tempfile.TemporaryDirectory(prefix="harness-probe-") as folder,
     ):
-        job = Path(folder) / "job.json"
-        document = {
-            "schema_version": 1,
-            "kind": "probe",
-            "work": folder,
-            "backends": list(backends),
-        }
-        job.write_text(json.dumps(document), encoding="utf-8")
+        job = _write_job(Path(folder), folder, backends)
         # The open pipe on its standard input tells the runner that somebody still waits.
         try:
             process = subprocess.Popen(
@@ -74,6 +79,73 @@ def probe(name: str, python: Path, backends: Sequence[str]) -> dict[str, Any]:
     return check_probe(name, parse_events(output), backends)
 
 
+def probe_image(
+    engine: Engine,
+    name: str,
+    image: str,
+    python: str,
+    backends: Sequence[str] | None,
+    gpu: str | None = None,
+) -> dict[str, Any]:
+    """Run a probe job in a container of `image`, under the container rules, and give its event.
+
+    Args:
+        engine: the container engine.
+        name: of the environment, for messages.
+        image: the image's id.
+        python: the interpreter inside it.
+        backends: those that must work; None: say of all that the runner knows whether they do.
+        gpu: UUID or index of a GPU that it is to see.
+
+    Raises:
+        ProvisionError: the runner failed or did not answer, or a backend does not work.
+        EngineError: the engine went away or refuses the container.
+    """
+    with (
+        storage_errors(Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix="harness-probe-", ignore_cleanup_errors=True) as folder,
+    ):
+        _write_job(Path(folder), WORK, backends)
+        command = (python, "-m", "runner", f"{WORK}/job.json")
+        finished = run_inside(engine, name, image, command, output=Path(folder), gpu=gpu)
+        failure = _failure(Path(folder) / "error.json")
+    if finished.status != 0 or finished.timed_out:
+        said = failure or _tail(finished.log)
+        raise ProvisionError(
+            f"Environment {name} does not answer a probe in its image: {_ending(finished, said)}."
+        )
+    output = finished.stdout.decode("utf-8", errors="replace")
+    return check_probe(name, parse_events(output), backends)
+
+
+def run_inside(
+    engine: Engine,
+    name: str,
+    image: str,
+    command: Sequence[str],
+    output: Path | None = None,
+    gpu: str | None = None,
+) -> Finished:
+    """Run a short command in a container of `image` with the runner mounted, as a cell would be.
+
+    Raises:
+        EngineError: the engine went away or refuses the container.
+    """
+    parent, _ = runner_tree()
+    spec = ContainerSpec(
+        image=image,
+        command=tuple(command),
+        name=name,
+        mounts=(Mount(str(parent), RUNNER_INSIDE),),
+        output=output,
+        env={"PYTHONPATH": RUNNER_INSIDE},
+        labels=owner_labels(),
+        gpu=gpu,
+        stdin=True,
+    )
+    return run_to_end(engine, spec, _PROBE_SECONDS)
+
+
 def probe_environment(given: Mapping[str, str], runner_parent: Path) -> dict[str, str]:
     """The environment variables of a probe: nothing of the caller's own Python leaks in."""
     kept = {
@@ -92,7 +164,7 @@ def parse_events(output: str) -> list[dict[str, Any]]:
     for line in output.splitlines():
         try:
             event = json.loads(line)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             continue
         if isinstance(event, dict):
             events.append(event)
@@ -100,7 +172,7 @@ def parse_events(output: str) -> list[dict[str, Any]]:
 
 
 def check_probe(
-    name: str, events: Sequence[dict[str, Any]], backends: Sequence[str]
+    name: str, events: Sequence[dict[str, Any]], backends: Sequence[str] | None
 ) -> dict[str, Any]:
     """The probe event, once every backend declared by the environment is found to work.
 
@@ -111,7 +183,7 @@ def check_probe(
     if event is None:
         raise ProvisionError(f"Environment {name} gave no answer to a probe.")
     answers = event.get("backends", {})
-    for backend in backends:
+    for backend in backends or ():
         answer = answers.get(backend, {})
         if not answer.get("ok"):
             detail = answer.get("detail") or "the runner does not know it"
@@ -121,6 +193,34 @@ def check_probe(
                 "Check that its locked packages support this machine.",
             )
     return event
+
+
+def _write_job(folder: Path, work: str, backends: Sequence[str] | None) -> Path:
+    """Write the probe's job document; `work` is the folder as the runner sees it."""
+    path = folder / "job.json"
+    document = {
+        "schema_version": 1,
+        "kind": "probe",
+        "work": work,
+        "backends": None if backends is None else list(backends),
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    # A container's user is another than the caller's, whose umask may hide files from it.
+    path.chmod(0o644)
+    return path
+
+
+def _ending(finished: Finished, said: str) -> str:
+    """How a container's probe ended badly, in words."""
+    if finished.timed_out:
+        return f"it did not end within {_PROBE_SECONDS} s, and was killed"
+    if finished.oom_killed:
+        return "it ran out of memory"
+    if said:
+        return said.rstrip(".")
+    if finished.status > 128:
+        return f"it was ended by signal {finished.status - 128}"
+    return f"exit status {finished.status}"
 
 
 def _collect(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -138,11 +238,14 @@ def _collect(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def _failure(path: Path) -> str:
+    """What `error.json` says; a container wrote it, so it may be anything."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            document = json.loads(file.read(_ERROR_BYTES))
+        return redact(str(document["message"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return redact(str(document.get("message", "")))
 
 
 def _tail(log: str) -> str:

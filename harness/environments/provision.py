@@ -18,7 +18,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from harness.canonical import storage_errors, write_json
-from harness.environments.environment import Environment
+from harness.environments.environment import Environment, from_folder
 from harness.environments.locking import run_with_upstream
 from harness.environments.probe import probe
 from harness.environments.uv import UvError, as_harness_error, run_uv
@@ -37,8 +37,8 @@ class Provisioned:
     """An environment that is installed and answered a probe."""
 
     env: Environment
-    python: Path
-    """The interpreter inside it."""
+    python: str | Path
+    """The interpreter inside it: a path of this machine, or one inside its image."""
     probe: Mapping[str, Any] = field(hash=False)
     """The runner's probe event."""
     packages: Mapping[str, str] = field(hash=False)
@@ -46,6 +46,8 @@ class Provisioned:
     size_bytes: int
     seconds: float
     """How long installing took when it was installed."""
+    image: str | None = None
+    """The id (`sha256:…`) of the image that its cells run; None for one without containers."""
 
 
 def provision(env: Environment, progress: Progress) -> Provisioned:
@@ -172,9 +174,9 @@ def _install_packages(env: Environment, folder: Path, task: Task) -> None:
     """
     arguments = [
         "pip", "install", "--python", str(_python_of(folder)), "--require-hashes", "--no-deps",
-        "--only-binary", ":all:", "--requirement", str(env.lock_path),
+        "--only-binary", ":all:", "--requirement", str(from_folder(env).lock_path),
     ]  # fmt: skip
-    file = env.folder.file
+    file = from_folder(env).folder.file
     try:
         run_with_upstream(arguments, file.extra_index, file.find_links, task=task, label=env.name)
     except UvError as error:

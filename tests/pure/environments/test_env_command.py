@@ -12,8 +12,10 @@ from harness.environments import provision, registry
 from harness.errors import EnvironmentSpecError, ProvisionError, UsageError
 
 
-def run(*arguments: str):
-    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+def run(*arguments: str, executor: str | None = "venv"):
+    """Run a command; without an engine, unless one is asked for."""
+    options = [] if executor is None else ["--executor", executor]
+    return CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False)
 
 
 def test_the_list_has_the_shape_of_the_design():
@@ -69,3 +71,44 @@ def test_a_build_that_fails_does_not_stop_the_others(monkeypatch):
 
 def test_removing_what_is_not_installed_says_so():
     assert "was not installed" in run("remove", "onnxruntime-1.31").stdout
+
+
+def test_what_only_images_use_is_refused_for_virtual_environments(tmp_path):
+    pip_conf = tmp_path / "pip.conf"
+    pip_conf.write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match="--base, --pip-conf is for images"):
+        run("build", "onnxruntime-1.31", "--base", "debian:12", "--pip-conf", str(pip_conf))
+
+
+def test_secrets_that_are_not_there_are_named():
+    with pytest.raises(UsageError, match=r"/nowhere/ca\.crt, named by --ca-bundle, is not a file"):
+        run("build", "onnxruntime-1.31", "--ca-bundle", "/nowhere/ca.crt")
+
+
+def test_a_platform_without_all_is_refused():
+    with pytest.raises(UsageError, match="--all"):
+        run("build", "onnxruntime-1.31", "--platform", "cpu")
+
+
+def test_all_of_a_platform_that_has_none_builds_none():
+    document = json.loads(run("build", "--all", "--platform", "opencl", "--json").stdout)
+    assert document == {"environments": []}
+
+
+def test_the_bill_of_materials_of_what_is_not_built_is_refused_with_the_command_to_build_it():
+    with pytest.raises(UsageError) as error:
+        run("sbom", "onnxruntime-1.31")
+    assert "is not built (its state is absent)" in str(error.value)
+    assert "harness env build onnxruntime-1.31 --executor venv" in str(error.value)
+
+
+def test_a_base_is_named_or_made_but_not_both():
+    with pytest.raises(UsageError, match="--use names an image that exists"):
+        run("base", "--use", "debian:12", "--suite", "trixie", executor=None)
+
+
+def test_every_command_explains_itself():
+    for command in ("list", "show", "build", "base", "remove", "sbom", "probe", "compose", "lock"):
+        done = run(command, "--help", executor=None)
+        assert done.exit_code == 0
+        assert len(done.stdout.splitlines()) > 5

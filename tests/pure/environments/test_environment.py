@@ -6,10 +6,20 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from harness.environments.environment import environment_of
+import pytest
+
+from harness.environments.environment import (
+    Base,
+    environment_of,
+    from_folder,
+    image_environment_of,
+)
 from harness.environments.folders import read_folder
 from harness.environments.interpreters import Interpreter
+from harness.errors import EnvironmentSpecError
 
+BASE = Base("python:3.11-slim-bookworm", f"sha256:{'1' * 64}", "3.11", "registry", "2.36")
+DOCKERFILE = "2" * 64
 PYTHON = Interpreter(Path("/usr/bin/python3.11"), "3.11.7")
 
 
@@ -42,3 +52,54 @@ def test_the_lock_and_the_python_have_a_part_in_the_identity(make_folder):
     lock = folder.lock_path("3.11")
     lock.write_text(lock.read_text(encoding="utf-8").replace("2.4.6", "2.4.7"), encoding="utf-8")
     assert environment_of(folder, PYTHON).identity != before
+
+
+def test_identities_of_virtual_environments_never_change(make_folder, monkeypatch):
+    """Stores resume by them: the value was computed before there were container images."""
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    env = environment_of(make_folder(), PYTHON)
+    assert env.lock_sha256 == "6248bf60dd6e2eb9e7e025618411850fc0d8e79ddd10c6fc71062499cfccf6bb"
+    assert env.identity == "c3fbd4f172221619ab8e2373eed08dc30640953999618bda897ffd6ebbeffc48"
+
+
+def test_an_image_environment_takes_its_python_from_its_base(make_folder):
+    env = image_environment_of(make_folder(), BASE, DOCKERFILE, "onnxruntime==9.9.0")
+    assert (env.executor, env.kind, env.python) == ("docker", "folder", "3.11")
+    assert env.reference == "onnxruntime==9.9.0"
+    assert env.interpreter is None
+    assert env.base == BASE
+    assert from_folder(env).lock_path.name == "requirements-3.11.lock"
+
+
+def test_the_identity_of_an_image_is_what_it_is_made_of(make_folder):
+    folder = make_folder()
+
+    def identity(base: Base = BASE, dockerfile: str = DOCKERFILE) -> str:
+        return image_environment_of(folder, base, dockerfile).identity
+
+    before = identity()
+    assert identity(replace(BASE, reference="mirror/python:3.11", source="local")) == before
+    others = {
+        identity(replace(BASE, digest=f"sha256:{'3' * 64}")),
+        identity(replace(BASE, machine="aarch64")),
+        identity(replace(BASE, python="3.12")),
+        identity(dockerfile="4" * 64),
+        environment_of(folder, PYTHON).identity,
+    }
+    assert before not in others
+    assert len(others) == 5
+
+
+def test_system_packages_have_a_part_in_the_identity_and_their_names_reach_no_shell(make_folder):
+    plain = image_environment_of(make_folder(), BASE, DOCKERFILE)
+    folder = make_folder("b-9.9", extra='system_packages = ["libgomp1", "g++"]')
+    assert image_environment_of(folder, BASE, DOCKERFILE).identity != plain.identity
+    with pytest.raises(EnvironmentSpecError, match="system_packages"):
+        make_folder("c-9.9", extra='system_packages = ["libgomp1; reboot"]')
+
+
+def test_an_adopted_environment_has_no_folder(make_folder):
+    adopted = replace(environment_of(make_folder(), PYTHON), folder=None, kind="python")
+    with pytest.raises(ValueError, match="not made from a folder"):
+        from_folder(adopted)
