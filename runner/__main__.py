@@ -15,7 +15,7 @@ from typing import List, Optional
 
 from runner.errors import RunnerError, as_document, classify
 from runner.events import Events
-from runner.jobs import ConvertJob, Job, ProbeJob, read_job
+from runner.jobs import ConvertJob, InferJob, Job, ProbeJob, read_job
 from runner.lifeline import PARENT_GONE, die_with_parent, hold_on_to_stdin
 from runner.threads import limit_threads
 
@@ -24,7 +24,6 @@ def main(arguments: List[str]) -> int:
     """Run the job document named by the one argument; the exit status."""
     events = Events()
     faulthandler.enable(sys.stderr)
-    hold_on_to_stdin()
     if len(arguments) != 1:
         print("usage: python -m runner job.json", file=sys.stderr)
         return 2
@@ -40,6 +39,10 @@ def main(arguments: List[str]) -> int:
         os.makedirs(job.work, exist_ok=True)
     except (RunnerError, OSError) as error:
         return _failed(classify(error, "job"), work, status=2)
+    if not (isinstance(job, InferJob) and job.commands is not None):
+        # What a job with its own commands does needs nobody, as under `docker compose run`, whose
+        # standard input may be closed from the start.
+        hold_on_to_stdin()
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(job.work, "error.json"))
     if job.parent_death_signal:

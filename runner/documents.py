@@ -49,8 +49,10 @@ def parse(text: str, what: str) -> Dict[str, Any]:
     return document
 
 
-def check(document: Dict[str, Any], name: str, tag: str) -> None:
+def check(document: Dict[str, Any], name: str, tag: str, where: str = "") -> None:
     """Check a document against the definition in schema `name` that its key `tag` selects.
+
+    `where` is what messages call it, where that is not the schema's name.
 
     Raises:
         RunnerError: kind `job`, naming every key that is missing, unknown or has a wrong value.
@@ -64,8 +66,9 @@ def check(document: Dict[str, Any], name: str, tag: str) -> None:
     chosen = document.get(tag)
     if not isinstance(chosen, str) or chosen not in kinds:
         known = ", ".join(kinds)
-        raise RunnerError("job", f"{name}.{tag}: must be one of {known}, got {chosen!r}")
-    problems = _problems(document, definitions[chosen], definitions, name)
+        place = f"{where or name}.{tag}"
+        raise RunnerError("job", f"{place}: must be one of {known}, got {chosen!r}")
+    problems = _problems(document, definitions[chosen], definitions, where or name)
     if problems:
         raise RunnerError("job", "; ".join(problems))
 

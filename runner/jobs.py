@@ -19,10 +19,10 @@ PerChannel = Union[float, Tuple[float, ...]]
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """Say what this environment is and which of the backends work in it."""
+    """Say what this environment is and which of the backends work in it; None: all there are."""
 
     work: str
-    backends: Tuple[str, ...]
+    backends: Optional[Tuple[str, ...]]
     threads: int = 1
     parent_death_signal: bool = False
 
@@ -65,14 +65,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class InferJob:
-    """Load a model, then take commands on `socket`."""
+    """Load a model, then take commands on `socket`, or do those that the job brings."""
 
     work: str
     backend: str
     model_path: str
     model_format: str
     inputs: Inputs
-    socket: str
+    socket: Optional[str] = None
+    commands: Optional[Tuple[Dict[str, Any], ...]] = None
     settings: Dict[str, Any] = field(default_factory=dict)
     precision: str = "f32"
     device: str = "cpu"
@@ -103,7 +104,8 @@ def read_job(text: str) -> Job:
         "parent_death_signal": document.get("parent_death_signal", False),
     }
     if document["kind"] == "probe":
-        return ProbeJob(backends=tuple(document["backends"]), **common)
+        named = document["backends"]
+        return ProbeJob(backends=None if named is None else tuple(named), **common)
     if document["kind"] == "convert":
         return ConvertJob(
             converter=document["converter"],
@@ -117,23 +119,34 @@ def read_job(text: str) -> Job:
 
 
 def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
-    socket = document["socket"]
-    size = len(os.fsencode(socket))
-    if size > SOCKET_PATH_BYTES:
-        raise RunnerError(
-            "job",
-            f"job.socket: the path is {size} bytes and a Unix socket holds {SOCKET_PATH_BYTES}: "
-            f"{socket}; use a short temporary folder",
-        )
+    if ("socket" in document) == ("commands" in document):
+        message = "job: give either 'socket' (commands come over it) or 'commands' (do these)"
+        raise RunnerError("job", message)
+    commands = document.get("commands")
+    for index, command in enumerate(commands or ()):
+        check(command, "command", "command", f"job.commands[{index}]")
+    if "socket" in document:
+        _check_socket(document["socket"])
     names = ("backend", "settings", "precision", "device", "batch", "max_output_bytes")
     return InferJob(
         model_path=document["model"]["path"],
         model_format=document["model"]["format"],
         inputs=_read_inputs(document["inputs"]),
-        socket=socket,
+        socket=document.get("socket"),
+        commands=None if commands is None else tuple(commands),
         **{name: document[name] for name in names if name in document},
         **common,
     )
+
+
+def _check_socket(path: str) -> None:
+    size = len(os.fsencode(path))
+    if size > SOCKET_PATH_BYTES:
+        raise RunnerError(
+            "job",
+            f"job.socket: the path is {size} bytes and a Unix socket holds {SOCKET_PATH_BYTES}: "
+            f"{path}; use a short temporary folder",
+        )
 
 
 def _read_inputs(document: Dict[str, Any]) -> Inputs:

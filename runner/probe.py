@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
-import re
-from importlib import metadata
-from typing import Any, Dict
+from contextlib import suppress
+from typing import Dict, List
 
-from runner import backends
+from runner import backends, builds, converters, gpus, system
+from runner.backends.base import BackendProbe
 from runner.events import Events
 from runner.jobs import ProbeJob
+from runner.packages import packages
 
 
 def probe(job: ProbeJob, events: Events) -> None:
-    """Emit the event `probe`."""
+    """Emit the event `probe`.
+
+    A job that names no backends (null) asks for everything the runner knows; what is absent is
+    said to be, and fails nothing.
+    """
+    everything = job.backends is None
+    names = tuple(backends.MODULES) if job.backends is None else job.backends
+    probed = {name: backends.probe(name) for name in names}
+    versions, contents = packages()
+    seen = gpus.seen()
     events.emit(
         "probe",
         python=platform.python_version(),
         platform=platform.platform(),
-        packages=packages(),
-        backends={name: backends.probe(name).as_document() for name in job.backends},
-        cpu=cpu(),
+        machine=platform.machine(),
+        libc=system.libc(),
+        packages=versions,
+        contents=contents,
+        backends={name: found.as_document() for name, found in probed.items()},
+        converters={
+            name: converters.probe(name) for name in (converters.MODULES if everything else ())
+        },
+        builds=_builds(probed, everything=everything),
+        cpu=dict(system.cpu(), used=_used(probed)),
+        gpus=[gpu.as_document() for gpu in seen.gpus],
+        gpu_driver={"driver": seen.driver, "cuda": seen.cuda, "detail": seen.detail},
+        distribution=system.distribution(),
+        system_packages=system.system_packages(),
     )
 
 
-def packages() -> Dict[str, str]:
-    """Every installed distribution by its normalised name, with its version."""
-    found = {}
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            found[re.sub(r"[-_.]+", "-", name).lower()] = distribution.version
-    return dict(sorted(found.items()))
+def _builds(probed: Dict[str, BackendProbe], *, everything: bool) -> Dict[str, Dict[str, str]]:
+    """What each library says of its build, by the library's name."""
+    found: Dict[str, Dict[str, str]] = {"python": builds.python()}
+    for one in probed.values():
+        for library, parts in one.builds.items():
+            found[library] = dict(parts)
+    with suppress(ImportError):
+        found["numpy"] = builds.numpy()
+    found.update(builds.others(everything=everything))
+    return found
 
 
-def cpu() -> Dict[str, Any]:
-    """The processor's model, a hash of its feature flags, and the machine's logical cores."""
-    model, flags = platform.processor() or platform.machine(), ""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                key, _, value = line.partition(":")
-                if key.strip() == "model name":
-                    model = value.strip()
-                elif key.strip() in ("flags", "Features"):
-                    flags = " ".join(sorted(value.split()))
-                if not line.strip():
-                    break
-    except OSError:
-        pass
-    return {
-        "model": model or "unknown",
-        "flags_sha256": hashlib.sha256(flags.encode()).hexdigest(),
-        "cores": os.cpu_count() or 1,
-    }
+def _used(probed: Dict[str, BackendProbe]) -> Dict[str, List[str]]:
+    """The processor features that libraries say they use on this machine."""
+    found: Dict[str, List[str]] = {}
+    with suppress(ImportError):
+        found["numpy"] = builds.numpy_uses()
+    for one in probed.values():
+        for library, features in one.cpu_used.items():
+            found[library] = list(features)
+    return found

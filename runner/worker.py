@@ -1,6 +1,7 @@
 """An `infer` job: load a model, then answer commands on a Unix socket until `finish`.
 
-While nothing is asked the worker blocks in the kernel: others are being timed.
+While nothing is asked the worker blocks in the kernel: others are being timed. A job that brings
+its commands along has nobody to talk to: it does them in order, and ends.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import contextlib
 import os
 import socket
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -29,14 +30,43 @@ _LINE_BYTES = 1024**2
 
 
 def serve(job: InferJob, events: Events) -> None:
-    """Load, listen, emit `loaded`, then answer commands until `finish`.
+    """Load, emit `loaded`, then answer commands until `finish`, or do the job's own.
 
     Raises:
         RunnerError: if the model can't be loaded or the socket can't be made. An error inside a
-            command is that command's reply, and the worker lives on.
+            command is that command's reply, and the worker lives on; among the job's own it ends
+            the job.
     """
     worker, loaded = _load(job, events)
-    with contextlib.closing(worker), _listening(job.socket) as listener:
+    with contextlib.closing(worker):
+        if job.commands is not None:
+            events.emit("loaded", **loaded)
+            _do_all(worker, job.commands, events)
+        else:
+            _listen(worker, str(job.socket), loaded, events)
+
+
+def _do_all(worker: ModelWorker, commands: Sequence[Dict[str, Any]], events: Events) -> None:
+    """Do commands in order, each with its reply as an event; the first that fails is the last."""
+    for index, document in enumerate(commands):
+        worker.rest()
+        command = dict(document)
+        name = command.pop("command")
+        try:
+            reply = dict({"ok": True}, **getattr(worker, name)(**command))
+        except Exception as error:
+            failure = classify(error)
+            reply = {"ok": False, "error": as_document(failure)}
+            events.emit("reply", index=index, command=name, reply=reply)
+            raise failure from error
+        events.emit("reply", index=index, command=name, reply=reply)
+        if name == "finish":
+            return
+
+
+def _listen(worker: ModelWorker, path: str, loaded: Dict[str, Any], events: Events) -> None:
+    """Answer commands on a socket until `finish`."""
+    with _listening(path) as listener:
         events.emit("loaded", **loaded)
         worker.rest()
         while True:
@@ -173,13 +203,14 @@ def _load(job: InferJob, events: Events) -> Any:
     outputs = backend.run(feed)
     after = time.perf_counter_ns()
     check_outputs(outputs, about.outputs)
+    proof = backend.prove(feed)
     fields = {
         "load_ns": loaded - started,
         "compile_ns": compiled - loaded,
         "first_inference_ns": after - before,
         "input": about.input.as_document(),
         "outputs": [spec.as_document() for spec in about.outputs],
-        "ran": about.ran,
+        "ran": dict(about.ran, **proof),
     }
     return worker, fields
 
@@ -206,6 +237,8 @@ def _listening(path: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
             listener.bind(path)
+            # In a container this may be another user than who connects; its folder is private.
+            os.chmod(path, 0o666)  # noqa: S103
             listener.listen(1)
         except OSError as error:
             raise RunnerError("job", f"the socket {path} can't be made: {error}") from error

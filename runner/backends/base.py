@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Protocol, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
 from runner.errors import RunnerError
 
@@ -70,13 +81,22 @@ class Description:
 
 @dataclass(frozen=True)
 class BackendProbe:
-    """Whether a backend works here; `detail` says why not."""
+    """Whether a backend works here; `detail` says why not.
+
+    `providers` are those that the library lists, `started` those of them that ran something here,
+    `refused` why each of the others did not. `builds` and `cpu_used` are by library: the versions
+    of the parts inside it, and the processor features that it says it uses on this machine.
+    """
 
     ok: bool
     version: str = ""
     detail: str = ""
     formats: Tuple[str, ...] = ()
     providers: Tuple[str, ...] = ()
+    started: Tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    builds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cpu_used: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
 
     def as_document(self) -> Dict[str, Any]:
         """The object under `backends` of the event `probe`."""
@@ -86,7 +106,29 @@ class BackendProbe:
             "detail": self.detail,
             "formats": list(self.formats),
             "providers": list(self.providers),
+            "started": list(self.started),
+            "refused": dict(self.refused),
         }
+
+
+def start_each(
+    providers: Sequence[str], start: Callable[[str], Optional[str]]
+) -> Tuple[Tuple[str, ...], Dict[str, str]]:
+    """Start each provider by `start`, which gives None or why it did not; (started, refused).
+
+    An exception is a reason too: a provider that fails must not hide those that work.
+    """
+    started, refused = [], {}
+    for provider in providers:
+        try:
+            reason = start(provider)
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        if reason is None:
+            started.append(provider)
+        else:
+            refused[provider] = reason
+    return tuple(started), refused
 
 
 class Backend(Protocol):
@@ -108,6 +150,15 @@ class Backend(Protocol):
         """One call: [B, ...] in the model's own dtype to its outputs, as the model gives them.
 
         This is what is timed, so it holds nothing that a user of the library would not do.
+        """
+
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """Called once, after the first run: what shows where the model ran, for `ran`.
+
+        Nothing on the CPU, where there is no other place that it could have run.
+
+        Raises:
+            RunnerError: kind `unsupported`, if any of it ran elsewhere than asked for.
         """
 
     def close(self) -> None:
@@ -162,10 +213,13 @@ class Offer:
         }
 
 
-def unsupported(backend: str, what: str, asked: Any, allowed: Tuple[Any, ...]) -> RunnerError:
-    """The refusal of a request: what was asked and what would be accepted."""
+def unsupported(
+    backend: str, what: str, asked: Any, allowed: Tuple[Any, ...], why: str = ""
+) -> RunnerError:
+    """The refusal of a request: what was asked, what would be accepted, and why so."""
     choices = ", ".join(str(option) for option in allowed) or "none"
-    message = f"{backend} does not support the {what} {asked!r} (it supports: {choices})"
+    reason = f": {why}" if why else ""
+    message = f"{backend} does not support the {what} {asked!r} (it supports: {choices}){reason}"
     return RunnerError("unsupported", message)
 
 

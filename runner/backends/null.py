@@ -109,6 +109,10 @@ class Null:
             pass
         return outputs
 
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
+        """NumPy runs on the CPU."""
+        return {}
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -120,7 +124,13 @@ def create(request: LoadRequest) -> Null:
 
 def probe() -> BackendProbe:
     """It always works: NumPy is there, or the runner itself would not be."""
-    return BackendProbe(ok=True, version=np.__version__, formats=_OFFER.formats, providers=("cpu",))
+    return BackendProbe(
+        ok=True,
+        version=np.__version__,
+        formats=_OFFER.formats,
+        providers=("cpu",),
+        started=("cpu",),
+    )
 
 
 def _features(batch: np.ndarray) -> np.ndarray:

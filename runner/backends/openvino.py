@@ -7,11 +7,12 @@ that has it, and labels change with it. The batch is fixed when the model is rea
 from __future__ import annotations
 
 import os
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import openvino as ov
 
+from runner import tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -19,6 +20,7 @@ from runner.backends.base import (
     Offer,
     TensorSpec,
     only_input,
+    start_each,
     unsupported,
 )
 from runner.errors import RunnerError, classify
@@ -99,6 +101,10 @@ class OpenVino:
         results = self._infer.infer([batch], share_inputs=True)
         return [results[index] for index in range(len(results))]
 
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
+        """Only the CPU is offered."""
+        return {}
+
     def close(self) -> None:
         """Drop the compiled model."""
         self._compiled = None
@@ -110,16 +116,36 @@ def create(request: LoadRequest) -> OpenVino:
 
 
 def probe() -> BackendProbe:
-    """Whether OpenVINO imports and finds its CPU plug-in."""
-    devices = tuple(ov.Core().available_devices)
-    ok = "CPU" in devices
+    """Whether OpenVINO imports and its CPU plug-in runs a tiny model; the other devices too."""
+    core = ov.Core()
+    devices = tuple(core.available_devices)
+    started, refused = start_each(devices, lambda device: _start(core, device))
+    ok = "CPU" in started
     return BackendProbe(
         ok=ok,
         version=ov.__version__.split("-", 1)[0],
-        detail="" if ok else "OpenVINO finds no CPU device",
+        detail="" if ok else refused.get("CPU", "OpenVINO finds no CPU device"),
         formats=_OFFER.formats,
         providers=devices,
+        started=started,
+        refused=refused,
+        builds={"openvino": {"build": ov.get_version()}},
+        cpu_used={"openvino": _capabilities(core)},
     )
+
+
+def _start(core: Any, device: str) -> Optional[str]:
+    compiled = core.compile_model(core.read_model(model=tiny.ONNX), device)
+    output = compiled.create_infer_request().infer([tiny.ROW])[0]
+    return None if tiny.is_right(output) else f"a tiny model gave {output.tolist()}"
+
+
+def _capabilities(core: Any) -> Tuple[str, ...]:
+    """The number formats that OpenVINO says this processor speeds up."""
+    try:
+        return tuple(str(one) for one in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    except Exception:
+        return ()
 
 
 def _refuse_quantised(model: Any) -> None:

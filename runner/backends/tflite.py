@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from runner import tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -19,6 +20,7 @@ from runner.backends.base import (
     TensorSpec,
     installed_version,
     only_input,
+    start_each,
 )
 from runner.errors import RunnerError, classify
 
@@ -124,6 +126,10 @@ class TfLite:
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in self._output_indices]
 
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
+        """Only the CPU is offered."""
+        return {}
+
     def close(self) -> None:
         """Drop the interpreter."""
         self._interpreter = None
@@ -135,13 +141,40 @@ def create(request: LoadRequest) -> TfLite:
 
 
 def probe() -> BackendProbe:
-    """It works if its package imports, which it did for this module to be imported."""
+    """Whether the interpreter runs a tiny model by its own kernels, and by XNNPACK."""
+    providers = ("xnnpack", "builtin")
+    started, refused = start_each(providers, _start)
+    ok = "builtin" in started
     return BackendProbe(
-        ok=True,
+        ok=ok,
         version=installed_version(_PACKAGE),
+        detail="" if ok else refused["builtin"],
         formats=_OFFER.formats,
-        providers=("xnnpack", "builtin"),
+        providers=providers,
+        started=started,
+        refused=refused,
+        builds={"tflite": {"package": f"{_PACKAGE} {installed_version(_PACKAGE)}"}},
     )
+
+
+def _start(provider: str) -> Optional[str]:
+    resolvers = _TFLITE.OpResolverType
+    own = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = _TFLITE.Interpreter(
+        model_content=tiny.TFLITE,
+        num_threads=1,
+        experimental_op_resolver_type=resolvers.AUTO if provider == "xnnpack" else own,
+    )
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], tiny.ROW)
+    interpreter.invoke()
+    output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    if not tiny.is_right(output):
+        return f"a tiny model gave {output.tolist()}"
+    delegated = _delegated(interpreter)
+    if provider == "xnnpack" and delegated == 0:
+        return "the delegate took no part of a tiny model"
+    return None
 
 
 def _resized(details: Dict[str, Any], fed: Tuple[int, ...]) -> Tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any, Dict
 
 from runner.backends.base import unsupported
 from runner.errors import RunnerError
@@ -31,3 +32,14 @@ def convert(job: ConvertJob, events: Events) -> None:
             "unsupported", f"the converter {job.converter} does not import here: {error}"
         ) from error
     events.emit("converted", **module.convert(job))
+
+
+def probe(name: str) -> Dict[str, Any]:
+    """Whether the packages of a converter import here: `ok`, and `detail` why not; never raises."""
+    try:
+        module = import_module(MODULES[name])
+        for each in getattr(module, "LATE_IMPORTS", ()):
+            each()
+    except Exception as error:
+        return {"ok": False, "detail": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
+    return {"ok": True, "detail": ""}

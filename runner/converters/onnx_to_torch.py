@@ -95,6 +95,10 @@ def import_onnx2torch() -> Any:
     return onnx2torch
 
 
+LATE_IMPORTS = (import_onnx2torch,)
+"""What is imported only when a model is converted, for a probe to try."""
+
+
 def _options(job: ConvertJob) -> Tuple[int, Optional[Tuple[int, ...]]]:
     unknown = [name for name in job.options if name not in _OPTIONS]
     if unknown:

@@ -281,3 +281,87 @@ def test_arrays_several_outputs_and_integer_outputs(
     np.testing.assert_allclose(worker.output(0), rows @ weights, atol=1e-6)
     assert worker.output(1).dtype == np.int64
     assert worker.output(1).tolist() == [0, 1, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "backend", "started", "build"),
+    [
+        ("onnxruntime-1.31", "onnxruntime", ["CPUExecutionProvider"], ("onnxruntime", "git")),
+        ("onnxruntime-1.17", "onnxruntime", ["CPUExecutionProvider"], ("onnxruntime", "git")),
+        ("openvino-2026.4", "openvino", ["CPU"], ("openvino", "build")),
+        ("litert-2.3", "tflite", ["xnnpack", "builtin"], ("tflite", "package")),
+        ("torch-2.13", "torch.eager", ["onednn", "native"], ("torch", "onednn")),
+    ],
+)
+def test_a_probe_starts_each_provider_and_says_which_one_does_not(
+    environment: str, backend: str, started: list[str], build: tuple[str, str]
+) -> None:
+    probed = provision(resolve(environment), SilentProgress()).probe
+    found = probed["backends"][backend]
+    assert found["started"] == started
+    assert set(found["started"]) | set(found["refused"]) == set(found["providers"])
+    assert probed["builds"][build[0]][build[1]]
+    if "AzureExecutionProvider" in found["providers"]:
+        assert found["refused"]["AzureExecutionProvider"] == (
+            "a tiny model ran on CPUExecutionProvider instead"
+        )
+
+
+PLACED = """
+import sys, json, tempfile
+import numpy as np, onnxruntime as ort
+from runner.errors import RunnerError
+from runner.placement import read_profile, require
+options = ort.SessionOptions()
+options.enable_profiling = True
+options.profile_file_prefix = tempfile.mkdtemp() + "/profile"
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+for _ in range(2):
+    session.run(None, {"input": np.zeros((1, 3, 224, 224), np.float32)})
+found = read_profile(session.end_profiling())
+try:
+    require(found, "CUDAExecutionProvider")
+except RunnerError as error:
+    print(json.dumps([found.nodes, found.computed_on_cpu, error.kind, error.message]))
+"""
+
+
+@pytest.mark.parametrize(
+    "environment", ["onnxruntime-1.17", "onnxruntime-1.20", "onnxruntime-1.31"]
+)
+def test_a_real_profile_shows_that_a_model_is_not_on_the_gpu(
+    real_data: Path, environment: str
+) -> None:
+    done = subprocess.run(
+        [interpreter(environment), "-c", PLACED, str(real_data / MOBILENET)],
+        env=dict(os.environ, PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    nodes, computed, kind, message = json.loads(done.stdout)
+    assert nodes == {"CPUExecutionProvider": 56}
+    assert computed["Conv"] == 52
+    assert sum(computed.values()) == 56
+    assert kind == "unsupported"
+    assert "56 nodes that compute ran on the CPU (Conv 52" in message
+
+
+@pytest.mark.parametrize(
+    ("environment", "backend", "words"),
+    [
+        ("onnxruntime-1.31", "onnxruntime", "install onnxruntime-gpu"),
+        ("torch-2.13", "torch.eager", "this PyTorch is built for the CPU"),
+    ],
+)
+def test_a_build_for_the_cpu_refuses_the_gpu(
+    infer: Infer, real_data: Path, tmp_path: Path, environment: str, backend: str, words: str
+) -> None:
+    model = real_data / MOBILENET
+    if backend == "torch.eager":
+        model = tmp_path / "m.pt2"
+        model.write_bytes(b"never read")
+    worker = infer(environment, backend, model, device="cuda")
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert words in worker.error()["message"]

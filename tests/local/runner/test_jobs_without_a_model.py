@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,32 @@ def test_a_probe_names_packages_backends_and_the_processor(tmp_path: Path) -> No
     assert event["backends"]["nonsense"]["ok"] is False
     assert "onnxruntime" in event["backends"]["nonsense"]["detail"]
     assert len(event["cpu"]["flags_sha256"]) == 64
+
+
+def test_a_probe_tells_builds_what_starts_and_the_system(tmp_path: Path) -> None:
+    done = run(write(tmp_path, kind="probe", backends=["null"]))
+    event = json.loads(done.stdout)
+    assert event["backends"]["null"]["started"] == ["cpu"]
+    assert event["builds"]["python"]["implementation"] == "CPython"
+    assert event["builds"]["numpy"]["blas"]
+    assert len(event["contents"]["numpy"]) == 64
+    assert event["machine"] == platform.machine()
+    assert event["libc"] == " ".join(platform.libc_ver())
+    assert event["converters"] == {}
+    assert isinstance(event["cpu"]["flags"], list)
+    assert bool(event["gpus"]) != bool(event["gpu_driver"]["detail"])
+
+
+def test_a_probe_of_everything_fails_for_nothing_that_is_absent(tmp_path: Path) -> None:
+    done = run(write(tmp_path, kind="probe", backends=None))
+    assert done.returncode == 0, done.stderr
+    event = json.loads(done.stdout)
+    Draft202012Validator(schema("event")).validate(event)
+    assert list(event["backends"]) == ["onnxruntime", "openvino", "tflite", "torch.eager", "null"]
+    assert event["backends"]["null"]["ok"] is True
+    for found in event["backends"].values():
+        assert found["ok"] or found["detail"]
+    assert set(event["converters"]) == {"onnx>torch"}
 
 
 def test_an_unknown_converter_is_unsupported(tmp_path: Path) -> None:

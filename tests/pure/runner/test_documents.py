@@ -76,6 +76,57 @@ def test_the_other_kinds_are_read() -> None:
     assert probed.backends == ("null",)
 
 
+def with_commands(*commands: dict[str, Any]) -> dict[str, Any]:
+    job = infer()
+    del job["socket"]
+    return dict(job, commands=list(commands))
+
+
+def test_a_probe_of_everything_names_no_backends() -> None:
+    probed = read_job(json.dumps(dict(probe(), backends=None)))
+    assert isinstance(probed, ProbeJob)
+    assert probed.backends is None
+
+
+def test_an_infer_job_may_bring_its_commands_instead_of_a_socket() -> None:
+    job = read_job(json.dumps(with_commands({"command": "answers"}, {"command": "finish"})))
+    assert isinstance(job, InferJob)
+    assert job.socket is None
+    assert job.commands == ({"command": "answers"}, {"command": "finish"})
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (dict(infer(), commands=[{"command": "answers"}]), "either 'socket' .* or 'commands'"),
+        ({k: v for k, v in infer().items() if k != "socket"}, "either 'socket' .* or 'commands'"),
+        (with_commands(), "job.commands: must hold at least 1 items"),
+    ],
+)
+def test_a_job_has_a_socket_or_commands_and_the_schema_says_so_too(
+    job: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RunnerError, match=words) as caught:
+        read_job(json.dumps(job))
+    assert caught.value.kind == "job"
+    assert list(Draft202012Validator(schema("job")).iter_errors(job)) != []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ({"command": "dance"}, r"job.commands\[1\].command: must be one of answers"),
+        ({"command": "round"}, r"job.commands\[1\]: 'iterations' is missing"),
+        ({}, r"job.commands\[1\].command"),
+    ],
+)
+def test_a_wrong_command_of_a_job_is_refused_before_anything_is_loaded(
+    command: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RunnerError, match=words):
+        read_job(json.dumps(with_commands({"command": "answers"}, command)))
+
+
 def test_export_is_reserved_and_says_so() -> None:
     with pytest.raises(RunnerError, match="reserved") as caught:
         read_job('{"schema_version": 1, "kind": "export", "work": "/w"}')
@@ -161,7 +212,16 @@ def test_what_a_schema_can_not_say_is_refused_too(
         read_job(json.dumps(job))
 
 
-@pytest.mark.parametrize("document", [infer(), convert(), probe()])
+@pytest.mark.parametrize(
+    "document",
+    [
+        infer(),
+        convert(),
+        probe(),
+        dict(probe(), backends=None),
+        with_commands({"command": "answers"}),
+    ],
+)
 def test_the_checker_and_a_full_implementation_accept_the_same(document: dict[str, Any]) -> None:
     check(document, "job", "kind")
     Draft202012Validator(schema("job")).validate(document)

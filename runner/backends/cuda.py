@@ -1,0 +1,25 @@
+"""What every backend does before it runs on the GPU that this process sees."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict
+
+from runner import gpus
+
+_TF32 = "NVIDIA_TF32_OVERRIDE"
+
+
+def require(backend: str, precision: str) -> Dict[str, Any]:
+    """What `device_proof` says of the GPU, once it is certain that there is exactly one.
+
+    For `f32` CUDA's libraries are told to leave TF32 alone, which keeps 10 bits of 23; they read
+    that when they load, so it is said before they do, beside each framework's own switch.
+
+    Raises:
+        RunnerError: kind `unsupported`, where there is none, or more than one.
+    """
+    proof = gpus.seen().proof(backend)
+    if precision == "f32":
+        os.environ[_TF32] = "0"
+    return proof

@@ -1,0 +1,124 @@
+"""Where ONNX Runtime ran each node of a graph, from its own profile of one run.
+
+A session that is asked for a GPU gives every node that its provider does not take to the CPU and
+says nothing; the profile names the provider of each node that ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Mapping
+
+from runner.errors import RunnerError
+
+CPU = "CPUExecutionProvider"
+_KERNEL = "_kernel_time"
+
+# These are copies between the two memories, which stand on the GPU's side.
+_COPIES = ("MemcpyToHost", "MemcpyFromHost")
+
+# ONNX Runtime keeps the arithmetic of shapes on the CPU on purpose: it is a handful of numbers that
+# the host needs to launch the next kernel. The same operators on more than that are computation.
+_SHAPE_WORDS = """
+    Shape Size Gather Slice Concat Squeeze Unsqueeze Cast Range Reshape Identity Constant
+    ConstantOfShape Split Flatten Add Sub Mul Div Floor Ceil Min Max Mod Neg Equal Greater Less Not
+    And Or Where ReduceProd ReduceMin ReduceMax ReduceSum Expand ScatterND NonZero Tile
+"""
+SHAPE_OPERATORS = frozenset(_SHAPE_WORDS.split())
+_WHOLE_NUMBERS, _OTHER_NUMBERS = 32, 8
+"""At most so many in a shape, and in the scales of a resize."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Nodes by provider; of those on the CPU, by operator: shape arithmetic, and computation."""
+
+    nodes: Mapping[str, int]
+    shapes_on_cpu: Mapping[str, int]
+    computed_on_cpu: Mapping[str, int]
+    copies: int = 0
+
+
+def read_profile(path: str) -> Placement:
+    """The placement in a profile file, which is removed.
+
+    Raises:
+        RunnerError: kind `backend`, if it can't be read or names no node.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            events = json.load(file)
+        os.unlink(path)
+    except (OSError, ValueError) as error:
+        message = f"ONNX Runtime's profile {path} can't be read: {error}"
+        raise RunnerError("backend", message) from error
+    found = placement(events)
+    if not found.nodes:
+        raise RunnerError("backend", f"ONNX Runtime's profile {path} names no node that ran")
+    return found
+
+
+def placement(events: Iterable[Mapping[str, Any]]) -> Placement:
+    """The placement that a profile's events tell; each node counts once, however often it ran."""
+    nodes: Dict[str, int] = {}
+    shapes: Dict[str, int] = {}
+    computed: Dict[str, int] = {}
+    copies = 0
+    seen = set()
+    for event in events:
+        name, details = str(event.get("name", "")), event.get("args", {})
+        provider = details.get("provider")
+        node = (name, details.get("node_index"))
+        if event.get("cat") != "Node" or not name.endswith(_KERNEL) or not provider or node in seen:
+            continue
+        seen.add(node)
+        nodes[provider] = nodes.get(provider, 0) + 1
+        operator = str(details.get("op_name", "?"))
+        if operator in _COPIES:
+            copies += 1
+        if provider == CPU:
+            table = shapes if _is_shape_arithmetic(operator, details) else computed
+            table[operator] = table.get(operator, 0) + 1
+    return Placement(nodes, shapes, computed, copies)
+
+
+def require(found: Placement, provider: str) -> Dict[str, Any]:
+    """What goes into `ran` once every node that computes ran on `provider`.
+
+    Raises:
+        RunnerError: kind `unsupported`, naming the operators that ran on the CPU.
+    """
+    there = found.nodes.get(provider, 0) - found.copies
+    if found.computed_on_cpu or there < 1:
+        listed = ", ".join(f"{name} {count}" for name, count in _most(found.computed_on_cpu))
+        on_cpu = sum(found.computed_on_cpu.values())
+        what = f"{on_cpu} nodes that compute ran on the CPU ({listed})" if on_cpu else "nothing ran"
+        raise RunnerError(
+            "unsupported",
+            f"onnxruntime was asked for {provider} and ran {max(there, 0)} nodes there; {what}: "
+            "its times would not be the GPU's. Use a newer onnxruntime-gpu, export the model with "
+            "operators that it runs on the GPU, or ask for the device cpu",
+        )
+    return {"nodes": dict(found.nodes), "shape_nodes_on_cpu": dict(found.shapes_on_cpu)}
+
+
+def _most(counts: Mapping[str, int]) -> List[Any]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]
+
+
+def _is_shape_arithmetic(operator: str, details: Mapping[str, Any]) -> bool:
+    """Whether a node computes shapes: by its operator, and by what it gave."""
+    outputs = details.get("output_type_shape")
+    if operator not in SHAPE_OPERATORS or not isinstance(outputs, list):
+        return False
+    for output in outputs:
+        for dtype, dimensions in output.items():
+            count = 1
+            for size in dimensions:
+                count *= int(size)
+            whole = dtype == "bool" or "int" in dtype
+            if count > (_WHOLE_NUMBERS if whole else _OTHER_NUMBERS):
+                return False
+    return True

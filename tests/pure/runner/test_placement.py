@@ -1,0 +1,105 @@
+"""Where nodes ran: what counts as computation, and what may stay on the CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import RunnerError
+from runner.placement import CPU, placement, read_profile, require
+
+CUDA = "CUDAExecutionProvider"
+
+
+def node(
+    index: int, operator: str, provider: str, *outputs: dict[str, list[int]]
+) -> dict[str, Any]:
+    return {
+        "cat": "Node",
+        "name": f"{operator}_{index}_kernel_time",
+        "args": {
+            "op_name": operator,
+            "provider": provider,
+            "node_index": str(index),
+            "output_type_shape": list(outputs),
+        },
+    }
+
+
+CONV = node(0, "Conv", CUDA, {"float": [1, 32, 112, 112]})
+SHAPE = node(1, "Shape", CPU, {"int64": [4]})
+
+
+def test_every_node_counts_once_for_its_provider_however_often_it_ran() -> None:
+    found = placement([CONV, SHAPE, CONV, node(2, "Gemm", CUDA, {"float": [1, 10]}), SHAPE])
+    assert found.nodes == {CUDA: 2, CPU: 1}
+    assert found.shapes_on_cpu == {"Shape": 1}
+    assert found.computed_on_cpu == {}
+    assert require(found, CUDA) == {"nodes": {CUDA: 2, CPU: 1}, "shape_nodes_on_cpu": {"Shape": 1}}
+
+
+def test_what_is_no_node_that_ran_does_not_count() -> None:
+    fence = dict(CONV, name="Conv_0_fence_before", args={"op_name": "Conv"})
+    session = {"cat": "Session", "name": "model_run", "args": {}}
+    assert placement([fence, session, CONV]).nodes == {CUDA: 1}
+
+
+@pytest.mark.parametrize(
+    ("operator", "output", "is_shape"),
+    [
+        ("Gather", {"int64": []}, True),
+        ("Concat", {"int64": [4]}, True),
+        ("Concat", {"float": [4]}, True),
+        ("Cast", {"bool": [32]}, True),
+        ("Concat", {"int64": [1, 33]}, False),
+        ("Add", {"float": [1, 10]}, False),
+        ("Concat", {"float": [1, 64, 55, 55]}, False),
+        ("Conv", {"float": [1]}, False),
+        ("Softmax", {"float": [1, 2]}, False),
+    ],
+)
+def test_only_a_handful_of_numbers_by_shape_operators_may_stay_on_the_cpu(
+    operator: str, output: dict[str, list[int]], is_shape: bool
+) -> None:
+    found = placement([CONV, node(7, operator, CPU, output)])
+    assert (found.shapes_on_cpu, found.computed_on_cpu) == (
+        ({operator: 1}, {}) if is_shape else ({}, {operator: 1})
+    )
+
+
+def test_a_node_whose_outputs_the_profile_does_not_tell_is_computation() -> None:
+    untold = node(1, "Shape", CPU)
+    del untold["args"]["output_type_shape"]
+    assert placement([CONV, untold]).computed_on_cpu == {"Shape": 1}
+
+
+def test_computation_on_the_cpu_is_refused_and_its_operators_are_named() -> None:
+    events = [CONV, *(node(i, "ArgMax", CPU, {"int64": [1]}) for i in (3, 4))]
+    with pytest.raises(RunnerError, match=r"ran 1 nodes there; 2 nodes .* \(ArgMax 2\)") as caught:
+        require(placement(events), CUDA)
+    assert caught.value.kind == "unsupported"
+
+
+def test_copies_alone_are_no_computation_on_the_gpu() -> None:
+    copies = [node(1, "MemcpyToHost", CUDA, {"float": [1]}), SHAPE]
+    with pytest.raises(RunnerError, match="ran 0 nodes there"):
+        require(placement(copies), CUDA)
+
+
+def test_a_profile_is_read_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps([CONV]))
+    assert read_profile(str(path)).nodes == {CUDA: 1}
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[{", "[]"])
+def test_a_profile_without_nodes_proves_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(text)
+    with pytest.raises(RunnerError) as caught:
+        read_profile(str(path))
+    assert caught.value.kind == "backend"
