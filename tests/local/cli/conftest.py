@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.command import Done, Harness
+from support.command import Harness, harness_in
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +17,8 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         **os.environ,
         "HARNESS_CACHE": str(home / "cache"),
         "HARNESS_HOME": str(home / "data"),
+        # This ring needs no container engine, and must not change with one.
+        "HARNESS_EXECUTOR": "venv",
         "COLUMNS": "160",
     }
 
@@ -27,17 +27,4 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def harness(surroundings: dict[str, str], tmp_path: Path) -> Harness:
     """`harness ARGUMENTS…` in a folder of the test's own."""
 
-    def run(*arguments: object, cwd: Path = tmp_path, env: dict[str, str] | None = None) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "harness.cli.main", *map(str, arguments)],
-            cwd=cwd,
-            env={**surroundings, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    return run
+    return harness_in(tmp_path, surroundings)

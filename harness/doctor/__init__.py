@@ -1,0 +1,1 @@
+"""What this machine has: cores, memory, GPUs, a container engine, and what `auto` will choose."""
