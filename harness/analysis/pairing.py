@@ -70,6 +70,12 @@ def axes(a: Document, b: Document) -> list[str]:
     if _differ(x["model"], y["model"]):
         # A conversion's key holds the model's: only the way it took says more.
         x["route"], y["route"] = x["route"][:1], y["route"][:1]
+    lock = a.get("lock_sha256")
+    if lock and lock == b.get("lock_sha256") and _differ(x["executor"], y["executor"]):
+        # The same lock in another place: what else the identities hold is that place, and a
+        # conversion's key holds the environment's.
+        for name in ("environment", "route"):
+            x[name], y[name] = x[name][:1], y[name][:1]
     return [name for name in x if _differ(x[name], y[name])]
 
 

@@ -24,12 +24,12 @@ def dry_run(spec: SweepSpec, progress: Progress, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(_planned(plan), indent=2) + "\n")
         return
     console = standard_output()
-    table = Table("cell", "model", "environment", "backend", "route", "precision", "threads",
-                  "batch", title=f"{len(plan.cells)} cells", title_justify="left")  # fmt: skip
+    table = Table("cell", "model", "environment", "executor", "backend", "route", "precision",
+                  "device", "threads", "batch", title=f"{len(plan.cells)} cells", title_justify="left")  # fmt: skip
     for cell in plan.cells:
         backend = " ".join([cell.backend, *(f"{k}={v}" for k, v in cell.settings.items())])
-        row = (cell.key[:8], cell.model, cell.environment, backend, cell.route, cell.precision,
-               str(cell.threads), str(cell.batch))  # fmt: skip
+        row = (cell.key[:8], cell.model, cell.environment, cell.executor, backend, cell.route,
+               cell.precision, cell.device, str(cell.threads), str(cell.batch))  # fmt: skip
         table.add_row(*(Text(text) for text in row))
     console.print(table)
     console.print("Jobs, in order:")
@@ -40,7 +40,11 @@ def dry_run(spec: SweepSpec, progress: Progress, *, as_json: bool) -> None:
 
 
 def _jobs(plan: Plan) -> list[str]:
-    jobs = [f"provision {name}" for name in sorted({c.environment for c in plan.cells})]
+    made = {"docker": "build the image of", "venv": "provision"}
+    jobs = [
+        f"{made[executor]} {name}"
+        for name, executor in sorted({(c.environment, c.executor) for c in plan.cells})
+    ]
     conversions = {c.conversion.key: c.conversion for c in plan.cells if c.conversion}
     jobs += [
         f"convert {c.source.name} ({c.converter}) in {c.environment}" for c in conversions.values()

@@ -64,7 +64,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
         Path | None,
         typer.Option(
             help="A folder of images: one folder a synset, flat with a list of labels, "
-            "or unlabelled.",
+            "or unlabelled; volume:NAME for a named volume of the container engine.",
             rich_help_panel=_INPUTS,
         ),
     ] = None,
@@ -108,8 +108,9 @@ def command(  # noqa: PLR0917 - each parameter is an option
         list[str] | None,
         typer.Option(
             "--env",
-            help="An environment (`harness env list`), or any version as "
-            "package==version; repeat for several. The first is the baseline.",
+            help="An environment (`harness env list`), any version as package==version, "
+            "somebody's image as image:NAME@sha256:…, or an interpreter as python:PATH; repeat "
+            "for several. The first is the baseline.",
             rich_help_panel=_WHERE,
         ),
     ] = None,
@@ -120,7 +121,13 @@ def command(  # noqa: PLR0917 - each parameter is an option
         ),
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option("--device", help="cpu.", rich_help_panel=_WHERE)
+        list[str] | None,
+        typer.Option(
+            "--device",
+            help="cpu, cuda (the first GPU), cuda:1 or cuda:GPU-UUID; repeat for an axis. "
+            "Default cpu.",
+            rich_help_panel=_WHERE,
+        ),
     ] = None,
     threads: Annotated[
         list[int] | None,
@@ -153,8 +160,13 @@ def command(  # noqa: PLR0917 - each parameter is an option
         ),
     ] = None,
     executor: Annotated[
-        str | None,
-        typer.Option(help="auto or venv: where cells run.", rich_help_panel=_RUN),
+        list[str] | None,
+        typer.Option(
+            help="docker (a container a cell), venv (a process a cell), or auto: docker where an "
+            "engine answers (`harness doctor` says). Name both to compare them.",
+            envvar="HARNESS_EXECUTOR",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     rounds: Annotated[
         int | None,

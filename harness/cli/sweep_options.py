@@ -107,7 +107,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def adjusted(
     spec: SweepSpec,
-    executor: str | None,
+    executor: list[str] | None,
     rounds: int | None,
     timing: bool,
     timeout: float | None,
@@ -116,7 +116,7 @@ def adjusted(
     from harness.spec.load import check_spec
 
     document = spec.model_dump(exclude_unset=True)
-    if executor is not None:
+    if executor:
         document["executor"] = executor
     times = dict(document.get("timing", {}))
     if rounds is not None:

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.containers.rules import Limits
 from harness.datasets.inputs import PreparedInputs
 from harness.environments.provision import Provisioned
 from harness.execution.bundles import artifact_folder, is_whole
-from harness.execution.documents import CellTask, ConversionTask, GroupDocument, SessionTask
+from harness.execution.documents import (
+    CellTask,
+    ConversionTask,
+    GroupDocument,
+    Owner,
+    SessionTask,
+)
 from harness.plan.cells import Cell, Conversion
 from harness.spec.models import SweepSpec
 
@@ -25,8 +32,22 @@ def group_document(
     runner: Path,
     provisioned: Mapping[str, Provisioned],
     inputs: Mapping[str, PreparedInputs],
+    owner: Owner,
 ) -> GroupDocument:
-    """The document for a conductor: what to convert, open, answer and time."""
+    """The document for a conductor: what to convert, open, answer and time.
+
+    Args:
+        spec: the sweep.
+        members: cells to open, in order.
+        unanswered: keys of those whose answers are wanted.
+        session: how they are timed, if they are.
+        store: the results folder.
+        results: where the conductor is to write.
+        runner: the folder that holds the package `runner`.
+        provisioned: environments, by identity.
+        inputs: prepared inputs, by inputs key.
+        owner: the sweep's process.
+    """
     conversions: dict[str, ConversionTask] = {}
     tasks: list[CellTask] = []
     for cell in members:
@@ -45,7 +66,9 @@ def group_document(
             CellTask(
                 key=cell.key,
                 label=cell.label,
-                python=provisioned[cell.environment].python,
+                python=Path(provisioned[cell.environment_identity].python),
+                image=provisioned[cell.environment_identity].image,
+                gpu=cell.gpu,
                 job=infer_job(cell, path, inputs[cell.inputs.inputs_key]),
                 answers=cell.key in unanswered,
                 conversion=conversion,
@@ -59,6 +82,20 @@ def group_document(
         conversions=tuple(conversions.values()),
         cells=tuple(tasks),
         session=session,
+        limits=container_limits(spec),
+        owner=owner,
+    )
+
+
+def container_limits(spec: SweepSpec) -> Limits:
+    """What a container of this sweep may use."""
+    limits = spec.limits
+    return Limits(
+        memory_mib=limits.memory_mib,
+        tmp_mib=limits.tmp_mib,
+        shm_mib=limits.shm_mib,
+        pids=limits.pids,
+        output_bytes=limits.output_bytes,
     )
 
 
@@ -98,7 +135,8 @@ def _conversion_task(
     return ConversionTask(
         key=conversion.key,
         label=f"{conversion.source.name}: {conversion.converter} in {conversion.environment}",
-        python=provisioned[conversion.environment].python,
+        python=Path(provisioned[conversion.environment_identity].python),
+        image=provisioned[conversion.environment_identity].image,
         job={
             "schema_version": 1,
             "kind": "convert",

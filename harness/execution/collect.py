@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness.containers.rules import Limits
 from harness.datasets.inputs import PreparedInputs
+from harness.doctor.gpus import find_gpu
+from harness.doctor.machine import describe_machine
 from harness.environments.provision import Provisioned
 from harness.errors import ExecutionError
 from harness.execution import attempts
 from harness.execution.attempts import Failure
 from harness.execution.commit import commit_answers, commit_artifact, commit_session
 from harness.execution.documents import GroupDocument
-from harness.execution.machine import describe_machine
+from harness.execution.proof import check_device
 from harness.plan.cells import Cell
 from harness.progress import Progress, Task
 
@@ -28,7 +32,8 @@ class Collector:
     Args:
         store: the results folder.
         cells: the group's members, by key.
-        provisioned: their environments, by name.
+        provisioned: their environments, by identity.
+        limits: what a container may use, recorded with its answers.
         inputs: prepared inputs, by inputs key.
         progress: where to show how far it is.
         note_worker: told the process number of every worker.
@@ -45,6 +50,7 @@ class Collector:
         store: Path,
         unanswered: frozenset[str],
         timeout_s: float,
+        limits: Limits,
         cells: Mapping[str, Cell],
         provisioned: Mapping[str, Provisioned],
         inputs: Mapping[str, PreparedInputs],
@@ -58,6 +64,7 @@ class Collector:
         self._task: Task | None = None
         self._shown = 0
         self._timeout_s, self._unanswered = timeout_s, unanswered
+        self._limits = limits
         self._started: dict[str, str] = {}
         self._session_told = False
         self.answered: set[str] = set()
@@ -98,7 +105,14 @@ class Collector:
                     self._not_timed(task.key, f"the conductor ended early.{why}")
 
     def _on_worker(self, event: Event) -> None:
-        self._note_worker(int(event["pid"]))
+        if "pid" in event:  # containers carry labels instead
+            self._note_worker(int(event["pid"]))
+
+    def _on_left_behind(self, event: Event) -> None:
+        self._progress.note(
+            f"Container {event['container'][:12]} could not be removed ({event['reason']}); the "
+            "next sweep does."
+        )
 
     def _on_converting(self, event: Event) -> None:
         self._show(f"Converting {event['label']}", None)
@@ -126,6 +140,7 @@ class Collector:
         prepared = self._inputs[cell.inputs.inputs_key]
         labels = [label for label in prepared.labels if label is not None]
         try:
+            check_device(cell, event["loaded"]["ran"])
             commit_answers(
                 self._store,
                 cell,
@@ -199,18 +214,26 @@ class Collector:
         self._progress.note(f"Failed: {cell.label} ({kind}): {message}")
 
     def _environment(self, cell: Cell) -> dict[str, Any]:
-        made = self._provisioned[cell.environment]
+        made = self._provisioned[cell.environment_identity]
+        base = made.env.base
+        limits: dict[str, Any] = {"output_bytes": cell.output_bytes, "threads": cell.threads}
+        if made.image is not None:
+            limits |= asdict(self._limits)
         return {
             "schema_version": 1,
             "name": cell.environment,
             "identity": cell.environment_identity,
+            "reference": made.env.reference,
             "lock_sha256": made.env.lock_sha256,
             "python": made.env.python,
             "packages": dict(made.packages),
             "backend": dict(made.probe.get("backends", {}).get(cell.backend, {})),
+            "builds": made.probe.get("builds", {}),
             "executor": cell.executor,
-            "machine": describe_machine(),
-            "limits": {"output_bytes": cell.output_bytes, "threads": cell.threads},
+            "image": made.image,
+            "base": None if base is None else {"reference": base.reference, "digest": base.digest},
+            "machine": describe_machine(None if cell.gpu is None else find_gpu(f"cuda:{cell.gpu}")),
+            "limits": limits,
         }
 
     def _show(self, text: str, total: int | None) -> None:

@@ -8,7 +8,6 @@ whoever started it: when that end closes, every worker is ended and so is the co
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -20,11 +19,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import EXIT_INTERRUPTED, ExecutionError
+from harness.containers.engine import Engine, connect
+from harness.containers.strays import owner_labels
+from harness.doctor.machine import usable_cores
+from harness.errors import EXIT_INTERRUPTED, EngineError, ExecutionError
+from harness.execution.container_worker import ContainerWorker
 from harness.execution.documents import CellTask, ConversionTask, GroupDocument
-from harness.execution.machine import usable_cores
 from harness.execution.timing import Member, run_session
-from harness.execution.workers import ProcessWorker
+from harness.execution.workers import ProcessWorker, Worker
+
+_KILL_SECONDS = 15.0
 
 
 class Conductor:
@@ -33,7 +37,9 @@ class Conductor:
     def __init__(self, group: GroupDocument, sockets: Path) -> None:
         self._group = group
         self._sockets = sockets
-        self._open: dict[str, ProcessWorker] = {}
+        self._open: dict[str, Worker] = {}
+        self._containers: list[ContainerWorker] = []
+        self._engine: Engine | None = None
         self._broken: dict[str, ExecutionError] = {}
         self._count = 0
         self._events = threading.Lock()
@@ -53,12 +59,19 @@ class Conductor:
         finally:
             for worker in list(self._open.values()):
                 worker.close()
+            for worker in self._containers:
+                if worker.left_behind:
+                    self.tell("left-behind", container=worker.id, reason=worker.left_behind)
 
     def kill_workers(self) -> None:
-        """End every worker at once."""
-        for worker in list(self._open.values()):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker.pid, signal.SIGKILL)
+        """End every worker at once; an engine that does not answer is not waited for long."""
+        killers = [
+            threading.Thread(target=worker.kill, daemon=True) for worker in self._open.values()
+        ]
+        for killer in killers:
+            killer.start()
+        for killer in killers:
+            killer.join(_KILL_SECONDS)
 
     def remove_sockets(self) -> None:
         """Remove the sockets' folder."""
@@ -71,19 +84,59 @@ class Conductor:
             sys.stdout.flush()
 
     def _worker(
-        self, key: str, python: Path, job: Mapping[str, Any], folder: Path, threads: int
-    ) -> ProcessWorker:
+        self, task: CellTask | ConversionTask, job: Mapping[str, Any], folder: Path
+    ) -> Worker:
         self._count += 1
+        threads, gpu = (task.threads, task.gpu) if isinstance(task, CellTask) else (1, None)
+        if task.image is not None:
+            return self._container(task, task.image, job, folder, threads, gpu)
         worker = ProcessWorker(
-            python,
+            task.python,
             self._group.runner,
             job,
             folder,
             self._sockets / f"{self._count}.s",
             cores=_cores_for(threads),
+            environment={"CUDA_VISIBLE_DEVICES": gpu or ""},
         )
-        self._open[key] = worker
-        self.tell("worker", key=key, pid=worker.pid)
+        self._open[task.key] = worker
+        self.tell("worker", key=task.key, pid=worker.pid)
+        return worker
+
+    def _container(
+        self,
+        task: CellTask | ConversionTask,
+        image: str,
+        job: Mapping[str, Any],
+        folder: Path,
+        threads: int,
+        gpu: str | None,
+    ) -> Worker:
+        sockets = self._sockets / str(self._count)
+        sockets.mkdir()
+        owner = self._group.owner
+        try:
+            if self._engine is None:
+                self._engine = connect()
+            worker = ContainerWorker(
+                self._engine,
+                image=image,
+                python=str(task.python),
+                runner=self._group.runner,
+                job=job,
+                work=folder,
+                socket_folder=sockets,
+                cores=_cores_for(threads),
+                limits=self._group.limits,
+                gpu=gpu,
+                labels=owner_labels(owner.pid, owner.started) if owner else {},
+                name=task.label,
+            )
+        except EngineError as error:
+            raise ExecutionError("engine", error.message, error.remedy) from error
+        self._open[task.key] = worker
+        self._containers.append(worker)
+        self.tell("worker", key=task.key, container=worker.id)
         return worker
 
     def _convert(self, task: ConversionTask) -> None:
@@ -91,10 +144,12 @@ class Conductor:
         folder = self._group.results / "artifacts" / task.key
         folder.mkdir(parents=True)
         job = {**task.job, "target": str(folder / task.job["target"])}
-        worker: ProcessWorker | None = None
+        worker: Worker | None = None
         try:
-            worker = self._worker(task.key, task.python, job, folder, 1)
+            worker = self._worker(task, job, folder)
             made = worker.event("converted", self._group.timeout_s, lambda _: None)
+            # Only what nobody can change any more is looked at and kept.
+            worker.kill()
             self.tell("converted", key=task.key, folder=str(folder), result=made)
         except ExecutionError as error:
             if error.kind in {"model", "backend", "exit", "no-result"}:
@@ -111,7 +166,7 @@ class Conductor:
         folder.mkdir(parents=True)
         job = dict(task.job)
         self.tell("opening", key=task.key, label=task.label)
-        worker: ProcessWorker | None = None
+        worker: Worker | None = None
         try:
             if task.conversion in self._broken:
                 cause = self._broken[task.conversion]
@@ -119,7 +174,7 @@ class Conductor:
             if task.conversion is not None and not Path(job["model"]["path"]).is_absolute():
                 made = self._group.results / "artifacts" / task.conversion
                 job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
-            worker = self._worker(task.key, task.python, job, folder, task.threads)
+            worker = self._worker(task, job, folder)
             loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
             if task.answers:
                 self.tell("answering", key=task.key, total=task.job["inputs"]["count"])

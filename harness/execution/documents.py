@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.containers.rules import Limits
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -22,6 +24,7 @@ class ConversionTask(_Document):
     label: str
     python: Path
     job: dict[str, Any]
+    image: str | None = None
 
 
 class CellTask(_Document):
@@ -38,6 +41,15 @@ class CellTask(_Document):
     answers: bool
     conversion: str | None = None
     threads: int = 1
+    image: str | None = Field(None, description="Run it in a container of this image.")
+    gpu: str | None = Field(None, description="UUID of the GPU that it sees; None: no GPU.")
+
+
+class Owner(_Document):
+    """The sweep's process, so that what it leaves can be told from what it still needs."""
+
+    pid: int
+    started: float
 
 
 class SessionTask(_Document):
@@ -60,3 +72,5 @@ class GroupDocument(_Document):
     conversions: tuple[ConversionTask, ...] = ()
     cells: tuple[CellTask, ...]
     session: SessionTask | None = None
+    limits: Limits = Field(Limits(), description="What a container may use.")
+    owner: Owner | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.canonical import key_of
+from harness.containers.engine import Engine, connect
+from harness.containers.volumes import open_volume
 from harness.datasets.arrays import from_array
 from harness.datasets.classes import Class, SynsetList, load_synsets
 from harness.datasets.inputs import PreparedInputs
@@ -20,20 +22,21 @@ from harness.datasets.layouts import Dataset, discover
 from harness.datasets.pixels import prepare
 from harness.datasets.recipes import Recipe, load_recipe
 from harness.datasets.sample import limit
-from harness.environments.adhoc import is_pin
-from harness.environments.environment import Environment
-from harness.environments.registry import find, resolve
-from harness.errors import DatasetError, ModelError, ProvisionError, SpecError
+from harness.environments.base import ensure_base
+from harness.errors import DatasetError, ModelError, SpecError
 from harness.execution.commit import class_mismatch
-from harness.execution.machine import cpu_name
+from harness.execution.stacks import Stacks, devices_of, resolve_stacks
 from harness.models.checkpoint import Checkpoint, InputPlan, check_array, input_plan
 from harness.models.inspect import inspect_model
 from harness.models.model_file import ModelFile
 from harness.paths import cache_dir, runner_tree
-from harness.plan.build import Place, Stack, Subject
+from harness.plan.build import Place, Subject
 from harness.plan.cells import CellInputs
 from harness.progress import Progress
-from harness.spec.models import EnvironmentEntry, ModelEntry, SweepSpec
+from harness.spec.models import ModelEntry, SweepSpec
+
+# Of the image that a volume is read through; nothing runs in it.
+_PYTHONS = ("3.11", "3.12", "3.13")
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,13 @@ class Resolved:
 
     Attributes:
         subjects: a model with its inputs each, in the spec's order.
-        stacks: the environments as planning sees them.
-        environments: the same, to be provisioned, by name.
+        stacks: the environments, and the engine that some of them need.
         inputs: the prepared inputs, by inputs key.
-        place: executor, runner and devices.
+        place: runner and devices.
     """
 
     subjects: tuple[Subject, ...]
-    stacks: tuple[Stack, ...]
-    environments: dict[str, Environment]
+    stacks: Stacks
     inputs: dict[str, PreparedInputs]
     place: Place
 
@@ -73,32 +74,23 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
             whatever cannot be used, with its remedy.
     """
     fed = _read_models(spec)
-    environments = _resolve_environments(spec.environments, progress)
-    subjects, inputs = _prepare(spec, fed, progress)
-    stacks = tuple(
-        Stack(
-            entry=entry,
-            name=environment.name,
-            stack=environment.stack,
-            version=environment.version,
-            identity=environment.identity,
-            formats=environment.formats,
-            converters=environment.converters,
-        )
-        for entry, environment in environments
-    )
-    place = Place(
-        executor="venv",
-        runner_sha256=runner_tree()[1],
-        device_names={"cpu": cpu_name()},
-    )
-    return Resolved(
-        subjects=tuple(subjects),
-        stacks=stacks,
-        environments={environment.name: environment for _, environment in environments},
-        inputs=inputs,
-        place=place,
-    )
+    place = Place(runner_sha256=runner_tree()[1], devices=devices_of(spec))
+    found = resolve_stacks(spec, progress)
+    with _images(spec, found.engine, progress) as folder:
+        subjects, inputs = _prepare(spec, fed, folder, progress)
+    return Resolved(subjects=tuple(subjects), stacks=found, inputs=inputs, place=place)
+
+
+@contextlib.contextmanager
+def _images(spec: SweepSpec, engine: Engine | None, progress: Progress) -> Iterator[Path | None]:
+    """The folder of images as it can be read here, also where it lies in a named volume."""
+    if spec.data is None or spec.data.volume is None:
+        yield spec.data.path if spec.data else None
+        return
+    engine = engine or connect()
+    base = ensure_base(engine, _PYTHONS, progress)
+    with open_volume(engine, spec.data.volume, base.tag, progress) as folder:
+        yield folder
 
 
 def _read_models(spec: SweepSpec) -> list[_Fed]:
@@ -170,42 +162,8 @@ def _recipe(spec: SweepSpec, name: str, entry: ModelEntry, file: ModelFile) -> R
     return recipe
 
 
-def _resolve_environments(
-    entries: Sequence[EnvironmentEntry], progress: Progress
-) -> list[tuple[EnvironmentEntry, Environment]]:
-    found = [(entry, _first_that_fits(entry.names, progress)) for entry in entries]
-    counts = Counter((env.name, entry.model_dump_json(exclude={"name"})) for entry, env in found)
-    if again := [name for (name, _), number in counts.items() if number > 1]:
-        raise SpecError(f"The environment {', '.join(again)} is given twice.", "Name each once.")
-    identities = {(env.name, env.identity) for _, env in found}
-    doubled = Counter(name for name, _ in identities)
-    if several := [name for name, number in doubled.items() if number > 1]:
-        raise SpecError(
-            f"Several different environments are called {', '.join(several)}.",
-            "Rename one of the folders: results are told apart by the name.",
-        )
-    return found
-
-
-def _first_that_fits(names: Sequence[str], progress: Progress) -> Environment:
-    """The first candidate with wheels for the running Python; without one, the first that works."""
-    running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if len(names) > 1:
-        for name in names:
-            if not is_pin(name) and running in find(name).locked_pythons:
-                return resolve(name, progress=progress)
-    failure: ProvisionError | None = None
-    for name in names:
-        try:
-            return resolve(name, progress=progress)
-        except ProvisionError as error:
-            failure = error
-    assert failure is not None  # noqa: S101 - there is at least one name
-    raise failure
-
-
 def _prepare(
-    spec: SweepSpec, fed: Sequence[_Fed], progress: Progress
+    spec: SweepSpec, fed: Sequence[_Fed], folder: Path | None, progress: Progress
 ) -> tuple[list[Subject], dict[str, PreparedInputs]]:
     subjects: list[Subject] = []
     inputs: dict[str, PreparedInputs] = {}
@@ -224,7 +182,8 @@ def _prepare(
             _check_known_classes(one, array.classes, array.labels)
             subjects.append(_subject(one, array, inputs))
         return subjects, inputs
-    dataset = _dataset(spec, progress)
+    assert folder is not None  # noqa: S101 - the spec has either data or inputs
+    dataset = _dataset(spec, folder, progress)
     made: dict[str, PreparedInputs] = {}
     for one in fed:
         assert one.plan is not None and one.checkpoint.recipe is not None  # noqa: S101, PT018
@@ -257,11 +216,11 @@ def _check_numbers(path: Path, array: npt.NDArray[Any]) -> None:
             )
 
 
-def _dataset(spec: SweepSpec, progress: Progress) -> Dataset:
+def _dataset(spec: SweepSpec, folder: Path, progress: Progress) -> Dataset:
     data = spec.data
     assert data is not None  # noqa: S101 - the spec has either data or inputs
     synsets: SynsetList | None = load_synsets(data.synsets) if data.synsets else None
-    dataset = discover(data.path, synsets, data.labels)
+    dataset = discover(folder, synsets, data.labels)
     for note in dataset.notes:
         progress.note(note)
     if data.limit is not None:

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from harness.canonical import storage_errors, write_json
-from harness.environments.provision import Provisioned, provision
-from harness.errors import HarnessError, ProvisionError
+from harness.containers.strays import remove_strays
+from harness.environments.provide import provide
+from harness.environments.provision import Provisioned
+from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
-from harness.execution.assemble import group_document
+from harness.execution.assemble import container_limits, group_document
 from harness.execution.attempts import Failure
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
@@ -34,7 +36,7 @@ from harness.execution.standing import (
     remaining,
     sessions_of,
 )
-from harness.execution.workspace import Workspace, leased_device, workspace
+from harness.execution.workspace import Workspace, leased_devices, workspace
 from harness.plan.build import Plan, build_plan
 from harness.plan.cells import Cell
 from harness.plan.groups import Group, families, make_groups, reference_of
@@ -63,7 +65,7 @@ class Outcome:
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
     """Resolve and plan a sweep without running it; prepares pixels, provisions nothing."""
     resolved = resolve_spec(spec, progress)
-    return resolved, build_plan(spec, resolved.subjects, resolved.stacks, resolved.place)
+    return resolved, build_plan(spec, resolved.subjects, resolved.stacks.stacks, resolved.place)
 
 
 def run_sweep(
@@ -94,6 +96,9 @@ def run_sweep(
         for pid in ended:
             progress.note(f"Ended process {pid}, left by a sweep that was killed.")
         resolved, plan = plan_sweep(spec, progress)
+        if engine := resolved.stacks.engine:
+            for name in remove_strays(engine):
+                progress.note(f"Removed container {name}, left by a sweep that was killed.")
         groups, standing = _standing(spec, store, plan, retry=retry)
         for cell in plan.cells:
             if failure := standing.failed.get(cell.key):
@@ -166,7 +171,7 @@ class _Run:
     ) -> None:
         self._spec, self._store, self._progress = spec, store, progress
         self._resolved, self._space, self._executor = resolved, space, executor
-        self._provisioned: dict[str, Provisioned] = {}
+        self._provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
         self._unavailable: dict[str, HarnessError] = {}
         self._answered: set[str] = set()
         self.failures: dict[str, Failure] = {}
@@ -175,13 +180,15 @@ class _Run:
     def carry_out(self, works: list[Work]) -> None:
         """Provision what is needed, then run group after group."""
         by_name = {f"group:{number}": work for number, work in enumerate(works)}
-        needed = {cell.environment for work in works for cell in work.members}
-        jobs = [Job(f"env:{name}", "provision") for name in sorted(needed)]
+        needed = {cell.environment_identity for work in works for cell in work.members}
+        jobs = [Job(f"env:{identity}", "provision") for identity in sorted(needed)]
         jobs += [
             Job(
                 name,
                 DEVICE_LANE,
-                wants=tuple(f"env:{e}" for e in sorted({c.environment for c in work.members})),
+                wants=tuple(
+                    f"env:{e}" for e in sorted({c.environment_identity for c in work.members})
+                ),
             )
             for name, work in by_name.items()
         ]
@@ -203,12 +210,16 @@ class _Run:
                         ok = name.removeprefix("env:") in self._provisioned
                         scheduler.on(Ended(name, ok=ok))
 
-    def _provision(self, name: str) -> None:
+    def _provision(self, identity: str) -> None:
+        if identity in self._provisioned:
+            return
+        stacks = self._resolved.stacks
+        env = stacks.environments[identity]
         try:
-            self._provisioned[name] = provision(self._resolved.environments[name], self._progress)
-        except ProvisionError as error:
-            self._unavailable[name] = error
-            self._progress.note(f"{name} cannot be made: {error}")
+            self._provisioned[identity] = provide(env, self._progress, stacks.engine)
+        except (ProvisionError, EngineError, StoreError) as error:
+            self._unavailable[identity] = error
+            self._progress.note(f"{env.name} cannot be made: {error}")
 
     def _run_group(self, work: Work) -> None:
         members = self._available(work)
@@ -227,6 +238,7 @@ class _Run:
             runner=runner_parent(),
             provisioned=self._provisioned,
             inputs=self._resolved.inputs,
+            owner=self._space.owner,
         )
         collector = Collector(
             store=self._store,
@@ -237,8 +249,9 @@ class _Run:
             note_worker=self._space.note_worker,
             unanswered=unanswered,
             timeout_s=self._spec.limits.timeout_seconds,
+            limits=container_limits(self._spec),
         )
-        with leased_device(members[0].device, self._progress):
+        with leased_devices(members[0].gpu, self._progress):
             self._follow(document, collector)
         self._answered |= collector.answered
         self.failures.update(collector.failures)
@@ -266,7 +279,7 @@ class _Run:
         """The members whose environment is there; the others are recorded as failed."""
         members: list[Cell] = []
         for cell in work.members:
-            error = self._unavailable.get(cell.environment)
+            error = self._unavailable.get(cell.environment_identity)
             if error is None and cell.key not in self.failures:
                 members.append(cell)
             elif error is None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.doctor.machine import describe_machine
 from harness.errors import ExecutionError
 from harness.execution.attempts import now
 from harness.execution.documents import SessionTask
-from harness.execution.machine import describe_machine
 from harness.execution.rounds import balanced_order, iterations_for
 from harness.execution.workers import Worker
 

@@ -1,30 +1,29 @@
-"""Workers: a runner process that stays loaded and takes commands over a Unix socket."""
+"""Workers: a runner that stays loaded and takes commands; here, one that is a process."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import selectors
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import ExecutionError
 from harness.execution.attempts import tail
+from harness.execution.exits import explain_exit, read_error
+from harness.execution.link import Link, OnEvent
 
-OnEvent = Callable[[Mapping[str, Any]], None]
-_KILL_WAIT_S = 10.0
-_LINE_BYTES = 64 << 20
-_DETAIL_BYTES = 4000
+KILL_WAIT_S = 10.0
+"""How long a worker may take to finish when asked."""
+DETAIL_BYTES = 4000
+"""What a failure keeps of the log's end."""
 
 
 class Worker(Protocol):
-    """A loaded model somewhere: a process here, a container elsewhere."""
+    """A loaded model somewhere: a process, or a container (`container_worker.py`)."""
 
     def event(self, name: str, timeout_s: float, on_event: OnEvent) -> dict[str, Any]:
         """Wait for an event of this name; others go to `on_event`."""
@@ -51,6 +50,7 @@ class ProcessWorker:
         work: the worker's own folder: outputs, log, home.
         socket_path: where it listens; a socket's path holds 107 bytes, so a short one.
         cores: the cores that it may run on; None: all.
+        environment: variables beside the usual ones, such as CUDA_VISIBLE_DEVICES.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class ProcessWorker:
         work: Path,
         socket_path: Path,
         cores: Sequence[int] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         (work / "home").mkdir(parents=True, exist_ok=True)
         (work / "tmp").mkdir(exist_ok=True)
         self.work = work
         self.log = work / "log.txt"
         document = {**job, "work": str(work), "parent_death_signal": True}
-        self._socket_path = socket_path
         if job["kind"] == "infer":
             document["socket"] = str(socket_path)
         path = work / "job.json"
@@ -80,7 +80,7 @@ class ProcessWorker:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=work,
-                    env=_clean_environment(work, runner),
+                    env={**_clean_environment(work, runner), **(environment or {})},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -92,9 +92,8 @@ class ProcessWorker:
         if cores and hasattr(os, "sched_setaffinity"):
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(self._process.pid, cores)
-        self._socket: socket.socket | None = None
-        self._events = b""
-        self._replies = b""
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        self._link = Link(self, self._process.stdout.fileno(), socket_path)
 
     @property
     def pid(self) -> int:
@@ -107,12 +106,7 @@ class ProcessWorker:
         Raises:
             ExecutionError: it ended without it, or took too long (it is killed then).
         """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            for event in self._read_events(deadline):
-                if event.get("event") == name:
-                    return event
-                on_event(event)
+        return self._link.event(name, timeout_s, on_event)
 
     def command(
         self, document: Mapping[str, Any], timeout_s: float, on_event: OnEvent
@@ -123,28 +117,14 @@ class ProcessWorker:
             ExecutionError: the command failed (the worker lives on), or the worker ended, or
                 took too long (it is killed then).
         """
-        deadline = time.monotonic() + timeout_s
-        link = self._connected()
-        try:
-            link.sendall(json.dumps(document).encode() + b"\n")
-        except OSError:
-            raise self._ended() from None
-        reply = self._reply(link, deadline, timeout_s, on_event)
-        if not reply.get("ok"):
-            error = reply.get("error", {})
-            raise ExecutionError(
-                str(error.get("kind", "backend")),
-                str(error.get("message", "the worker gave no reason")),
-                detail=str(error.get("detail", "")),
-            )
-        return reply
+        return self._link.command(document, timeout_s, on_event)
 
     def close(self) -> None:
         """Ask it to finish; kill it if it does not."""
-        if self._process.poll() is None and self._socket is not None:
+        if self._process.poll() is None and self._link.spoken:
             with contextlib.suppress(ExecutionError, OSError):
-                self.command({"command": "finish"}, _KILL_WAIT_S, lambda _: None)
-                self._process.wait(_KILL_WAIT_S)
+                self.command({"command": "finish"}, KILL_WAIT_S, lambda _: None)
+                self._process.wait(KILL_WAIT_S)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1.0)
         self.kill()
@@ -158,133 +138,38 @@ class ProcessWorker:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._link.close()
 
-    def _connected(self) -> socket.socket:
-        if self._socket is None:
-            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                link.connect(str(self._socket_path))
-            except OSError:
-                link.close()
-                raise self._ended() from None
-            self._socket = link
-        return self._socket
-
-    def _reply(
-        self, link: socket.socket, deadline: float, timeout_s: float, on_event: OnEvent
-    ) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        with selectors.DefaultSelector() as ready:
-            ready.register(link, selectors.EVENT_READ)
-            ready.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._replies:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._too_slow(timeout_s)
-                for chosen, _ in ready.select(left):
-                    if chosen.fileobj is link:
-                        try:
-                            chunk = link.recv(1 << 16)
-                        except OSError:
-                            chunk = b""
-                        if not chunk:
-                            raise self._ended()
-                        self._replies += chunk
-                    else:
-                        chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-                        if not chunk:
-                            ready.unregister(self._process.stdout)
-                        self._events += chunk
-                        for event in self._whole_events():
-                            on_event(event)
-                if len(self._replies) > _LINE_BYTES:
-                    self.kill()
-                    raise ExecutionError("invalid-output", "The worker's reply never ends.")
-        line, _, self._replies = self._replies.partition(b"\n")
-        return self._parsed(line)
-
-    def _read_events(self, deadline: float) -> list[dict[str, Any]]:
-        """The events of one read from standard output."""
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        with selectors.DefaultSelector() as ready:
-            ready.register(self._process.stdout, selectors.EVENT_READ)
-            if not ready.select(max(0.0, deadline - time.monotonic())):
-                raise self._too_slow(None)
-        chunk = os.read(self._process.stdout.fileno(), 1 << 16)
-        if not chunk:
-            raise self._ended()
-        self._events += chunk
-        return self._whole_events()
-
-    def _whole_events(self) -> list[dict[str, Any]]:
-        *lines, self._events = self._events.split(b"\n")
-        return [self._parsed(line) for line in lines if line.strip()]
-
-    def _parsed(self, line: bytes) -> dict[str, Any]:
-        try:
-            document = json.loads(line)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            self.kill()
-            raise ExecutionError(
-                "invalid-output", f"The worker wrote something that is no message: {line[:200]!r}."
-            )
-        return document
-
-    def _too_slow(self, timeout_s: float | None) -> ExecutionError:
+    def too_slow(self, timeout_s: float | None) -> ExecutionError:
+        """Kill it, and the failure of an answer that did not come in time."""
         self.kill()
-        after = f" after {timeout_s:g} s" if timeout_s else ""
-        return ExecutionError(
-            "timeout",
-            f"No answer{after}; it was stopped.",
-            "Allow more with --timeout, or use fewer images with --limit.",
-            tail(self.log, _DETAIL_BYTES),
-        )
+        return timed_out(timeout_s, tail(self.log, DETAIL_BYTES))
 
-    def _ended(self) -> ExecutionError:
+    def ended(self) -> ExecutionError:
         """Why the process ended, in the terms of an attempt."""
         try:
-            status = self._process.wait(_KILL_WAIT_S)
+            status = self._process.wait(KILL_WAIT_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            return ExecutionError(
-                "exit", "It closed its connection without a result.", detail=tail(self.log, 4000)
-            )
-        return explain_exit(status, self.work / "error.json", tail(self.log, _DETAIL_BYTES))
+            return hung_up(tail(self.log, DETAIL_BYTES))
+        note = read_error(self.work / "error.json")
+        return explain_exit(status, note, tail(self.log, DETAIL_BYTES))
 
 
-def explain_exit(status: int, error_file: Path, log_tail: str) -> ExecutionError:
-    """Why a worker ended, from its exit status and what it left behind."""
-    try:
-        error = json.loads(error_file.read_text(encoding="utf-8"))
-        found = ExecutionError(
-            str(error["kind"]), str(error["message"]), detail=str(error.get("detail", ""))
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        if status < 0:
-            name = _signal_name(-status)
-            hint = " Often that is the system running out of memory." if name == "SIGKILL" else ""
-            found = ExecutionError("signal", f"It was ended by {name}.{hint}", detail=log_tail)
-        elif status == 0:
-            found = ExecutionError("no-result", "It ended well but left no result.", "", log_tail)
-        else:
-            last = next((x for x in reversed(log_tail.splitlines()) if x.strip()), "")
-            said = f" Its last words: {last.strip()}" if last else ""
-            found = ExecutionError("exit", f"It ended with status {status}.{said}", "", log_tail)
-    found.exit_status = status if status >= 0 else None
-    found.signal = -status if status < 0 else None
-    return found
+def timed_out(timeout_s: float | None, log_tail: str) -> ExecutionError:
+    """The failure of a worker that was stopped because it took too long."""
+    after = f" after {timeout_s:g} s" if timeout_s else ""
+    return ExecutionError(
+        "timeout",
+        f"No answer{after}; it was stopped.",
+        "Allow more with --timeout, or use fewer images with --limit.",
+        log_tail,
+    )
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def hung_up(log_tail: str) -> ExecutionError:
+    """The failure of a worker that closed its connection and ran on; it was killed."""
+    return ExecutionError("exit", "It closed its connection without a result.", "", log_tail)
 
 
 def _clean_environment(work: Path, runner: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from harness.canonical import storage_errors, write_json
+from harness.execution.documents import Owner
 from harness.paths import cache_dir
 from harness.progress import Progress
 
@@ -29,6 +30,12 @@ class Workspace:
         self._workers: list[dict[str, float]] = []
         self._write()
 
+    @property
+    def owner(self) -> Owner:
+        """This process, as containers are labelled with."""
+        own = psutil.Process()
+        return Owner(pid=own.pid, started=own.create_time())
+
     def note_worker(self, pid: int) -> None:
         """Remember a worker, so that a later start can end it if this process is killed."""
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -36,8 +43,7 @@ class Workspace:
             self._write()
 
     def _write(self) -> None:
-        own = psutil.Process()
-        owner = {"pid": own.pid, "started": own.create_time()}
+        owner = self.owner.model_dump()
         write_json(self.path / _OWNER, {"owner": owner, "workers": self._workers})
 
 
@@ -64,8 +70,20 @@ def workspace(store: Path) -> Iterator[tuple[Workspace, list[int]]]:
 
 
 @contextlib.contextmanager
-def leased_device(device: str, progress: Progress) -> Iterator[None]:
-    """Hold a device of this machine alone: cells that are timed must not disturb each other."""
+def leased_devices(gpu: str | None, progress: Progress) -> Iterator[None]:
+    """Hold the CPU, and a GPU by its UUID, alone: what is timed must not be disturbed.
+
+    What runs on a GPU is fed by the CPU, so it needs both.
+    """
+    with contextlib.ExitStack() as held:
+        held.enter_context(_leased("cpu", progress))
+        if gpu is not None:
+            held.enter_context(_leased(gpu, progress))
+        yield
+
+
+@contextlib.contextmanager
+def _leased(device: str, progress: Progress) -> Iterator[None]:
     folder = cache_dir() / "leases"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,15 +43,33 @@ class Stack:
     identity: str
     formats: Mapping[str, tuple[str, ...]]
     converters: tuple[str, ...]
+    executor: str
+    accelerator: str = "cpu"
+    lock_sha256: str | None = None
+    """Of what is installed, where that is a lock; None for what was found installed."""
+
+
+@dataclass(frozen=True)
+class DeviceHere:
+    """A device as it was found on this machine.
+
+    Attributes:
+        kind: `cpu` or `cuda`.
+        name: the model, and of a GPU the driver too: its identity in every key.
+        gpu: UUID of the GPU; None for the CPU.
+    """
+
+    kind: str
+    name: str
+    gpu: str | None = None
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the cells run."""
+    """The machine that the cells run on: the runner, and devices by the name asked for."""
 
-    executor: str
     runner_sha256: str
-    device_names: Mapping[str, str]
+    devices: Mapping[str, DeviceHere]
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,7 @@ def build_plan(
             baseline: the sweep would not answer what was asked.
     """
     _check_names(spec, stacks)
+    _check_devices(place)
     cells: list[Cell] = []
     skipped: list[Skipped] = []
     for subject, stack in product(subjects, stacks):
@@ -103,7 +122,13 @@ def build_plan(
                 reason = why_none(backend, subject.format, stack.formats)
                 skipped.append(Skipped(subject.name, stack.name, backend, reason))
                 continue
-            for device, threads, batch, precision, settings in _points(spec, stack.entry, subject):
+            for point in _points(spec, stack.entry, subject):
+                asked, threads, batch, precision, settings = point
+                device = place.devices[asked]
+                if device.kind not in {"cpu", stack.accelerator}:
+                    reason = f"{stack.name} is a stack for {stack.accelerator}, not {device.kind}"
+                    skipped.append(Skipped(subject.name, stack.name, backend, reason))
+                    continue
                 conversion = None
                 if route.converter is not None:
                     conversion = Conversion(
@@ -139,11 +164,13 @@ def build_plan(
                         backend=backend,
                         settings=settings,
                         precision=precision,
-                        device=device,
-                        device_name=place.device_names[device],
+                        device=device.kind,
+                        device_name=device.name,
+                        gpu=device.gpu,
                         threads=threads,
                         batch=batch,
-                        executor=place.executor,
+                        executor=stack.executor,
+                        lock_sha256=stack.lock_sha256,
                         runner_sha256=place.runner_sha256,
                         route=route.name,
                         conversion=conversion,
@@ -151,6 +178,7 @@ def build_plan(
                         output_bytes=spec.limits.output_bytes,
                     )
                 )
+    skipped = list(dict.fromkeys(skipped))
     unique = _unique(cells)
     _check_coverage(subjects, stacks, unique, skipped)
     baseline = _baseline_name(spec, stacks)
@@ -198,6 +226,18 @@ def _check_names(spec: SweepSpec, stacks: Sequence[Stack]) -> None:
             f"No environment of this sweep offers the backend {', '.join(unknown)}.",
             f"They offer: {', '.join(sorted(offered))}.",
         )
+
+
+def _check_devices(place: Place) -> None:
+    """Refuse two devices that no key can tell apart."""
+    seen: dict[tuple[str, str], str] = {}
+    for asked, device in place.devices.items():
+        first = seen.setdefault((device.kind, device.name), asked)
+        if first != asked:
+            raise SpecError(
+                f"{first} and {asked} are both {device.name}: their results would be the same cell.",
+                "Name one of them.",
+            )
 
 
 def _backends(spec: SweepSpec, stack: Stack) -> list[str]:

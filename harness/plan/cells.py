@@ -93,6 +93,9 @@ class Cell:
     repeat: int = 0
     role: Literal["cell", "control"] = "cell"
     output_bytes: int = field(default=2 << 30, compare=False)
+    gpu: str | None = field(default=None, compare=False)
+    """UUID of the GPU it runs on: one like it gives the same key."""
+    lock_sha256: str | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -142,6 +145,8 @@ class Cell:
             extra.append(f"threads={self.threads}")
         if self.batch != 1:
             extra.append(f"batch={self.batch}")
+        if self.device != "cpu":
+            extra.append(self.device)
         if self.role == "control":
             extra.append("A/A control")
         tail = f" ({', '.join(extra)})" if extra else ""
@@ -165,6 +170,7 @@ class Cell:
             "threads": self.threads,
             "batch": self.batch,
             "executor": self.executor,
+            "lock_sha256": self.lock_sha256,
             "repeat": self.repeat,
             "role": self.role,
             "inputs_key": self.inputs.inputs_key,

@@ -35,9 +35,15 @@ class Group:
 
 def families(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Cells that may be timed against each other: same model, inputs, device and batch."""
-    found: dict[tuple[str, str, str, int], list[Cell]] = {}
+    found: dict[tuple[str, str, str, str, int], list[Cell]] = {}
     for cell in cells:
-        key = (cell.model_sha256, cell.inputs.inputs_key, cell.device, cell.batch)
+        key = (
+            cell.model_sha256,
+            cell.inputs.inputs_key,
+            cell.device,
+            cell.device_name,
+            cell.batch,
+        )
         found.setdefault(key, []).append(cell)
     return list(found.values())
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import SpecError
-from harness.spec.models import SweepSpec
+from harness.spec.models import VOLUME, SweepSpec
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -85,7 +85,9 @@ def anchored(spec: SweepSpec, folder: Path) -> SweepSpec:
     """The same sweep with every relative path made absolute, as meant from `folder`."""
 
     def anchor(path: Path | None) -> Path | None:
-        return None if path is None else folder / path.expanduser()
+        if path is None or path.as_posix().startswith(VOLUME):
+            return path
+        return folder / path.expanduser()
 
     models = tuple(
         m.model_copy(update={"path": anchor(m.path), "recipe": _recipe(m.recipe, folder)})

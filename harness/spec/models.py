@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Precision = Literal["f32", "default"]
 Output = Literal["auto", "logits", "probabilities", "values"]
 Layout = Literal["NCHW", "NHWC"]
+ExecutorName = Literal["docker", "venv"]
+Device = Annotated[
+    str, StringConstraints(pattern=r"^(cpu|cuda(:(\d{1,3}|(GPU|MIG)-[0-9A-Za-z-]+))?)$")
+]
+
+VOLUME = "volume:"
+"""How the path of images begins that lie in a named volume of the container engine."""
 
 
 class _Strict(BaseModel):
@@ -40,7 +54,9 @@ class ModelEntry(_Strict):
 class DataEntry(_Strict):
     """A folder of images and the labels that belong to it."""
 
-    path: Path
+    path: Path = Field(
+        description="A folder, or volume:NAME[/FOLDER] for a named volume of the engine."
+    )
     synsets: Path | None = Field(
         None, description="All classes in order (index, WordNet id, name); ImageNet's by default."
     )
@@ -48,6 +64,12 @@ class DataEntry(_Strict):
     labelled: bool = Field(True, description="false: ground truth is left out of account.")
     limit: int | None = Field(None, ge=1, description="A seeded sample spread over the classes.")
     seed: int = Field(0, ge=0)
+
+    @property
+    def volume(self) -> str | None:
+        """NAME[/FOLDER] of a named volume; None for a folder of this machine."""
+        text = self.path.as_posix()
+        return text.removeprefix(VOLUME) if text.startswith(VOLUME) else None
 
 
 class InputsEntry(_Strict):
@@ -62,8 +84,8 @@ class EnvironmentEntry(_Strict):
     """A pinned environment, with axes of its own where they differ from the sweep's."""
 
     name: Name | tuple[Name, ...] = Field(
-        description="A folder's name or package==version; of several, the first with wheels for "
-        "the running Python."
+        description="A folder's name, package==version, image:REFERENCE or python:PATH; of "
+        "several, the first with wheels for the Python at hand."
     )
     backends: tuple[Name, ...] | None = Field(None, min_length=1)
     precision: tuple[Precision, ...] | None = Field(None, min_length=1)
@@ -81,7 +103,11 @@ class EnvironmentEntry(_Strict):
 class Axes(_Strict):
     """What every environment is run with; each combination is a cell."""
 
-    device: tuple[Literal["cpu"], ...] = Field(("cpu",), min_length=1)
+    device: tuple[Device, ...] = Field(
+        ("cpu",),
+        min_length=1,
+        description="cpu, cuda (the first GPU), cuda:INDEX or cuda:UUID.",
+    )
     threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((1,), min_length=1)
     batch: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((1,), min_length=1)
     precision: tuple[Precision, ...] = Field(("f32",), min_length=1)
@@ -105,6 +131,10 @@ class Limits(_Strict):
 
     timeout_seconds: float = Field(3600, gt=0, description="For one cell's answers, or a round.")
     output_bytes: int = Field(2 << 30, gt=0, description="The most that a cell's outputs may hold.")
+    memory_mib: int = Field(8192, ge=64, description="Of a container, its /tmp included.")
+    tmp_mib: int = Field(2048, ge=1, description="A container's /tmp, which is memory.")
+    shm_mib: int = Field(256, ge=1, description="A container's shared memory.")
+    pids: int = Field(1024, ge=16, description="Processes and threads of a container.")
 
 
 class SweepSpec(_Strict):
@@ -123,9 +153,21 @@ class SweepSpec(_Strict):
     baseline: Name | None = Field(
         None, description="The environment that times are related to; the first by default."
     )
-    executor: Literal["auto", "venv"] = "auto"
+    executor: Literal["auto"] | Annotated[tuple[ExecutorName, ...], Field(min_length=1)] = Field(
+        "auto",
+        description="docker (a container a cell), venv (a process a cell), a list of both to "
+        "compare them, or auto: docker where an engine answers.",
+    )
     timing: Timing = Timing()
     limits: Limits = Limits()
+
+    @field_validator("executor", mode="before")
+    @classmethod
+    def _executor_alone(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            names = tuple(dict.fromkeys(value))
+            return "auto" if names == ("auto",) else names
+        return (value,) if isinstance(value, str) and value != "auto" else value
 
     @field_validator("environments", mode="before")
     @classmethod

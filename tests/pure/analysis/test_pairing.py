@@ -66,3 +66,13 @@ def test_every_difference_has_a_name(other: dict[str, Any], expected: list[str])
 def test_what_is_not_known_is_not_held_against_a_cell() -> None:
     listed = {name: value for name, value in CELL.items() if name != "identity"}
     assert axes(CELL, listed) == []
+
+
+def test_the_same_lock_in_a_container_and_in_a_venv_differs_in_the_executor_alone() -> None:
+    venv = changed(lock_sha256="lock", identity={"environment": "venv"})
+    image = changed(lock_sha256="lock", identity={"environment": "image"}, executor="docker")
+    assert axes(venv, image) == ["executor"]
+    other = {**image, "lock_sha256": "another"}
+    assert axes(venv, other) == ["environment", "executor"]
+    rebuilt = changed(lock_sha256="lock", identity={"environment": "other base"})
+    assert axes(venv, rebuilt) == ["environment"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import SpecError
-from harness.plan.build import Place, Plan, Stack, Subject, build_plan
+from harness.plan.build import DeviceHere, Place, Plan, Stack, Subject, build_plan
 from harness.plan.cells import CellInputs
 from harness.plan.groups import make_groups
 from harness.plan.routes import find_route
@@ -17,7 +17,9 @@ from harness.spec.load import check_spec
 from harness.spec.models import EnvironmentEntry, SweepSpec
 
 INPUTS = CellInputs("pixels", "inputs", "pixels", {"channels": "rgb"}, "NCHW", raw_quantised=False)
-PLACE = Place("venv", "runner-hash", {"cpu": "A CPU"})
+CPU = DeviceHere("cpu", "A CPU")
+GPU = DeviceHere("cuda", "A GPU, driver 1", "GPU-a")
+PLACE = Place("runner-hash", {"cpu": CPU})
 
 
 def spec(**changes: Any) -> SweepSpec:
@@ -51,6 +53,7 @@ def stack(name: str, **changes: Any) -> Stack:
         identity=f"identity-{name}",
         formats={"onnxruntime": ("onnx",)},
         converters=(),
+        executor="venv",
     )
     return replace(made, **changes)
 
@@ -92,6 +95,43 @@ def test_a_key_is_the_same_each_time_and_changes_with_what_may_change_an_answer(
     keys = {replace(cell, **change).key for change in changes}
     assert len(keys) == len(changes)
     assert cell.key not in keys
+
+
+def test_a_gpu_is_a_cell_of_its_own_and_only_for_stacks_that_are_made_for_it() -> None:
+    place = Place("runner-hash", {"cpu": CPU, "cuda:1": GPU})
+    wanted = spec(axes={"device": ["cpu", "cuda:1"]})
+    both = stack("g", accelerator="cuda")
+    made = build_plan(wanted, [subject()], [both, stack("a")], place)
+    assert [(c.environment, c.device, c.device_name, c.gpu) for c in made.cells] == [
+        ("g", "cpu", "A CPU", None),
+        ("g", "cuda", "A GPU, driver 1", "GPU-a"),
+        ("a", "cpu", "A CPU", None),
+    ]
+    [skipped] = made.skipped
+    assert skipped.environment == "a"
+    assert skipped.reason == "a is a stack for cpu, not cuda"
+    assert len({frozenset(c.key for c in group.cells) for group in made.groups}) == 2
+
+
+def test_gpus_of_the_same_model_and_driver_share_their_results() -> None:
+    wanted, stacks = spec(axes={"device": ["cuda"]}), [stack("g", accelerator="cuda")]
+    other = replace(GPU, gpu="GPU-b")
+    keys = {
+        build_plan(wanted, [subject()], stacks, Place("r", {"cuda": gpu})).cells[0].key
+        for gpu in (GPU, other, replace(GPU, name="A GPU, driver 2"))
+    }
+    assert len(keys) == 2
+    twice = spec(axes={"device": ["cuda:0", "cuda:1"]})
+    with pytest.raises(SpecError, match="cuda:0 and cuda:1 are both A GPU, driver 1"):
+        build_plan(twice, [subject()], stacks, Place("r", {"cuda:0": GPU, "cuda:1": other}))
+
+
+def test_the_same_environment_by_two_executors_is_two_cells_of_one_group() -> None:
+    contained = stack("a", executor="docker", identity="image")
+    made = plan(spec(), [subject()], [stack("a"), contained])
+    assert [c.executor for c in made.cells] == ["venv", "docker"]
+    [group] = made.groups
+    assert {c.key for c in made.cells} <= {c.key for c in group.cells}
 
 
 def test_a_key_does_not_change_with_names_and_labels() -> None:

@@ -90,3 +90,44 @@ def test_a_model_in_the_place_of_a_sweep_file_is_told_apart(tmp_path: Path) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"nothing\.yaml"):
         load_spec(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("auto", "auto"),
+        (["auto"], "auto"),
+        ("docker", ("docker",)),
+        (["venv", "docker", "venv"], ("venv", "docker")),
+    ],
+)
+def test_executors_are_one_several_or_auto(given: object, meant: object) -> None:
+    assert check_spec({**GOOD, "executor": given}, "test").executor == meant
+
+
+@pytest.mark.parametrize("given", ["podman", ["docker", "auto"], []])
+def test_other_executors_are_refused(given: object) -> None:
+    with pytest.raises(SpecError, match="executor"):
+        check_spec({**GOOD, "executor": given}, "test")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0", "cuda:GPU-3f2a6b1c-0a"])
+def test_devices_are_named_by_kind_index_or_uuid(device: str) -> None:
+    assert check_spec({**GOOD, "axes": {"device": [device]}}, "test").axes.device == (device,)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:0,1", "CPU"])
+def test_other_devices_are_refused(device: str) -> None:
+    with pytest.raises(SpecError, match=r"axes\.device\[0\]"):
+        check_spec({**GOOD, "axes": {"device": [device]}}, "test")
+
+
+def test_a_named_volume_is_no_folder_of_this_machine(tmp_path: Path) -> None:
+    spec = check_spec({**GOOD, "data": {"path": "volume:imagenet/val"}}, "test")
+    data = anchored(spec, tmp_path).data
+    assert data is not None
+    assert data.volume == "imagenet/val"
+    folder = anchored(check_spec(GOOD, "test"), tmp_path).data
+    assert folder is not None
+    assert folder.volume is None
+    assert folder.path == tmp_path / "images"

@@ -1,0 +1,215 @@
+"""A worker that is a container of its own, under the container rules."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.containers.engine import Engine
+from harness.containers.rules import ContainerSpec, Limits, give_folder, user_for
+from harness.containers.running import start
+from harness.errors import EngineError, ExecutionError, ModelError
+from harness.execution.attempts import tail
+from harness.execution.contained import JOB, RUNNER, SOCKET, contained
+from harness.execution.exits import explain_container_exit, read_error
+from harness.execution.link import Link, OnEvent
+from harness.execution.readable import let_read
+from harness.execution.workers import DETAIL_BYTES, KILL_WAIT_S, hung_up, timed_out
+from harness.paths import cache_dir
+
+
+class ContainerWorker:
+    """A runner in a container: the same commands, job and files as `ProcessWorker`.
+
+    Args:
+        engine: the engine to run it.
+        image: the image's id.
+        python: the interpreter inside the image.
+        runner: the folder that holds the package `runner`.
+        job: the job document with paths of this machine; `work` and `socket` are added here.
+        work: the worker's own folder: the one place that the container may write to. `job.json`
+            and `log.txt` in it are not the container's to change.
+        socket_folder: the worker's own folder for its socket; a socket's path holds 107 bytes,
+            so a short one. It is removed at the end.
+        cores: the cores that it may run on; None: all.
+        limits: what it may use.
+        gpu: UUID or index of the one GPU that it sees; None: none.
+        labels: whose it is, from `owner_labels`.
+        name: what it is for, in messages.
+
+    Attributes:
+        id: the container's id.
+        log: its standard error.
+        left_behind: what could not be removed in the end, and why; empty if all was. The next
+            start removes the container then.
+
+    Raises:
+        EngineError: the container could not be started; nothing is left.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        image: str,
+        python: str,
+        runner: Path,
+        job: Mapping[str, Any],
+        work: Path,
+        socket_folder: Path,
+        cores: Sequence[int] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        gpu: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        name: str = "a cell",
+    ) -> None:
+        self.work = work
+        self.log = work / "log.txt"
+        self.left_behind = ""
+        self._limits = limits
+        self._ending = threading.Lock()
+        self._ended = False
+        self._sockets = socket_folder
+        self._copies = work.with_name(f"{work.name}.readable")
+        work.mkdir(parents=True, exist_ok=True)
+        socket_folder.mkdir(parents=True, exist_ok=True)
+        user = user_for(engine.info)
+        give_folder(socket_folder, engine.info, user)
+        document, mounts = contained(job, runner, work, socket_folder, companions(job))
+        path = work / "job.json"
+        path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        path.chmod(0o644)
+        self.log.touch(0o644)
+        try:
+            self._container = start(
+                engine,
+                ContainerSpec(
+                    image=image,
+                    command=(python, "-m", "runner", JOB),
+                    name=name,
+                    mounts=let_read(mounts, engine.info, user, (cache_dir(), work), self._copies),
+                    output=work,
+                    env={"PYTHONPATH": RUNNER},
+                    labels=labels or {},
+                    limits=limits,
+                    cores=tuple(cores) if cores else None,
+                    gpu=gpu,
+                    stdin=True,
+                ),
+                self.log,
+            )
+        except BaseException:
+            self._remove_folders()
+            raise
+        self.id = self._container.id
+        self._link = Link(self, self._container.stdout, socket_folder / SOCKET)
+
+    def event(self, name: str, timeout_s: float, on_event: OnEvent) -> dict[str, Any]:
+        """Wait for the event `name` on standard output; others go to `on_event`.
+
+        Raises:
+            ExecutionError: it ended without it, or took too long (it is killed then).
+        """
+        return self._link.event(name, timeout_s, on_event)
+
+    def command(
+        self, document: Mapping[str, Any], timeout_s: float, on_event: OnEvent
+    ) -> dict[str, Any]:
+        """Send one command and return the reply.
+
+        Raises:
+            ExecutionError: the command failed (the worker lives on), or the worker ended, or
+                took too long (it is killed then).
+        """
+        return self._link.command(document, timeout_s, on_event)
+
+    def close(self) -> None:
+        """Ask it to finish; kill it if it does not; remove it."""
+        if not self._ended and self._link.spoken:
+            with contextlib.suppress(ExecutionError, EngineError):
+                self.command({"command": "finish"}, KILL_WAIT_S, lambda _: None)
+                self._container.wait(KILL_WAIT_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it with all that it started, wait until it is gone, and remove it.
+
+        It may be called again, and from another thread. An engine that does not answer makes no
+        error here, since what ends a worker is mostly a failure that is being told; see
+        `left_behind`.
+        """
+        with self._ending:
+            if self._ended:
+                return
+            self._ended = True
+            try:
+                if self._container.state().running:
+                    self._container.kill()
+                self._container.remove()
+            except EngineError as error:
+                # A container outlives its engine; what can still hear is asked to end by itself.
+                self._link.say({"command": "finish"})
+                self._container.close()
+                self.left_behind = str(error)
+            self._link.close()
+            self._remove_folders()
+
+    def too_slow(self, timeout_s: float | None) -> ExecutionError:
+        """Kill it, and the failure of an answer that did not come in time."""
+        self.kill()
+        return timed_out(timeout_s, tail(self.log, DETAIL_BYTES))
+
+    def ended(self) -> ExecutionError:
+        """Why the container ended, in the terms of an attempt; it is removed."""
+        try:
+            state = self._container.wait(KILL_WAIT_S)
+        except EngineError as error:
+            self.kill()
+            return ExecutionError("engine", error.message, error.remedy, self._last_words())
+        self.kill()
+        if self._container.exceeded_bytes:
+            return ExecutionError(
+                "output-limit",
+                f"It was stopped: it had written more than the {self._limits.output_bytes} bytes "
+                f"that it may ({self._container.exceeded_bytes} when it was found).",
+                "Allow more output in the sweep's limits, or use fewer images with --limit.",
+                self._last_words(),
+            )
+        if state is None:
+            return hung_up(self._last_words())
+        return explain_container_exit(
+            state.status,
+            oom_killed=state.oom_killed,
+            memory_mib=self._limits.memory_mib,
+            note=read_error(self.work / "error.json"),
+            log_tail=self._last_words(),
+        )
+
+    def _last_words(self) -> str:
+        return tail(self.log, DETAIL_BYTES)
+
+    def _remove_folders(self) -> None:
+        for folder in (self._sockets, self._copies):
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                self.left_behind = self.left_behind or f"{folder} could not be removed"
+
+
+def companions(job: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The files that a job's model keeps its weights in, beside its own."""
+    model = job.get("model") or job.get("source")
+    if not model or model["format"] != "onnx":
+        return ()
+    # Reading ONNX is not needed by conductors of anything else.
+    from harness.models.onnx_file import read_onnx  # noqa: PLC0415
+
+    try:
+        return read_onnx(Path(model["path"])).external_files
+    except (ModelError, OSError):
+        # What is wrong with it, the runner says of the cell.
+        return ()

@@ -1,0 +1,184 @@
+"""Which environments, executors and devices a spec means on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.containers.engine import Engine
+from harness.doctor.choice import choose_executor
+from harness.doctor.gpus import find_gpu
+from harness.doctor.machine import cpu_name
+from harness.environments import adopted
+from harness.environments.adhoc import is_pin
+from harness.environments.environment import Environment, Executor
+from harness.environments.provision import Provisioned
+from harness.environments.registry import find, resolve
+from harness.errors import EngineError, HarnessError, ProvisionError, SpecError
+from harness.plan.build import DeviceHere, Stack
+from harness.progress import Progress
+from harness.spec.models import EnvironmentEntry, SweepSpec
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The environments of a sweep, each as it is or will be on this machine.
+
+    Attributes:
+        stacks: as planning sees them, in the spec's order.
+        environments: to be provisioned, by identity.
+        ready: those that were there already and only had to be asked, by identity.
+        engine: the container engine, where one is needed.
+    """
+
+    stacks: tuple[Stack, ...]
+    environments: dict[str, Environment]
+    ready: dict[str, Provisioned] = field(default_factory=dict)
+    engine: Engine | None = None
+
+
+def resolve_stacks(spec: SweepSpec, progress: Progress) -> Stacks:
+    """Find or lock what is named, for every executor that is to run it; builds nothing.
+
+    `auto` takes containers where an engine answers. Where one does, but no base image can be
+    had for its images, virtual environments are taken, and that is said.
+
+    Raises:
+        EnvironmentSpecError, SpecError, ProvisionError, EngineError: what cannot be had.
+    """
+    if spec.executor != "auto":
+        engine = choose_executor("docker").engine if "docker" in spec.executor else None
+        return _resolve(spec, spec.executor, engine, progress, chosen=True)
+    images = any(adopted.is_image(name) for entry in spec.environments for name in entry.names)
+    choice = choose_executor("docker" if images else "auto")
+    if choice.engine is None:
+        return _resolve(spec, ("venv",), None, progress, chosen=False)
+    try:
+        return _resolve(spec, (choice.executor,), choice.engine, progress, chosen=False)
+    except (ProvisionError, EngineError) as error:
+        if images:
+            raise
+        stacks = _resolve(spec, ("venv",), None, progress, chosen=False)
+        progress.note(
+            f"A container engine answers, but it cannot be used here: {error.message} "
+            "Virtual environments are used instead; --executor docker insists."
+        )
+        return stacks
+
+
+def devices_of(spec: SweepSpec) -> dict[str, DeviceHere]:
+    """The devices that a spec names, as they are on this machine.
+
+    Raises:
+        HarnessError: a GPU that is not here, with what is.
+    """
+    found: dict[str, DeviceHere] = {}
+    for asked in dict.fromkeys(spec.axes.device):
+        if asked == "cpu":
+            found[asked] = DeviceHere("cpu", cpu_name())
+        else:
+            gpu = find_gpu(asked)
+            found[asked] = DeviceHere("cuda", f"{gpu.name}, driver {gpu.driver}", gpu.uuid)
+    return found
+
+
+def _resolve(
+    spec: SweepSpec,
+    executors: Sequence[Executor],
+    engine: Engine | None,
+    progress: Progress,
+    *,
+    chosen: bool,
+) -> Stacks:
+    found: list[tuple[EnvironmentEntry, Environment]] = []
+    ready: dict[str, Provisioned] = {}
+    for entry in spec.environments:
+        places = [_adopted_place(name, executors, chosen=chosen) for name in entry.names]
+        for executor in dict.fromkeys(place for one in places for place in one):
+            env = _first_that_fits(entry.names, executor, engine, progress, ready)
+            found.append((entry, env))
+    _refuse_doubles(found)
+    return Stacks(
+        stacks=tuple(_stack(entry, env) for entry, env in found),
+        environments={env.identity: env for _, env in found},
+        ready=ready,
+        engine=engine,
+    )
+
+
+def _adopted_place(name: str, executors: Sequence[Executor], *, chosen: bool) -> Sequence[Executor]:
+    """The executors that can run an environment: what exists already runs only as what it is."""
+    if not adopted.is_adopted(name):
+        return executors
+    needed: Executor = "docker" if adopted.is_image(name) else "venv"
+    if chosen and needed not in executors:
+        raise SpecError(
+            f"{name} cannot run with --executor {' '.join(executors)}: "
+            + (
+                "an image needs the container engine."
+                if needed == "docker"
+                else "it is an interpreter of this machine, which no container sees."
+            ),
+            "Leave --executor away (auto): each environment then runs where it can.",
+        )
+    return (needed,)
+
+
+def _first_that_fits(
+    names: Sequence[str],
+    executor: Executor,
+    engine: Engine | None,
+    progress: Progress,
+    ready: dict[str, Provisioned],
+) -> Environment:
+    """The first candidate with wheels for the running Python; without one, the first that works."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if len(names) > 1 and executor == "venv":
+        for name in names:
+            folder = is_pin(name) or adopted.is_adopted(name)
+            if not folder and running in find(name).locked_pythons:
+                return resolve(name, progress=progress)
+    failure: HarnessError | None = None
+    for name in names:
+        try:
+            if adopted.is_adopted(name):
+                made = adopted.resolve_adopted(name, progress, engine)
+                ready[made.env.identity] = made
+                return made.env
+            return resolve(name, progress=progress, executor=executor, engine=engine)
+        except ProvisionError as error:
+            failure = error
+    assert failure is not None  # noqa: S101 - there is at least one name
+    raise failure
+
+
+def _refuse_doubles(found: Sequence[tuple[EnvironmentEntry, Environment]]) -> None:
+    counts = Counter(
+        (env.name, env.executor, entry.model_dump_json(exclude={"name"})) for entry, env in found
+    )
+    if again := [name for (name, _, _), number in counts.items() if number > 1]:
+        raise SpecError(f"The environment {', '.join(again)} is given twice.", "Name each once.")
+    identities = {(env.name, env.executor, env.identity) for _, env in found}
+    doubled = Counter((name, executor) for name, executor, _ in identities)
+    if several := [name for (name, _), number in doubled.items() if number > 1]:
+        raise SpecError(
+            f"Several different environments are called {', '.join(several)}.",
+            "Rename one of the folders: results are told apart by the name.",
+        )
+
+
+def _stack(entry: EnvironmentEntry, env: Environment) -> Stack:
+    return Stack(
+        entry=entry,
+        name=env.name,
+        stack=env.stack,
+        version=env.version,
+        identity=env.identity,
+        formats=env.formats,
+        converters=env.converters,
+        executor=env.executor,
+        accelerator=env.accelerator,
+        lock_sha256=env.lock_sha256,
+    )
