@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import IO, Any, Dict, List, Optional, Sequence, Tuple
 
@@ -44,7 +45,7 @@ class AnswerFiles:
 
         Raises:
             RunnerError: kind `invalid-output`, if an output does not begin with the batch or is
-                not like those before; `unsupported`, if the files would be larger than allowed;
+                not like those before; `output-limit`, if the files would be larger than allowed;
                 `job`, if the work folder can't hold them.
         """
         values = [
@@ -96,9 +97,10 @@ class AnswerFiles:
         size = sum(self._count * value[:1].nbytes for value in values)
         if size > self._max_bytes:
             raise RunnerError(
-                "unsupported",
-                f"the outputs of {self._count} inputs would take {size / 1024**2:.0f} MiB and "
-                f"{self._max_bytes / 1024**2:.0f} MiB are allowed: use fewer inputs (--limit)",
+                "output-limit",
+                f"the outputs of {self._count} inputs would take {size} bytes and "
+                f"{self._max_bytes} are allowed: use fewer inputs (--limit), or allow more "
+                "(limits.output_bytes in a sweep file)",
             )
         try:
             for index, value in enumerate(values):
@@ -116,7 +118,8 @@ class AnswerFiles:
             raise self._disk_error(error) from error
 
     def _disk_error(self, error: OSError) -> RunnerError:
-        return RunnerError("job", f"the outputs can't be written to {self._work}: {error}")
+        kind = "disk-full" if error.errno == errno.ENOSPC else "job"
+        return RunnerError(kind, f"the outputs can't be written to {self._work}: {error}")
 
 
 def check_outputs(outputs: Optional[Sequence[np.ndarray]], specs: Sequence[TensorSpec]) -> None:

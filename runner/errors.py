@@ -7,10 +7,13 @@ from typing import Any, Dict
 
 KINDS = (
     "unsupported",  # asked for something that this backend, format or machine can't do
+    "wrong-device",  # the GPU asked for is not to be seen, or not alone
     "conversion",  # a converter failed or its result is not usable
     "invalid-output",  # the model ran and gave something that can't be its answers
     "model",  # the model file is absent, truncated or refused by the library
     "out-of-memory",
+    "output-limit",  # the answers would be larger than the job allows
+    "disk-full",
     "backend",  # the library failed in another way
     "job",  # the job document or a command is wrong, or the work folder can't be used
 )

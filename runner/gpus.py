@@ -61,18 +61,18 @@ class Seen:
         """The one GPU that this process may use.
 
         Raises:
-            RunnerError: kind `unsupported`, where there is none, or more than one.
+            RunnerError: kind `wrong-device`, where there is none, or more than one.
         """
         if not self.gpus:
             raise RunnerError(
-                "unsupported",
+                "wrong-device",
                 f"{backend} is asked to run on a GPU and none is here: {self.detail}; run "
                 "`harness doctor` to see what is missing",
             )
         if len(self.gpus) > 1:
             names = ", ".join(f"{gpu.index}: {gpu.name} {gpu.uuid}" for gpu in self.gpus)
             raise RunnerError(
-                "unsupported",
+                "wrong-device",
                 f"{backend} is asked to run on the GPU and {len(self.gpus)} are visible ({names}); "
                 "make one visible (CUDA_VISIBLE_DEVICES, or one device for the container)",
             )

@@ -27,7 +27,16 @@ _SHAPE_WORDS = """
     And Or Where ReduceProd ReduceMin ReduceMax ReduceSum Expand ScatterND NonZero Tile
 """
 SHAPE_OPERATORS = frozenset(_SHAPE_WORDS.split())
-_WHOLE_NUMBERS, _OTHER_NUMBERS = 32, 8
+
+# The scales of a resize are the only numbers of a shape that are not whole.
+_SCALE_WORDS = """
+    Cast Mul Div Floor Ceil Concat Slice Gather Squeeze Unsqueeze Reshape Identity Constant
+"""
+SCALE_OPERATORS = frozenset(_SCALE_WORDS.split())
+
+# These look at how large their input is and not at what is in it.
+_LOOKS = frozenset(["Shape", "Size"])
+_WHOLE_NUMBERS, _SCALES = 32, 8
 """At most so many in a shape, and in the scales of a resize."""
 
 
@@ -109,16 +118,28 @@ def _most(counts: Mapping[str, int]) -> List[Any]:
 
 
 def _is_shape_arithmetic(operator: str, details: Mapping[str, Any]) -> bool:
-    """Whether a node computes shapes: by its operator, and by what it gave."""
-    outputs = details.get("output_type_shape")
-    if operator not in SHAPE_OPERATORS or not isinstance(outputs, list):
+    """Whether a node computes shapes: by its operator, and by what it took and gave.
+
+    A node of which the profile does not say both is taken for one that computes.
+    """
+    inputs, outputs = details.get("input_type_shape"), details.get("output_type_shape")
+    if operator not in SHAPE_OPERATORS or not isinstance(inputs, list):
         return False
-    for output in outputs:
-        for dtype, dimensions in output.items():
-            count = 1
-            for size in dimensions:
-                count *= int(size)
-            whole = dtype == "bool" or "int" in dtype
-            if count > (_WHOLE_NUMBERS if whole else _OTHER_NUMBERS):
-                return False
-    return True
+    if not isinstance(outputs, list) or not outputs:
+        return False
+    looked_at = outputs if operator in _LOOKS else [*inputs, *outputs]
+    return all(
+        _is_small(dtype, dimensions, scales=operator in SCALE_OPERATORS)
+        for tensor in looked_at
+        for dtype, dimensions in tensor.items()
+    )
+
+
+def _is_small(dtype: str, dimensions: Iterable[Any], *, scales: bool) -> bool:
+    """Whether a tensor holds no more numbers than a shape, or than scales where those may be."""
+    count = 1
+    for size in dimensions:
+        count *= int(size)
+    if dtype == "bool" or "int" in dtype:
+        return count <= _WHOLE_NUMBERS
+    return scales and count <= _SCALES

@@ -1,68 +1,95 @@
-"""`harness sweep --dry-run`: the cells and jobs that would run."""
+"""`harness sweep --dry-run`: the cells, how they stand, and the jobs that would run."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from harness.plan.build import Plan
 from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
+if TYPE_CHECKING:
+    from harness.execution.sweep import Forecast
 
-def dry_run(spec: SweepSpec, progress: Progress, *, as_json: bool) -> None:
-    """Resolve and plan a sweep, and print what it would do; prepares pixels, runs nothing."""
-    from harness.execution.sweep import plan_sweep
+
+def dry_run(
+    spec: SweepSpec, store: Path, progress: Progress, *, retry: bool, as_json: bool
+) -> None:
+    """Plan a sweep over what the store holds, and print what it would do.
+
+    Pixels are prepared, since keys hold their hash, and a base image is got; nothing is run.
+    """
+    from harness.execution.sweep import foresee
     from harness.report.tables import standard_output
 
-    _, plan = plan_sweep(spec, progress)
+    forecast = foresee(spec, store, progress, retry=retry)
+    cells = forecast.plan.cells
     if as_json:
-        sys.stdout.write(json.dumps(_planned(plan), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_planned(forecast), indent=2) + "\n")
         return
     console = standard_output()
-    table = Table("cell", "model", "environment", "executor", "backend", "route", "precision",
-                  "device", "threads", "batch", title=f"{len(plan.cells)} cells", title_justify="left")  # fmt: skip
-    for cell in plan.cells:
+    title = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
+    table = Table("cell", "now", "model", "environment", "executor", "backend", "route",
+                  "precision", "device", "threads", "batch", title=title,
+                  title_justify="left")  # fmt: skip
+    for cell in cells:
         backend = " ".join([cell.backend, *(f"{k}={v}" for k, v in cell.settings.items())])
-        row = (cell.key[:8], cell.model, cell.environment, cell.executor, backend, cell.route,
-               cell.precision, cell.device, str(cell.threads), str(cell.batch))  # fmt: skip
+        row = (cell.key[:8], _state(cell.key, forecast), cell.model, cell.environment,
+               cell.executor, backend, cell.route, cell.precision, cell.device,
+               str(cell.threads), str(cell.batch))  # fmt: skip
         table.add_row(*(Text(text) for text in row))
     console.print(table)
-    console.print("Jobs, in order:")
-    for job in _jobs(plan):
+    jobs = _jobs(forecast)
+    console.print("Jobs, in order:" if jobs else "Nothing is left to do.")
+    for job in jobs:
         console.print(Text(f"  {job}"))
-    for skipped in plan.skipped:
+    for skipped in forecast.plan.skipped:
         console.print(Text(f"skipped {skipped.model} in {skipped.environment}: {skipped.reason}"))
 
 
-def _jobs(plan: Plan) -> list[str]:
-    made = {"docker": "build the image of", "venv": "provision"}
+def _state(key: str, forecast: Forecast) -> str:
+    if key in forecast.standing.done:
+        return "done"
+    return "failed before" if key in forecast.standing.failed else "to run"
+
+
+def _jobs(forecast: Forecast) -> list[str]:
+    """What is left, in order; an environment that is there already costs nothing."""
+    left = [cell for work in forecast.works for cell in work.members]
+    made = {"docker": "the image of", "venv": "the virtual environment of"}
     jobs = [
-        f"{made[executor]} {name}"
-        for name, executor in sorted({(c.environment, c.executor) for c in plan.cells})
+        f"build {made[executor]} {name}, unless it is there"
+        for name, executor in sorted({(c.environment, c.executor) for c in left})
     ]
-    conversions = {c.conversion.key: c.conversion for c in plan.cells if c.conversion}
-    jobs += [
-        f"convert {c.source.name} ({c.converter}) in {c.environment}" for c in conversions.values()
-    ]
-    for group in plan.groups:
-        how = "answer, then time in turn" if group.reference else "answer"
-        jobs.append(f"{how}: {group.label}" + (" with its A/A control" if group.control else ""))
+    conversions = {c.conversion.key: c for c in left if c.conversion}
+    for cell in conversions.values():
+        assert cell.conversion is not None  # noqa: S101 - chosen by it
+        jobs.append(
+            f"convert {cell.conversion.source.name} ({cell.conversion.converter}) "
+            f"in {cell.environment}, unless it is there"
+        )
+    for work in forecast.works:
+        how = "answer, then time in turn" if work.timed else "answer"
+        if work.timed and not work.unanswered:
+            how = "time in turn"
+        control = " with the A/A control" if work.group.control else ""
+        jobs.append(f"{how}: {work.group.label}{control}")
     return jobs
 
 
-def _planned(plan: Plan) -> dict[str, Any]:
+def _planned(forecast: Forecast) -> dict[str, Any]:
     cells = []
-    for cell in plan.cells:
+    for cell in forecast.plan.cells:
         record = cell.record()
         del record["identity"]
-        cells.append(record)
+        cells.append({**record, "status": _state(cell.key, forecast)})
     return {
         "cells": cells,
-        "jobs": _jobs(plan),
-        "skipped": [skipped.record() for skipped in plan.skipped],
+        "jobs": _jobs(forecast),
+        "skipped": [skipped.record() for skipped in forecast.plan.skipped],
     }

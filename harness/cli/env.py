@@ -13,6 +13,7 @@ from rich.table import Table
 from harness.cli import env_images, env_inspect
 from harness.cli.env_options import (
     AsJson,
+    BothExecutors,
     ExecutorName,
     Executors,
     Images,
@@ -139,14 +140,7 @@ def remove_environments(
         bool,
         typer.Option(help="Also forget the lock of one that was made from package==version."),
     ] = False,
-    executor: Annotated[
-        ExecutorName,
-        typer.Option(
-            "--executor",
-            envvar="HARNESS_EXECUTOR",
-            help="docker: images only; venv: virtual environments only; auto: both.",
-        ),
-    ] = ExecutorName.auto,
+    executor: BothExecutors = ExecutorName.auto,
     images: Images = None,
     as_json: AsJson = False,
 ) -> None:
@@ -171,6 +165,11 @@ def remove_environments(
             if not as_json:
                 words = f"removed, {freed / 1e6:.0f} MB" if freed else "was not installed"
                 print_out(f"{folder.name}: {words}{'; forgotten' if forgotten else ''}")
+        if place.engine is not None and not as_json and any(row["freed_bytes"] for row in rows):
+            # What a build made may be used again by the next one; only its owner clears it.
+            print_out(
+                "The engine may keep layers in its build cache: `docker builder prune` clears it."
+            )
     if as_json:
         print_json({"environments": rows})
 

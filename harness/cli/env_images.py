@@ -53,9 +53,13 @@ def build_environments(
         list[str] | None, typer.Argument(help="Names of `env list`, or package==version.")
     ] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Build all that are listed.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Build all that are listed and that this machine can use."),
+    ] = False,
     platform: Annotated[
-        Accelerator | None, typer.Option(help="With --all: only those for this device.")
+        Accelerator | None,
+        typer.Option(help="With --all: only those for this device, whether or not it is here."),
     ] = None,
     executor: Executors = ExecutorName.auto,
     jobs: Annotated[int, typer.Option(min=1, help="How many to build at a time.")] = 2,
@@ -91,22 +95,24 @@ def build_environments(
     Wheels are fetched once, by the hashes of the lock; an image is then built without a network.
     What is built already is only looked up.
     """
-    from harness.environments import registry
-    from harness.errors import ProvisionError, UsageError
+    from harness.errors import (
+        EXIT_CELLS_FAILED,
+        EXIT_NOTHING_RAN,
+        ProvisionError,
+        UsageError,
+    )
     from harness.progress import RichProgress
 
     references = list(names or ())
     if platform is not None and not every:
         raise UsageError("--platform chooses among all environments.", "Add --all.")
+    progress = RichProgress(Console(stderr=True))
     if every:
-        references += [
-            folder.name
-            for folder in registry.folders(images or ())
-            if platform is None or folder.file.accelerator == platform.value
-        ]
+        references += _all_names(images or (), platform, progress)
     if not references and not every:
         raise UsageError("No environment is named.", "Name some of `harness env list`, or --all.")
-    progress = RichProgress(Console(stderr=True))
+    if not references:
+        progress.note("No environment is for that device; `harness env list` shows them.")
     secrets = _secrets(ca_bundle, pip_conf)
     with place_of(executor) as place:
         _refuse_unused(place, base, secrets)
@@ -136,10 +142,12 @@ def build_environments(
     else:
         print_out(_build_table(rows))
     if failed:
-        raise ProvisionError(
+        error = ProvisionError(
             f"{len(failed)} of {len(rows)} environments could not be built:\n"
             + "\n".join(f"- {error}" for error in failed)
         )
+        error.exit_code = EXIT_CELLS_FAILED if len(failed) < len(rows) else EXIT_NOTHING_RAN
+        raise error
 
 
 def base_image(
@@ -197,6 +205,30 @@ def base_image(
         return
     print_out(f"Base image: {found.reference}, Python {found.python}, {size / 1e6:.0f} MB")
     print_out(f"  {found.tag}, content {found.digest}")
+
+
+def _all_names(
+    images: Sequence[Path], platform: Accelerator | None, progress: Progress
+) -> list[str]:
+    """The environments of `--all`: of a device's, or of what this machine can use.
+
+    Those for CUDA take gigabytes, so without a GPU they are left out, and that is said.
+    """
+    from harness.doctor.gpus import survey
+    from harness.environments import registry
+
+    folders = registry.folders(images)
+    if platform is not None:
+        return [one.name for one in folders if one.file.accelerator == platform.value]
+    elsewhere = [one.name for one in folders if one.file.accelerator == Accelerator.cuda.value]
+    found = survey() if elsewhere else None
+    if found is None or found.gpus:
+        return [one.name for one in folders]
+    progress.note(
+        f"Left out, since no NVIDIA GPU can be used here: {', '.join(elsewhere)}. "
+        "They are built by name, or with --all --platform cuda."
+    )
+    return [one.name for one in folders if one.name not in elsewhere]
 
 
 def _secrets(ca_bundle: Path | None, pip_conf: Path | None) -> Secrets:

@@ -26,6 +26,31 @@ class ExecutorName(StrEnum):
     venv = "venv"
 
 
+_NAMES = "[auto|docker|venv]"
+
+
+def _executors(text: str) -> tuple[ExecutorName, ...]:
+    """One executor, or those of HARNESS_EXECUTOR, which may name several for a sweep to compare."""
+    known = {one.value: one for one in ExecutorName}
+    words = text.split()
+    for word in words or [text]:
+        if word not in known:
+            listed = ", ".join(f"'{name}'" for name in known)
+            raise typer.BadParameter(f"'{word}' is not one of {listed}")
+    return tuple(dict.fromkeys(known[word] for word in words))
+
+
+def _first(text: str) -> ExecutorName:
+    """The executor to take; of several the first."""
+    return _executors(text)[0]
+
+
+def _one_or_auto(text: str) -> ExecutorName:
+    """The executor to take; `auto` for several."""
+    found = _executors(text)
+    return found[0] if len(found) == 1 else ExecutorName.auto
+
+
 Images = Annotated[
     list[Path] | None,
     typer.Option("--images", help="A folder with further environment folders; may be repeated."),
@@ -43,8 +68,20 @@ Executors = Annotated[
     typer.Option(
         "--executor",
         envvar="HARNESS_EXECUTOR",
+        metavar=_NAMES,
+        parser=_first,
         help="docker: container images; venv: virtual environments; auto: images where a "
         "container engine answers (`harness doctor` says what it takes and why).",
+    ),
+]
+BothExecutors = Annotated[
+    ExecutorName,
+    typer.Option(
+        "--executor",
+        envvar="HARNESS_EXECUTOR",
+        metavar=_NAMES,
+        parser=_one_or_auto,
+        help="docker: images only; venv: virtual environments only; auto: both.",
     ),
 ]
 

@@ -57,12 +57,17 @@ def _top(
     """Options of the command itself."""
 
 
+class _Interrupted(BaseException):
+    """A signal to stop. Typer would end the process itself, without a word, on Python's own."""
+
+
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 def main() -> None:
     """Run the command line; the process ends with one of the documented exit codes."""
+    signal.signal(signal.SIGINT, _terminate)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)
     # Whoever reads our output may leave early (`| head`): end then as other programs do, by the
@@ -82,7 +87,7 @@ def main() -> None:
             "This is a fault of harness itself. Finished cells are kept; please report the above."
         )
         sys.exit(EXIT_NOTHING_RAN)
-    except KeyboardInterrupt:
+    except _Interrupted:
         console.print(
             "Interrupted. What was finished is kept: the same command goes on from there."
         )

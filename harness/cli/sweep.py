@@ -242,7 +242,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
     }  # fmt: skip
     wanted = adjusted(spec_of(spec, options, progress), executor, rounds, timing, timeout)
     if dry_run:
-        print_dry_run(wanted, progress, as_json=as_json)
+        print_dry_run(wanted, store, progress, retry=retry, as_json=as_json)
         return
     _run(wanted, store, progress, quick=wanted.name == "quick", retry=retry, as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,4 +128,5 @@ def adjusted(
         document["timing"] = times
     if timeout is not None:
         document["limits"] = {**document.get("limits", {}), "timeout_seconds": timeout}
-    return check_spec(document, "options")
+    source = "options, HARNESS_EXECUTOR" if os.environ.get("HARNESS_EXECUTOR") else "options"
+    return check_spec(document, source)

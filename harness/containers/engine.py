@@ -123,7 +123,14 @@ def connect() -> Engine:
         client.api.timeout = int(REQUEST_SECONDS)
         return Engine(client, info)
     said = "; ".join(tried) or "no socket of Docker or Podman is here"
-    raise EngineError(f"No container engine answers ({said}).", _INSTALL)
+    named = os.environ.get("DOCKER_HOST")
+    remedy = (
+        f"DOCKER_HOST is set to {named}: correct or unset it, or run without containers: "
+        "--executor venv."
+        if named
+        else _INSTALL
+    )
+    raise EngineError(f"No container engine answers ({said}).", remedy)
 
 
 def read_info(version: Mapping[str, Any], info: Mapping[str, Any], address: str = "") -> EngineInfo:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.trees import walk
+
 INTERVAL_S = 1.0
 _BLOCK_BYTES = 512
 _ENTRY_BYTES = 4096
@@ -18,6 +20,7 @@ class Guard:
     """Looks every second at what folders hold, in a thread, and says when it is too much.
 
     What a file may grow to between two looks is bounded by the container's own limit of a file.
+    What cannot be looked at counts as too much.
 
     Args:
         folders: what to look at.
@@ -49,8 +52,12 @@ class Guard:
 
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL_S):
-            found = size_bytes(self._folders, self._most)
-            found += deleted_bytes(self._pid, self._folders) if self._pid else 0
+            try:
+                found = size_bytes(self._folders, self._most)
+                found += deleted_bytes(self._pid, self._folders) if self._pid else 0
+            except OSError:
+                # What cannot be looked at may be anything: watching never just ends.
+                found = self._most + 1
             if found > self._most:
                 self._on_excess(found)
                 return
@@ -59,24 +66,19 @@ class Guard:
 def size_bytes(folders: Sequence[Path], most_bytes: int) -> int:
     """What folders take on the disk; counting stops as soon as it is more than `most_bytes`.
 
-    Links are not followed. A folder that cannot be read hides what it holds, so it counts as too
-    much.
+    Links are not followed. A folder that cannot be read, or that is nested deeper than anybody
+    needs (`MOST_DEPTH`), hides what it holds, so it counts as too much.
     """
     total = 0
-    waiting = [str(folder) for folder in folders]
-    while waiting and total <= most_bytes:
+    for folder in folders:
         try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    about = entry.stat(follow_symlinks=False)
-                    total += about.st_blocks * _BLOCK_BYTES + _ENTRY_BYTES
-                    if total > most_bytes:
-                        break
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+            for _, _, about in walk(folder):
+                total += about.st_blocks * _BLOCK_BYTES + _ENTRY_BYTES
+                if total > most_bytes:
+                    return total
         except FileNotFoundError:
             continue
-        except PermissionError:
+        except OSError:
             return most_bytes + 1
     return total
 
@@ -84,7 +86,14 @@ def size_bytes(folders: Sequence[Path], most_bytes: int) -> int:
 def deleted_bytes(pid: int, folders: Sequence[Path]) -> int:
     """What deleted files take on the folders' disks while a process or its children hold them.
 
-    No folder shows such a file, and it fills the disk all the same.
+    No folder shows such a file, and it fills the disk all the same. Held is what a process has
+    open or mapped. Where a mapped file itself cannot be looked at, which takes privileges, it
+    counts as far as it is mapped.
+
+    Not found, so bounded only by what one file may grow to, times their number: files of a
+    process that this user may not look into (another user's, or one that made itself undumpable,
+    where the caller is not root), files that only a thread with its own table of descriptors has
+    open, and files that are open nowhere but on their way through a socket.
     """
     devices = {folder.stat().st_dev for folder in folders if folder.exists()}
     held: dict[tuple[int, int], int] = {}
@@ -97,7 +106,38 @@ def deleted_bytes(pid: int, folders: Sequence[Path]) -> int:
                 waiting += [int(child) for child in children.read_text().split()]
             for entry in (process / "fd").iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    about = entry.stat()
-                    if about.st_nlink == 0 and about.st_dev in devices:
-                        held[about.st_dev, about.st_ino] = about.st_blocks * _BLOCK_BYTES
+                    _count(entry.stat(), devices, held)
+            _count_mapped(process, devices, held)
     return sum(held.values())
+
+
+def _count(about: os.stat_result, devices: set[int], held: dict[tuple[int, int], int]) -> None:
+    if about.st_nlink == 0 and about.st_dev in devices:
+        held[about.st_dev, about.st_ino] = about.st_blocks * _BLOCK_BYTES
+
+
+def _count_mapped(process: Path, devices: set[int], held: dict[tuple[int, int], int]) -> None:
+    """Count the deleted files that a process has mapped, whether or not it has them open."""
+    extents: dict[tuple[int, int], int] = {}
+    for line in (process / "maps").read_bytes().splitlines():
+        if not line.endswith(b" (deleted)"):
+            continue
+        place, _, offset, device, inode = line.split(maxsplit=5)[:5]
+        major, minor = (int(part, 16) for part in device.split(b":"))
+        number = (os.makedev(major, minor), int(inode))
+        if number in held:
+            continue
+        try:
+            _count((process / "map_files" / _unpadded(place)).stat(), devices, held)
+        except (FileNotFoundError, PermissionError):
+            if number[0] in devices:
+                first, last = (int(part, 16) for part in place.split(b"-"))
+                end = int(offset, 16) + last - first
+                extents[number] = max(end, extents.get(number, 0))
+    for number, end in extents.items():
+        held.setdefault(number, end)
+
+
+def _unpadded(place: bytes) -> str:
+    """A range of addresses as `map_files` names it: `maps` pads short ones with zeros."""
+    return "-".join(f"{int(part, 16):x}" for part in place.split(b"-"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import stat
 import tempfile
 import time
 import uuid
@@ -15,7 +16,7 @@ import docker.errors
 
 from harness.containers.container import Container, remove_container
 from harness.containers.engine import Engine, engine_errors
-from harness.containers.rules import ContainerSpec, create_arguments, give_folder, user_for
+from harness.containers.rules import WORK, ContainerSpec, create_arguments, give_folder, user_for
 from harness.containers.streams import BoundedLog
 from harness.errors import EngineError
 
@@ -53,6 +54,7 @@ def start(engine: Engine, spec: ContainerSpec, log: Path) -> Container:
     """
     user = user_for(engine.info)
     if spec.output is not None:
+        _check_source(spec.name, spec.output, WORK)
         give_folder(spec.output, engine.info, user)
     stderr = BoundedLog(log, LOG_BYTES)
     number = ""
@@ -82,12 +84,8 @@ def start(engine: Engine, spec: ContainerSpec, log: Path) -> Container:
 def _create(engine: Engine, spec: ContainerSpec, user: str) -> str:
     """A created container's id."""
     for mount in spec.mounts:
-        # Podman would make a folder there.
-        if not mount.volume and not Path(mount.source).exists():
-            raise EngineError(
-                f"Starting a container of {spec.name} failed: there is no {mount.source}, which "
-                f"it is to see as {mount.target}."
-            )
+        if not mount.volume:
+            _check_source(spec.name, Path(mount.source), mount.target)
     with engine_errors(f"Starting a container of {spec.name}"):
         try:
             image = engine.client.images.get(spec.image).attrs["Config"] or {}
@@ -99,6 +97,21 @@ def _create(engine: Engine, spec: ContainerSpec, user: str) -> str:
                 "Build it again: `harness env build`; one of somebody else's is pulled again by "
                 "the next sweep.",
             ) from error
+
+
+def _check_source(name: str, source: Path, target: str) -> None:
+    """Refuse what is no file and no folder: Podman would make a folder, any engine follow a link.
+
+    Raises:
+        EngineError: it is something else, or not there.
+    """
+    mode = source.lstat().st_mode if os.path.lexists(source) else 0
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = "a link" if stat.S_ISLNK(mode) else "no file and no folder" if mode else "not there"
+        raise EngineError(
+            f"Starting a container of {name} failed: {source}, which it is to see as {target}, "
+            f"is {what}."
+        )
 
 
 def run_to_end(engine: Engine, spec: ContainerSpec, timeout_s: float) -> Finished:

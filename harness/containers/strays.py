@@ -11,12 +11,14 @@ from pathlib import Path
 
 import psutil
 
+from harness.canonical import key_of
 from harness.containers.container import remove_container
 from harness.containers.engine import Engine, engine_errors
 
 OWNER = "io.harness.owner"
 _PID = f"{OWNER}.pid"
 _STARTED = f"{OWNER}.started"
+_MACHINE = f"{OWNER}.machine"
 _BOOT = f"{OWNER}.boot"
 _NAMESPACE = f"{OWNER}.namespace"
 _CONTAINER = f"{OWNER}.container"
@@ -28,11 +30,13 @@ class Place:
     """Where a process number means something.
 
     Attributes:
-        boot: of which start of which machine.
+        machine: which machine, as far as that can be told.
+        boot: of which start of it.
         namespace: the process namespace.
         container: the id of the container this is in; empty outside of one.
     """
 
+    machine: str
     boot: str
     namespace: str
     container: str = ""
@@ -43,10 +47,19 @@ def here() -> Place:
     hostname = socket.gethostname()
     inside = Path("/.dockerenv").exists() and _CONTAINER_ID.fullmatch(hostname) is not None
     return Place(
+        machine=key_of([_machine_id(), hostname])[:16],
         boot=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
         namespace=str(Path("/proc/self/ns/pid").readlink()),
         container=hostname if inside else "",
     )
+
+
+def _machine_id() -> str:
+    """The machine's own number; inside a container there is mostly none."""
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def owner_labels(pid: int | None = None, started: float | None = None) -> dict[str, str]:
@@ -66,6 +79,7 @@ def owner_labels(pid: int | None = None, started: float | None = None) -> dict[s
         OWNER: "harness",
         _PID: str(pid),
         _STARTED: f"{started:.3f}",
+        _MACHINE: place.machine,
         _BOOT: place.boot,
         _NAMESPACE: place.namespace,
         _CONTAINER: place.container,
@@ -80,9 +94,9 @@ def is_stray(
 ) -> bool:
     """Whether the owner that these labels name is dead.
 
-    An owner of an earlier start of the machine is. One in another process namespace cannot be
-    judged from here, except if that was a container that does not run any more; it is left alone
-    then.
+    An owner of an earlier start of this machine is. One of another machine that uses the same
+    engine cannot be judged from here and is left alone. So is one in another process namespace,
+    except if that was a container that does not run any more.
 
     Args:
         labels: a container's labels.
@@ -93,7 +107,7 @@ def is_stray(
     if OWNER not in labels:
         return False
     if labels.get(_BOOT) != place.boot:
-        return True
+        return labels.get(_MACHINE) == place.machine
     if labels.get(_NAMESPACE) != place.namespace:
         inside = labels.get(_CONTAINER, "")
         return bool(inside) and not any(number.startswith(inside) for number in containers)

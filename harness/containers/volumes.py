@@ -6,8 +6,7 @@ import contextlib
 import io
 import os
 import tarfile
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,15 +16,19 @@ from harness.canonical import storage_errors
 from harness.containers.container import remove_container
 from harness.containers.engine import Engine, engine_errors
 from harness.containers.rules import ContainerSpec, Mount, create_arguments, user_for
+from harness.containers.strays import owner_labels
 from harness.errors import DatasetError
 from harness.progress import Progress
+from harness.trees import temporary_folder
 
 _MOUNTED = "/volume"
 _CHUNK_BYTES = 2 << 20
 
 
 @contextlib.contextmanager
-def open_volume(engine: Engine, named: str, image: str, progress: Progress) -> Iterator[Path]:
+def open_volume(
+    engine: Engine, named: str, image: Callable[[], str], progress: Progress
+) -> Iterator[Path]:
     """The content of a volume, or of a folder in it, as a folder that this process can read.
 
     Where the volume lies on this machine and may be read, that is the folder itself. Else the
@@ -34,7 +37,8 @@ def open_volume(engine: Engine, named: str, image: str, progress: Progress) -> I
     Args:
         engine: the engine that has the volume.
         named: `NAME` or `NAME/sub/folder`.
-        image: any image that is there; a container of it is created, and never started.
+        image: gives any image that is there; a container of it is created, and never started.
+            Called only for a copy, since getting an image may take minutes.
         progress: told of a copy.
 
     Raises:
@@ -54,10 +58,11 @@ def open_volume(engine: Engine, named: str, image: str, progress: Progress) -> I
     if local is not None:
         yield local
         return
-    with tempfile.TemporaryDirectory(prefix="harness-volume-") as copy:
+    tag = image()
+    with temporary_folder("harness-volume-") as copy:
         with progress.task(f"Copying the volume {named} out of the container engine"):
-            _copy_out(engine, name, folder, image, Path(copy))
-        yield Path(copy)
+            _copy_out(engine, name, folder, tag, copy)
+        yield copy
 
 
 def split_name(named: str) -> tuple[str, PurePosixPath]:
@@ -116,6 +121,7 @@ def _copy_out(engine: Engine, name: str, folder: PurePosixPath, image: str, targ
         command=("true",),
         name=f"volume {name}",
         mounts=(Mount(name, _MOUNTED, volume=True),),
+        labels=owner_labels(),
     )
     with engine_errors(f"Copying the volume {name} out"):
         arguments = create_arguments(spec, engine.info, user_for(engine.info))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import docker
 import docker.errors
 import requests
 
@@ -16,7 +14,7 @@ from harness.canonical import write_json
 from harness.containers.engine import Engine, engine_errors
 from harness.environments.adopted_python import QUESTION, Answer, best, read_answers
 from harness.environments.probe import probe_image, run_inside
-from harness.environments.uv import redact
+from harness.environments.pulling import pull
 from harness.errors import EngineError, EnvironmentSpecError, ProvisionError
 from harness.paths import cache_dir, runner_tree
 from harness.progress import Progress
@@ -33,9 +31,10 @@ CANDIDATES = (
 )
 """Where a Python is looked for inside an image; names without a path on its PATH."""
 
-SILENCE_SECONDS = 20.0
-"""A pull that says nothing for so long has no registry at the other end."""
-
+_BRING = (
+    "Pull it where a registry can be reached and bring it here (`docker save`, `docker load`), or "
+    "correct the reference; a private registry needs `docker login` first."
+)
 _LOOK = (
     'for name in "$@"; do found=$(command -v "$name" 2>/dev/null) && '
     '"$found" -c "$0" "$found" 2>/dev/null; done; exit 0'
@@ -96,7 +95,8 @@ def find_image(engine: Engine, text: str, progress: Progress) -> Image:
                 f"The image {text[:19]}… is not on this machine, and an image id cannot be pulled.",
                 "Load it (`docker load`), or name it as REPO/NAME@sha256:DIGEST.",
             )
-        _pull(engine, text, progress)
+        with progress.task(f"Pulling {text}") as task:
+            pull(engine, text, task, _BRING)
         found = _here(engine, text)
     if found is None:
         raise ProvisionError(f"The image {text} was pulled and is not there.", "Try again.")
@@ -188,51 +188,6 @@ def _here(engine: Engine, text: str) -> Any:
             return engine.client.images.get(text)
         except docker.errors.ImageNotFound:
             return None
-
-
-def _pull(engine: Engine, text: str, progress: Progress) -> None:
-    """Pull an image, giving up where nothing is heard for `SILENCE_SECONDS`."""
-    remedy = (
-        "Pull it where a registry can be reached and bring it here (`docker save`, `docker load`), "
-        "or correct the reference; a private registry needs `docker login` first."
-    )
-    name, tag = _parts(text)
-    with progress.task(f"Pulling {text}") as task:
-        # A client of its own: here its time-out is between two words, not for the whole.
-        with engine_errors(f"Pulling {text}"):
-            client = docker.DockerClient(
-                base_url=engine.info.address, timeout=int(SILENCE_SECONDS), version="auto"
-            )
-        try:
-            for word in client.api.pull(name, tag=tag, stream=True, decode=True):
-                if "error" in word:
-                    said = redact(" ".join(str(word["error"]).split()))
-                    raise ProvisionError(f"The image {text} cannot be pulled: {said}.", remedy)
-                task.describe(f"Pulling {text}: {_layer(word)}")
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            silent = "timed out" in str(error).lower()
-            said = redact(" ".join(str(getattr(error, "explanation", None) or error).split()))
-            reason = f"the registry said nothing for {SILENCE_SECONDS:.0f} s" if silent else said
-            raise ProvisionError(
-                f"The image {text} is not here and cannot be pulled: {reason.rstrip('.')}.", remedy
-            ) from error
-        finally:
-            client.close()
-
-
-def _parts(text: str) -> tuple[str, str]:
-    """Repository, and digest or tag; `latest` where neither is named."""
-    if "@" in text:
-        name, _, digest = text.partition("@")
-        return name, digest
-    name, colon, tag = text.rpartition(":")
-    if not colon or "/" in tag:
-        return text, "latest"
-    return name, tag
-
-
-def _layer(word: Mapping[str, Any]) -> str:
-    return " ".join(str(word.get(key, "")) for key in ("id", "status", "progress")).strip()
 
 
 def _read(path: Any) -> dict[str, Any]:

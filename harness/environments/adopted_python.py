@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.environments.probe import probe_environment
+from harness.canonical import storage_errors
+from harness.environments.variables import probe_variables
 from harness.errors import EnvironmentSpecError, ProvisionError
 from harness.paths import runner_tree
 
@@ -104,7 +105,7 @@ def best(name: str, answers: Sequence[Answer]) -> Answer:
 
 
 def ask_here(reference: str, path: Path) -> Answer:
-    """Ask an interpreter of this machine.
+    """Ask an interpreter of this machine, under the variables that its cells get.
 
     Raises:
         EnvironmentSpecError: there is no Python at the path.
@@ -118,29 +119,38 @@ def ask_here(reference: str, path: Path) -> Answer:
         meant = f"Did you mean python:{inside}?" if inside.exists() else remedy
         raise EnvironmentSpecError(f"{reference} is a folder, not an interpreter.", meant)
     parent, _ = runner_tree()
-    try:
-        done = subprocess.run(
-            [str(path), "-c", QUESTION, str(path)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_ANSWER_SECONDS,
-            env=probe_environment(os.environ, parent),
-            check=False,
-        )
-    except OSError as error:
-        raise EnvironmentSpecError(
-            f"{reference} does not start: {error.strerror}.", remedy
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise EnvironmentSpecError(
-            f"{reference} gave no answer within {_ANSWER_SECONDS} s: it is no Python.", remedy
-        ) from error
+    with (
+        storage_errors(Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix="harness-probe-") as folder,
+    ):
+        variables = probe_variables(Path(folder), parent)
+        try:
+            done = _ask(path, variables)
+        except OSError as error:
+            raise EnvironmentSpecError(
+                f"{reference} does not start: {error.strerror}.", remedy
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise EnvironmentSpecError(
+                f"{reference} gave no answer within {_ANSWER_SECONDS} s: it is no Python.", remedy
+            ) from error
     answers = read_answers(done.stdout)
     if not answers:
         said = next(iter(done.stderr.strip().splitlines()), "")[:200]
         because = f" (it says: {said})" if said else ""
         raise EnvironmentSpecError(f"{reference} is no Python interpreter{because}.", remedy)
     return best(reference, answers[:1])
+
+
+def _ask(path: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(path), "-c", QUESTION, str(path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_ANSWER_SECONDS,
+        env=dict(variables),
+        check=False,
+    )

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import docker
-import docker.errors
-import requests
 from docker.utils import parse_repository_tag
 
-from harness.containers.engine import Engine, engine_errors
+from harness.containers.engine import Engine
 from harness.containers.rules import ContainerSpec
 from harness.containers.running import run_to_end
 from harness.containers.strays import owner_labels
@@ -21,8 +17,8 @@ from harness.environments.base_records import (
     BaseRecord,
     base_lock,
     candidates,
+    content_digest,
     inspect_image,
-    layers_digest,
     machine_of,
     present,
     record,
@@ -30,14 +26,12 @@ from harness.environments.base_records import (
 )
 from harness.environments.environment import Base
 from harness.environments.interpreters import either
+from harness.environments.pulling import pull
 from harness.errors import EngineError, EnvironmentSpecError, ProvisionError
-from harness.progress import Progress, Task
+from harness.progress import Progress
 
 __all__ = ["Base", "ensure_base", "make_base", "name_base", "present", "recorded", "why_not"]
 
-REGISTRY_SECONDS = 8
-"""How long a registry may take to say a first word."""
-_PULL_SECONDS = 120
 _ASK_SECONDS = 60
 _ASK = (
     "import json, platform, sys; print(json.dumps({'python': platform.python_version(), "
@@ -48,9 +42,6 @@ _INSTEAD = (
     "Name an image that the engine has (`docker images`), or make a base here: "
     "`harness env base --suite bookworm`."
 )
-_NO_WAY = re.compile(r"no such host|connection refused|timeout|unreachable|dial tcp", re.IGNORECASE)
-_unreachable: dict[tuple[str, str], str] = {}
-"""What was said of registries that did not answer this process, by engine and name."""
 
 
 def public_tag(python: str) -> str:
@@ -119,38 +110,8 @@ def name_base(
     with base_lock():
         if inspect_image(engine, reference) is None:
             with progress.task(f"Pulling {reference}") as task:
-                pull(engine, reference, task)
+                pull(engine, reference, task, _INSTEAD)
         return _take(engine, reference, reference, pythons)
-
-
-def pull(engine: Engine, reference: str, task: Task) -> None:
-    """Pull an image by tag or digest; a registry that does not answer is given up in seconds.
-
-    Raises:
-        ProvisionError: no registry gives it.
-        EngineError: the engine does not answer.
-    """
-    registry = _registry_of(reference)
-    known = _unreachable.get((engine.info.address, registry))
-    if known is not None:
-        raise ProvisionError(known, _INSTEAD)
-    _ask_registry(engine, reference, registry)
-    repository, tag = parse_repository_tag(reference)
-    api = docker.APIClient(base_url=engine.info.address, timeout=_PULL_SECONDS, version="auto")
-    try:
-        with engine_errors(f"Pulling {reference}"):
-            for event in api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                if said := event.get("error"):
-                    if _NO_WAY.search(str(said)):
-                        raise _not_reached(engine, registry, _words(said))
-                    raise ProvisionError(
-                        f"{reference} cannot be pulled: {_words(said)}.",
-                        "Where the disk is full, `docker system df` says what could go.",
-                    )
-                if event.get("status") and event.get("progress"):
-                    task.describe(f"Pulling {reference}: {event['status']} {event['progress']}")
-    finally:
-        api.close()
 
 
 def _present(engine: Engine, pythons: Sequence[str]) -> Base | None:
@@ -181,14 +142,14 @@ def _again(engine: Engine, entry: BaseRecord, progress: Progress) -> Base:
     repository, _ = parse_repository_tag(name)
     by_digest = f"{repository}@{entry.base.digest}"
     with progress.task(f"Pulling {name}") as task:
-        pull(engine, by_digest, task)
+        pull(engine, by_digest, task, _INSTEAD)
     return _take(engine, by_digest, name, (entry.base.python,))
 
 
 def _public(engine: Engine, python: str, progress: Progress) -> Base:
     tag = public_tag(python)
     with progress.task(f"Pulling {tag}") as task:
-        pull(engine, tag, task)
+        pull(engine, tag, task, _INSTEAD)
     return _take(engine, tag, tag, (python,))
 
 
@@ -218,14 +179,14 @@ def _take(engine: Engine, image: str, reference: str, pythons: Sequence[str]) ->
     libc, glibc = said["libc"]
     base = Base(
         reference=reference,
-        digest=digest or layers_digest(found),
+        digest=digest or content_digest(found),
         python=python,
         source="registry" if digest else "local",
         glibc=glibc if libc == "glibc" else "",
         machine=machine_of(engine),
     )
     keep(engine, str(found["Id"]), base)
-    record(BaseRecord(base, layers_digest(found)))
+    record(BaseRecord(base, content_digest(found)))
     return base
 
 
@@ -252,57 +213,9 @@ def _ask(engine: Engine, image: str, reference: str) -> dict[str, Any]:
     return said
 
 
-def _ask_registry(engine: Engine, reference: str, registry: str) -> None:
-    """Ask the registry for an image's digest, which is quick, before anything is pulled.
-
-    Raises:
-        ProvisionError: it does not answer, or does not give that image.
-    """
-    client = docker.DockerClient(
-        base_url=engine.info.address, timeout=REGISTRY_SECONDS, version="auto"
-    )
-    try:
-        client.images.get_registry_data(reference)
-    except docker.errors.NotFound:
-        # Podman cannot be asked this; its pull will say.
-        if engine.info.kind != "podman":
-            raise ProvisionError(f"{registry} has no {reference}.") from None
-    except docker.errors.APIError as error:
-        reason = _words(error.explanation or error)
-        if error.status_code not in {401, 403}:
-            raise _not_reached(engine, registry, reason) from error
-        raise ProvisionError(
-            f"{reference} cannot be pulled: {reason}.", f"Log in with `docker login {registry}`."
-        ) from error
-    except requests.exceptions.RequestException as error:
-        reason = f"no answer within {REGISTRY_SECONDS} s"
-        raise _not_reached(engine, registry, reason) from error
-    finally:
-        client.close()
-
-
-def _not_reached(engine: Engine, registry: str, reason: str) -> ProvisionError:
-    """The error for a registry that does not answer, which is then not asked again."""
-    message = f"the image registry {registry} cannot be reached ({reason})."
-    _unreachable[engine.info.address, registry] = message
-    return ProvisionError(message, _INSTEAD)
-
-
-def _registry_of(reference: str) -> str:
-    """The registry that a reference names: its first part, where that looks like a host."""
-    first, slash, _ = reference.partition("/")
-    named = slash and ("." in first or ":" in first or first == "localhost")
-    return first if named else "docker.io"
-
-
 def _registry_digest(image: dict[str, Any], reference: str) -> str:
     """The digest that a registry knows an image by; empty for one that none does."""
     repository, _ = parse_repository_tag(reference.partition("@")[0])
     digests = [str(one).partition("@") for one in image.get("RepoDigests") or ()]
     same = [digest for name, _, digest in digests if name == repository]
     return (same or [digest for _, _, digest in digests] or [""])[0]
-
-
-def _words(said: object) -> str:
-    text = said.decode("utf-8", errors="replace") if isinstance(said, bytes) else str(said)
-    return " ".join(text.split()).rstrip(".")

@@ -20,8 +20,8 @@ from harness.containers.engine import Engine, engine_errors
 from harness.environments.base_records import (
     LABEL,
     BaseRecord,
+    content_digest,
     inspect_image,
-    layers_digest,
     machine_of,
     record,
 )
@@ -232,7 +232,7 @@ def _import(engine: Engine, archive: Path, suite: str) -> Base:
             f"The engine did not take the base image: {' '.join(str(answer).split())[-400:]}.",
             "See whether its disk is full: `docker system df`.",
         )
-    digest = layers_digest(image)
+    digest = content_digest(image)
     made = Base(
         reference=f"local:{suite}",
         digest=digest,

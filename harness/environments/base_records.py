@@ -20,6 +20,7 @@ from harness.paths import cache_dir, data_dir
 LABEL = "io.harness.base"
 """Carried by a base that was made here, with what a record holds as JSON."""
 _SCHEMA_VERSION = 1
+_SET_ANEW = frozenset({"PATH", "LANG", "PYTHONPATH"})
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -29,7 +30,7 @@ class BaseRecord:
 
     base: Base
     layers: str
-    """Hash of its layers' content: what is looked at before an image is taken for it."""
+    """Its `content_digest`: what is looked at before an image is taken for it."""
 
 
 def machine_of(engine: Engine) -> str:
@@ -37,9 +38,22 @@ def machine_of(engine: Engine) -> str:
     return _MACHINES.get(engine.info.architecture, engine.info.architecture)
 
 
-def layers_digest(image: Mapping[str, Any]) -> str:
-    """`sha256:…` of an image's content, from the hashes of its layers (an engine's answer)."""
-    return f"sha256:{key_of(list(image['RootFS'].get('Layers') or ()))}"
+def content_digest(image: Mapping[str, Any]) -> str:
+    """`sha256:…` of what an image gives to those built on it (an engine's answer of it).
+
+    That is its layers, the variables that they inherit, which can choose a library's code, and
+    the instructions that run in their build. The variables that `images/Dockerfile` sets anew
+    count for nothing.
+    """
+    config = image.get("Config") or {}
+    variables = sorted(
+        one for one in config.get("Env") or () if str(one).partition("=")[0] not in _SET_ANEW
+    )
+    inherited = {"variables": variables, "on_build": list(config.get("OnBuild") or ())}
+    content: list[Any] = list(image["RootFS"].get("Layers") or ())
+    if any(inherited.values()):
+        content.append(inherited)
+    return f"sha256:{key_of(content)}"
 
 
 def inspect_image(engine: Engine, reference: str) -> dict[str, Any] | None:
@@ -127,7 +141,7 @@ def present(engine: Engine, pythons: Sequence[str]) -> Base | None:
 def is_there(engine: Engine, entry: BaseRecord) -> bool:
     """Whether a base's image is in an engine, with the content that was recorded."""
     image = inspect_image(engine, entry.base.tag)
-    return image is not None and layers_digest(image) == entry.layers
+    return image is not None and content_digest(image) == entry.layers
 
 
 def _made_by_others(engine: Engine, python: str) -> Base | None:
@@ -138,8 +152,8 @@ def _made_by_others(engine: Engine, python: str) -> Base | None:
         labels = (image or {}).get("Config", {}).get("Labels") or {}
         try:
             entry = BaseRecord(
-                Base(digest=layers_digest(image or {}), **json.loads(labels[LABEL])),
-                layers_digest(image or {}),
+                Base(digest=content_digest(image or {}), **json.loads(labels[LABEL])),
+                content_digest(image or {}),
             )
         except (ValueError, KeyError, TypeError):
             continue

@@ -21,6 +21,8 @@ _BUILDX_FROM = 23
 _PLAIN = ("--progress", "plain")
 _TAIL_LINES = 12
 _STEP = re.compile(r"#\d+ \[(?P<step>.+)")
+_found: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {}
+"""The command and its words, by the engine's address and PATH."""
 _NOISE = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
 
 
@@ -34,8 +36,19 @@ class Builder:
     """What it is, for records: `docker 20.10.24 with BuildKit`."""
 
 
+def can_build(engine: Engine) -> str:
+    """What builds images for an engine here, in words: `docker 20.10.24 with BuildKit`.
+
+    Raises:
+        ProvisionError: nothing does; with what was found and what to install.
+    """
+    return find_builder(engine).words
+
+
 def find_builder(engine: Engine) -> Builder:
     """The first program on PATH that can build for an engine.
+
+    Programs are asked once in the life of this process; what was not found is looked for again.
 
     Raises:
         ProvisionError: none can; with what was found.
@@ -52,20 +65,26 @@ def find_builder(engine: Engine) -> Builder:
             )
         words = f"podman {engine.info.version}"
         return Builder((podman, "build", "--format", "docker"), environment, words)
+    asked = (engine.info.address, os.environ.get("PATH", os.defpath))
+    if asked not in _found:
+        _found[asked] = _docker(environment)
+    command, words = _found[asked]
+    if "buildx" not in command:
+        environment["DOCKER_BUILDKIT"] = "1"
+    return Builder(command, environment, words)
+
+
+def _docker(environment: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+    """The first of Docker's programs that builds with BuildKit: its command, and what it is."""
     tried = []
     for docker in programs("docker"):
         version = _answer([str(docker), "version", "--format", "{{.Client.Version}}"], environment)
         major = int(found[0]) if (found := re.match(r"\d+", version)) else 0
         if 0 < major < _BUILDX_FROM:
-            return Builder(
-                (str(docker), "build", *_PLAIN),
-                {**environment, "DOCKER_BUILDKIT": "1"},
-                f"docker {version} with BuildKit",
-            )
+            return (str(docker), "build", *_PLAIN), f"docker {version} with BuildKit"
         if buildx := _answer([str(docker), "buildx", "version"], environment):
-            return Builder(
+            return (
                 (str(docker), "buildx", "build", "--builder", "default", "--load", *_PLAIN),
-                environment,
                 f"docker {version}, {' '.join(buildx.split()[:2])}",
             )
         tried.append(f"{docker} is {version or 'of no known version'} and has no buildx")

@@ -23,8 +23,8 @@ class Base:
     reference: str
     """What was asked for: `python:3.11-slim-bookworm`, or `local:bookworm` for one made here."""
     digest: str
-    """`sha256:…` of its content: the registry's digest, or the hash of its layers where there is
-    none. Never an image id, which holds the time of building."""
+    """`sha256:…` of its content: the registry's digest, or where there is none the hash of its
+    layers and variables. Never an image id, which holds the time of building."""
     python: str
     """X.Y of its Python."""
     source: Literal["registry", "local"]

@@ -47,7 +47,19 @@ def _is_version(text: str) -> str:
 
 
 PythonVersion = Annotated[str, StringConstraints(pattern=_PYTHON)]
-SystemPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+_SYSTEM_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+=[A-Za-z0-9][A-Za-z0-9.+:~-]*")
+
+
+def _is_system_package(text: str) -> str:
+    if not _SYSTEM_PACKAGE.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not a Debian package with its version, such as "
+            "'libgomp1=12.2.0-14+deb12u1' (`apt-cache policy NAME` gives versions)"
+        )
+    return text
+
+
+SystemPackage = Annotated[str, AfterValidator(_is_system_package)]
 
 
 class _Strict(BaseModel):
@@ -85,7 +97,8 @@ class EnvironmentFile(_Strict):
     find_links: tuple[str, ...] = ()
     """Public upstream pages of links, likewise."""
     system_packages: tuple[SystemPackage, ...] = ()
-    """Debian packages that an image needs beside the base; a virtual environment brings none."""
+    """Debian packages, `name=version`, that an image needs beside the base, with all that they
+    bring along; a virtual environment brings none."""
     constraints: tuple[Constraint, ...] = ()
 
     @model_validator(mode="after")

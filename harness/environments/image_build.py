@@ -21,7 +21,7 @@ from harness.environments import dockerfile
 from harness.environments.base import ensure_base
 from harness.environments.base_made import EPOCH
 from harness.environments.base_records import inspect_image
-from harness.environments.builder import Builder, find_builder, run_builder
+from harness.environments.builder import find_builder, run_builder
 from harness.environments.environment import Base, Environment, from_folder
 from harness.environments.image_records import (
     IDENTITY_LABEL,
@@ -41,10 +41,11 @@ from harness.environments.image_records import (
 from harness.environments.probe import probe_image
 from harness.environments.provision import Provisioned
 from harness.environments.sbom import sbom_document
+from harness.environments.system_packages import drop, with_system_packages
 from harness.environments.wheels import Secrets, Wheel, fetch_wheels, locked
 from harness.errors import ProvisionError
 from harness.paths import cache_dir, runner_tree
-from harness.progress import Progress, Task
+from harness.progress import Progress
 
 __all__ = ["PYTHON", "image_state", "provision_image", "remove_images"]
 
@@ -208,7 +209,7 @@ def _build(
     with progress.task(f"Building {env.name}") as task:
         source = base.tag
         if env.folder is not None and env.folder.file.system_packages:
-            source = _build_system(env, base, builder, task, secrets)
+            source = with_system_packages(env, base, engine, builder, task, secrets)
         try:
             with _context(env, wheels) as context:
                 arguments = [
@@ -220,8 +221,7 @@ def _build(
                 run_builder(builder, arguments, env.name, task)
         finally:
             if source != base.tag:
-                with engine_errors(f"Removing the tag {source}"):
-                    engine.client.api.remove_image(source)
+                drop(engine, source)
     return {
         "dockerfile_sha256": dockerfile.sha256(),
         "builder": builder.words,
@@ -252,24 +252,6 @@ def _base(env: Environment, engine: Engine, progress: Progress) -> Base:
             "Start the same command again: it uses the new base.",
         )
     return found
-
-
-def _build_system(
-    env: Environment, base: Base, builder: Builder, task: Task, secrets: Secrets
-) -> str:
-    """Build the base with an environment's Debian packages, with a network; its tag."""
-    tag = f"{repository_of(env.name)}:system-{env.identity[:12]}"
-    packages = sorted(from_folder(env).folder.file.system_packages)
-    secret = ["--secret", f"id=ca_bundle,src={secrets.ca_bundle}"] if secrets.ca_bundle else []
-    task.describe(f"Installing Debian packages for {env.name}")
-    with tempfile.TemporaryDirectory(prefix="harness-context-") as empty:
-        arguments = [
-            "--target", "system", "--tag", tag, "--file", str(dockerfile.path()),
-            "--build-arg", f"BASE={base.tag}",
-            "--build-arg", f"SYSTEM_PACKAGES={' '.join(packages)}", *secret, empty,
-        ]  # fmt: skip
-        run_builder(builder, arguments, env.name, task)
-    return tag
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from harness.containers.rules import WORK, ContainerSpec, Mount
 from harness.containers.running import Finished, run_to_end
 from harness.containers.strays import owner_labels
 from harness.environments.uv import redact
+from harness.environments.variables import probe_variables
 from harness.errors import ProvisionError
 from harness.paths import runner_tree
+from harness.trees import temporary_folder
 
 RUNNER_INSIDE = "/opt/harness"
 """Where a container finds the folder that holds `runner/`."""
@@ -27,7 +29,7 @@ _ERROR_BYTES = 1 << 20
 
 
 def probe(name: str, python: str | Path, backends: Sequence[str] | None) -> dict[str, Any]:
-    """Run a probe job with `python` and give its event.
+    """Run a probe job with `python`, under the variables of a cell, and give its event.
 
     Args:
         name: of the environment, for messages.
@@ -54,7 +56,7 @@ def probe(name: str, python: str | Path, backends: Sequence[str] | None) -> dict
                 encoding="utf-8",
                 errors="replace",
                 cwd=folder,
-                env=probe_environment(os.environ, parent),
+                env=probe_variables(Path(folder), parent),
             )
         except OSError as error:
             raise ProvisionError(
@@ -74,7 +76,9 @@ def probe(name: str, python: str | Path, backends: Sequence[str] | None) -> dict
                 process.communicate()
         failure = _failure(Path(folder) / "error.json")
     if process.returncode != 0:
-        reason = failure or _tail(log) or f"exit status {process.returncode}"
+        if failure:
+            raise ProvisionError(f"Environment {name} does not answer a probe: {failure}")
+        reason = _tail(log) or f"exit status {process.returncode}"
         raise ProvisionError(f"Environment {name} was installed but does not start: {reason}")
     return check_probe(name, parse_events(output), backends)
 
@@ -103,12 +107,12 @@ def probe_image(
     """
     with (
         storage_errors(Path(tempfile.gettempdir())),
-        tempfile.TemporaryDirectory(prefix="harness-probe-", ignore_cleanup_errors=True) as folder,
+        temporary_folder("harness-probe-") as folder,
     ):
-        _write_job(Path(folder), WORK, backends)
+        _write_job(folder, WORK, backends)
         command = (python, "-m", "runner", f"{WORK}/job.json")
-        finished = run_inside(engine, name, image, command, output=Path(folder), gpu=gpu)
-        failure = _failure(Path(folder) / "error.json")
+        finished = run_inside(engine, name, image, command, output=folder, gpu=gpu)
+        failure = _failure(folder / "error.json")
     if finished.status != 0 or finished.timed_out:
         said = failure or _tail(finished.log)
         raise ProvisionError(
@@ -144,18 +148,6 @@ def run_inside(
         stdin=True,
     )
     return run_to_end(engine, spec, _PROBE_SECONDS)
-
-
-def probe_environment(given: Mapping[str, str], runner_parent: Path) -> dict[str, str]:
-    """The environment variables of a probe: nothing of the caller's own Python leaks in."""
-    kept = {
-        name: value
-        for name, value in given.items()
-        if name not in {"PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV"}
-    }
-    kept["PYTHONPATH"] = str(runner_parent)
-    kept["PYTHONNOUSERSITE"] = "1"
-    return kept
 
 
 def parse_events(output: str) -> list[dict[str, Any]]:

@@ -112,7 +112,8 @@ def fetch_wheels(
     """The wheels of an environment's lock, fetched where they are not kept yet.
 
     Which file of a release fits best is decided once for a lock and a target and written down;
-    after that nothing is asked of any index.
+    after that nothing is asked of any index. Kept wheels are read and hashed each time: this is
+    for builds, which are rare.
 
     Raises:
         ProvisionError: a package cannot be fetched, has no wheel that fits, or other bytes.
@@ -156,14 +157,31 @@ def wheels_size(wheels: Sequence[Wheel]) -> int:
 
 
 def _kept(record: Path) -> tuple[Wheel, ...] | None:
-    """The wheels that a record names, if all are still there."""
+    """The wheels that a record names, if all are still there and whole."""
     try:
         document = json.loads(record.read_text(encoding="utf-8"))
         wheels = tuple(Wheel(**entry) for entry in document["wheels"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = document.get("schema_version") == _SCHEMA_VERSION
-    return wheels if whole and all(wheel.path.is_file() for wheel in wheels) else None
+    if document.get("schema_version") != _SCHEMA_VERSION:
+        return None
+    # Each is looked at, so that all that are damaged go at once.
+    whole = [_is_whole(wheel.path, wheel.sha256) for wheel in wheels]
+    return wheels if all(whole) else None
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    """Whether a kept wheel has the bytes of its name; a damaged one is removed.
+
+    A machine that lost its power may keep the name of a file and not what was in it.
+    """
+    try:
+        found = sha256_file(path)
+    except OSError:
+        return False
+    if found != sha256:
+        path.unlink(missing_ok=True)
+    return found == sha256
 
 
 def _fetch(env: Environment, target: Target, task: Task, secrets: Secrets) -> tuple[Wheel, ...]:
@@ -219,13 +237,13 @@ def _parsed(path: Path) -> tuple[NormalizedName, frozenset[Tag]] | None:
 
 
 def _fitting(packages: Mapping[str, tuple[str, tuple[str, ...]]], target: Target) -> Iterator[Path]:
-    """The kept wheels that a lock allows and that fit."""
+    """The kept wheels that a lock allows and that fit, each whole."""
     tags = set(target.tags())
     for _, hashes in packages.values():
         for sha256 in hashes:
             for path in (cache_dir() / "wheels" / sha256).glob("*.whl"):
                 parsed = _parsed(path)
-                if parsed is not None and tags & parsed[1]:
+                if parsed and tags & parsed[1] and _is_whole(path, sha256):
                     yield path
 
 
@@ -243,8 +261,19 @@ def _keep(name: str, pinned: tuple[str, tuple[str, ...]], path: Path) -> Wheel:
         wheel.path.parent.mkdir(parents=True, exist_ok=True)
         # Inside an image build they are read by whoever the engine maps root to.
         path.chmod(0o644)
+        _flush(path)
         path.replace(wheel.path)
+        _flush(wheel.path.parent)
     return wheel
+
+
+def _flush(path: Path) -> None:
+    """Have a file or folder on the disk before anything relies on it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ from typing import Any
 from harness.canonical import atomic_folder
 
 # Kinds that say something of the moment rather than of the cell: the next sweep tries again.
-TRANSIENT = frozenset({"environment", "engine"})
+TRANSIENT = frozenset({"environment", "engine", "disk-full", "wrong-device"})
+# Kinds that another limit may mend, and the limit (its name in a sweep file).
+_BOUNDED = {
+    "timeout": "timeout_seconds",
+    "out-of-memory": "memory_mib",
+    "output-limit": "output_bytes",
+}
 _LOG_TAIL_BYTES = 64 << 10
 
 
@@ -27,13 +34,15 @@ class Failure:
     exit_status: int | None = None
     signal: int | None = None
     started: str = ""
-    timeout_s: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Under which it failed, by their names in a sweep file."""
 
-    def lasts(self, timeout_s: float) -> bool:
-        """Whether trying again with this time limit would only fail again, as far as is known."""
-        if self.kind == "timeout":
-            return self.timeout_s is not None and timeout_s <= self.timeout_s
-        return self.kind not in TRANSIENT
+    def lasts(self, limits: Mapping[str, float]) -> bool:
+        """Whether trying again with these limits would only fail again, as far as is known."""
+        bound = _BOUNDED.get(self.kind)
+        if bound is None:
+            return self.kind not in TRANSIENT
+        return bound in self.limits and limits[bound] <= self.limits[bound]
 
     def record(self) -> dict[str, Any]:
         """The failure as the sweep's result shows it."""
@@ -69,7 +78,7 @@ def keep(store: Path, failure: Failure, cell: dict[str, Any], log: Path | None) 
             "detail": failure.detail,
             "exit_status": failure.exit_status,
             "signal": failure.signal,
-            "timeout_s": failure.timeout_s,
+            "limits": dict(failure.limits),
             "started": failure.started or ended,
             "ended": ended,
             "cell": cell,
@@ -96,7 +105,7 @@ def last(store: Path, key: str) -> Failure | None:
                 exit_status=document["exit_status"],
                 signal=document["signal"],
                 started=document["started"],
-                timeout_s=document.get("timeout_s"),
+                limits=document.get("limits", {}),
             )
         except (OSError, ValueError, KeyError):
             continue

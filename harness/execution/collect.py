@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.containers.rules import Limits
 from harness.datasets.inputs import PreparedInputs
-from harness.doctor.gpus import find_gpu
+from harness.doctor.gpus import Gpu
 from harness.doctor.machine import describe_machine
 from harness.environments.provision import Provisioned
 from harness.errors import ExecutionError
@@ -19,9 +17,9 @@ from harness.execution import attempts
 from harness.execution.attempts import Failure
 from harness.execution.commit import commit_answers, commit_artifact, commit_session
 from harness.execution.documents import GroupDocument
-from harness.execution.proof import check_device
 from harness.plan.cells import Cell
 from harness.progress import Progress, Task
+from harness.spec.models import Limits
 
 Event = Mapping[str, Any]
 
@@ -33,12 +31,12 @@ class Collector:
         store: the results folder.
         cells: the group's members, by key.
         provisioned: their environments, by identity.
-        limits: what a container may use, recorded with its answers.
+        limits: the sweep's, recorded with answers and failures.
+        gpu: the GPU that the group runs on, as it was found before.
         inputs: prepared inputs, by inputs key.
         progress: where to show how far it is.
         note_worker: told the process number of every worker.
         unanswered: keys of the members whose answers are wanted; the others are only timed.
-        timeout_s: the time limit, kept with failures.
 
     After the group, `answered` holds the keys of the answers that were committed, `failures` why
     others were not, and `problems` what else a person must know: cells that were not timed.
@@ -49,8 +47,8 @@ class Collector:
         *,
         store: Path,
         unanswered: frozenset[str],
-        timeout_s: float,
         limits: Limits,
+        gpu: Gpu | None = None,
         cells: Mapping[str, Cell],
         provisioned: Mapping[str, Provisioned],
         inputs: Mapping[str, PreparedInputs],
@@ -63,8 +61,8 @@ class Collector:
         self._bar = contextlib.ExitStack()
         self._task: Task | None = None
         self._shown = 0
-        self._timeout_s, self._unanswered = timeout_s, unanswered
-        self._limits = limits
+        self._unanswered = unanswered
+        self._limits, self._gpu = limits, gpu
         self._started: dict[str, str] = {}
         self._session_told = False
         self.answered: set[str] = set()
@@ -140,7 +138,6 @@ class Collector:
         prepared = self._inputs[cell.inputs.inputs_key]
         labels = [label for label in prepared.labels if label is not None]
         try:
-            check_device(cell, event["loaded"]["ran"])
             commit_answers(
                 self._store,
                 cell,
@@ -208,7 +205,8 @@ class Collector:
     ) -> None:
         cell = self._cells[key]
         started = self._started.get(key, "")
-        failure = Failure(key, kind, message, detail, exit_status, signal, started, self._timeout_s)
+        limits = self._limits.model_dump()
+        failure = Failure(key, kind, message, detail, exit_status, signal, started, limits)
         attempts.keep(self._store, failure, cell.record(), log)
         self.failures[key] = failure
         self._progress.note(f"Failed: {cell.label} ({kind}): {message}")
@@ -218,7 +216,7 @@ class Collector:
         base = made.env.base
         limits: dict[str, Any] = {"output_bytes": cell.output_bytes, "threads": cell.threads}
         if made.image is not None:
-            limits |= asdict(self._limits)
+            limits |= self._limits.model_dump(exclude={"timeout_seconds"})
         return {
             "schema_version": 1,
             "name": cell.environment,
@@ -232,7 +230,7 @@ class Collector:
             "executor": cell.executor,
             "image": made.image,
             "base": None if base is None else {"reference": base.reference, "digest": base.digest},
-            "machine": describe_machine(None if cell.gpu is None else find_gpu(f"cuda:{cell.gpu}")),
+            "machine": describe_machine(self._gpu),
             "limits": limits,
         }
 

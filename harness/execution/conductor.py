@@ -8,27 +8,33 @@ whoever started it: when that end closes, every worker is ended and so is the co
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
+import stat
 import sys
-import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.containers.engine import Engine, connect
 from harness.containers.strays import owner_labels
 from harness.doctor.machine import usable_cores
-from harness.errors import EXIT_INTERRUPTED, EngineError, ExecutionError
+from harness.errors import EXIT_INTERRUPTED, EngineError, ExecutionError, HarnessError, StoreError
 from harness.execution.container_worker import ContainerWorker
 from harness.execution.documents import CellTask, ConversionTask, GroupDocument
+from harness.execution.proof import check_device
 from harness.execution.timing import Member, run_session
 from harness.execution.workers import ProcessWorker, Worker
+from harness.trees import remove_tree, temporary_folder
 
 _KILL_SECONDS = 15.0
+# Below this much free space, libraries die in many ways and few say why.
+_ROOM_BYTES = 1 << 20
+_SAYS_ENOUGH = frozenset({"timeout", "out-of-memory", "output-limit", "wrong-device", "disk-full"})
 
 
 class Conductor:
@@ -75,7 +81,7 @@ class Conductor:
 
     def remove_sockets(self) -> None:
         """Remove the sockets' folder."""
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        remove_tree(self._sockets)
 
     def tell(self, event: str, **fields: Any) -> None:
         """Write one event."""
@@ -125,6 +131,7 @@ class Conductor:
                 runner=self._group.runner,
                 job=job,
                 work=folder,
+                made=self._group.results,
                 socket_folder=sockets,
                 cores=_cores_for(threads),
                 limits=self._group.limits,
@@ -134,6 +141,12 @@ class Conductor:
             )
         except EngineError as error:
             raise ExecutionError("engine", error.message, error.remedy) from error
+        except ExecutionError:
+            raise
+        except (HarnessError, OSError) as error:
+            full = isinstance(error, StoreError) or getattr(error, "errno", 0) == errno.ENOSPC
+            kind = "disk-full" if full else "engine"
+            raise ExecutionError(kind, f"Its container cannot be prepared: {error}") from error
         self._open[task.key] = worker
         self._containers.append(worker)
         self.tell("worker", key=task.key, container=worker.id)
@@ -148,8 +161,9 @@ class Conductor:
         try:
             worker = self._worker(task, job, folder)
             made = worker.event("converted", self._group.timeout_s, lambda _: None)
-            # Only what nobody can change any more is looked at and kept.
+            # Only what nobody can change any more is looked at and used.
             worker.kill()
+            check_plain(folder, made["files"])
             self.tell("converted", key=task.key, folder=str(folder), result=made)
         except ExecutionError as error:
             if error.kind in {"model", "backend", "exit", "no-result"}:
@@ -176,6 +190,7 @@ class Conductor:
                 job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
             worker = self._worker(task, job, folder)
             loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
+            check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
             if task.answers:
                 self.tell("answering", key=task.key, total=task.job["inputs"]["count"])
                 reply = worker.command(
@@ -209,6 +224,7 @@ class Conductor:
 
     def _failed(self, key: str, error: ExecutionError, folder: Path) -> None:
         log = folder / "log.txt"
+        _blame_a_full_disk(error, folder)
         self.tell(
             "failed",
             key=key,
@@ -219,6 +235,24 @@ class Conductor:
             signal=error.signal,
             log=str(log) if log.is_file() else None,
         )
+
+
+def _blame_a_full_disk(error: ExecutionError, folder: Path) -> None:
+    """What fails where nothing can be written has not failed by itself: it is tried again."""
+    if error.kind in _SAYS_ENOUGH or shutil.disk_usage(folder).free >= _ROOM_BYTES:
+        return
+    error.message = f"No space is left in {folder}, and it failed: {error.message}"
+    error.remedy = "Make room, then start the same command again."
+    error.args = (error.message,)
+    error.kind = "disk-full"
+
+
+def check_plain(folder: Path, names: Iterable[str]) -> None:
+    """Refuse what a converter left unless it is plain files: a link could lead anywhere."""
+    for name in names:
+        path = folder / Path(name).name
+        if not stat.S_ISREG(path.lstat().st_mode if os.path.lexists(path) else 0):
+            raise ExecutionError("conversion", f"The converter left no plain file {path.name}.")
 
 
 def _because(cause: ExecutionError) -> ExecutionError:
@@ -246,8 +280,8 @@ def main() -> None:
     """Carry out the group document named on the command line."""
     group = GroupDocument.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     # A socket's path holds 107 bytes, so the sockets are made where paths are short.
-    with tempfile.TemporaryDirectory(prefix="harness-") as sockets:
-        conductor = Conductor(group, Path(sockets))
+    with temporary_folder("harness-") as sockets:
+        conductor = Conductor(group, sockets)
         threading.Thread(target=_end_with_parent, args=(conductor,), daemon=True).start()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_INTERRUPTED))
         signal.signal(signal.SIGINT, signal.SIG_IGN)

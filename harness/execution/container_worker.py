@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import shutil
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.containers.engine import Engine
-from harness.containers.rules import ContainerSpec, Limits, give_folder, user_for
+from harness.containers.engine import Engine, EngineInfo
+from harness.containers.rules import ContainerSpec, Limits, Mount, give_folder, user_for
 from harness.containers.running import start
 from harness.errors import EngineError, ExecutionError, ModelError
 from harness.execution.attempts import tail
@@ -19,8 +20,10 @@ from harness.execution.contained import JOB, RUNNER, SOCKET, contained
 from harness.execution.exits import explain_container_exit, read_error
 from harness.execution.link import Link, OnEvent
 from harness.execution.readable import let_read
+from harness.execution.sources import real_source, real_sources
 from harness.execution.workers import DETAIL_BYTES, KILL_WAIT_S, hung_up, timed_out
 from harness.paths import cache_dir
+from harness.trees import remove_tree
 
 
 class ContainerWorker:
@@ -41,6 +44,8 @@ class ContainerWorker:
         gpu: UUID or index of the one GPU that it sees; None: none.
         labels: whose it is, from `owner_labels`.
         name: what it is for, in messages.
+        made: the folder below which containers write, where no link is followed; None: the one
+            that holds the workers' folders and those of the conversions, two above `work`.
 
     Attributes:
         id: the container's id.
@@ -50,6 +55,8 @@ class ContainerWorker:
 
     Raises:
         EngineError: the container could not be started; nothing is left.
+        ExecutionError: kind `invalid-output`: an input that a conversion left is a link, or
+            nothing that can be shown to a container; nothing is left.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class ContainerWorker:
         gpu: str | None = None,
         labels: Mapping[str, str] | None = None,
         name: str = "a cell",
+        made: Path | None = None,
     ) -> None:
         self.work = work
         self.log = work / "log.txt"
@@ -80,19 +88,15 @@ class ContainerWorker:
         socket_folder.mkdir(parents=True, exist_ok=True)
         user = user_for(engine.info)
         give_folder(socket_folder, engine.info, user)
-        document, mounts = contained(job, runner, work, socket_folder, companions(job))
-        path = work / "job.json"
-        path.write_text(json.dumps(document, indent=2), encoding="utf-8")
-        path.chmod(0o644)
-        self.log.touch(0o644)
         try:
+            mounts = self._mounts(job, runner, made or work.parent.parent)
             self._container = start(
                 engine,
                 ContainerSpec(
                     image=image,
                     command=(python, "-m", "runner", JOB),
                     name=name,
-                    mounts=let_read(mounts, engine.info, user, (cache_dir(), work), self._copies),
+                    mounts=self._readable(mounts, engine.info, user),
                     output=work,
                     env={"PYTHONPATH": RUNNER},
                     labels=labels or {},
@@ -193,11 +197,37 @@ class ContainerWorker:
     def _last_words(self) -> str:
         return tail(self.log, DETAIL_BYTES)
 
+    def _mounts(self, job: Mapping[str, Any], runner: Path, made: Path) -> tuple[Mount, ...]:
+        """What the container sees; its job is written."""
+        model = job.get("model") or job.get("source")
+        if model:
+            # Before anything is read of it.
+            real_source(Path(model["path"]), made)
+        document, mounts = contained(job, runner, self.work, self._sockets, companions(job))
+        for path, text in (
+            (self.work / "job.json", json.dumps(document, indent=2)),
+            (self.log, ""),
+        ):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o644), "w", encoding="utf-8") as file:
+                file.write(text)
+            path.chmod(0o644)
+        return real_sources(mounts, made)
+
+    def _readable(self, mounts: Sequence[Mount], info: EngineInfo, user: str) -> tuple[Mount, ...]:
+        try:
+            return let_read(mounts, info, user, (cache_dir(), self.work), self._copies)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise ExecutionError(
+                "invalid-output", f"{error.filename} is not shown to a container: {error.strerror}."
+            ) from error
+
     def _remove_folders(self) -> None:
         for folder in (self._sockets, self._copies):
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                self.left_behind = self.left_behind or f"{folder} could not be removed"
+            left = remove_tree(folder)
+            self.left_behind = self.left_behind or left
 
 
 def companions(job: Mapping[str, Any]) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from harness.datasets.layouts import Dataset, discover
 from harness.datasets.pixels import prepare
 from harness.datasets.recipes import Recipe, load_recipe
 from harness.datasets.sample import limit
+from harness.doctor.gpus import Gpu
 from harness.environments.base import ensure_base
 from harness.errors import DatasetError, ModelError, SpecError
 from harness.execution.commit import class_mismatch
-from harness.execution.stacks import Stacks, devices_of, resolve_stacks
+from harness.execution.stacks import Stacks, closed_on_error, devices_of, resolve_stacks
 from harness.models.checkpoint import Checkpoint, InputPlan, check_array, input_plan
 from harness.models.inspect import inspect_model
 from harness.models.model_file import ModelFile
@@ -35,7 +37,6 @@ from harness.plan.cells import CellInputs
 from harness.progress import Progress
 from harness.spec.models import ModelEntry, SweepSpec
 
-# Of the image that a volume is read through; nothing runs in it.
 _PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -48,12 +49,14 @@ class Resolved:
         stacks: the environments, and the engine that some of them need.
         inputs: the prepared inputs, by inputs key.
         place: runner and devices.
+        gpus: the GPUs among the devices, by UUID.
     """
 
     subjects: tuple[Subject, ...]
     stacks: Stacks
     inputs: dict[str, PreparedInputs]
     place: Place
+    gpus: dict[str, Gpu]
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,13 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
             whatever cannot be used, with its remedy.
     """
     fed = _read_models(spec)
-    place = Place(runner_sha256=runner_tree()[1], devices=devices_of(spec))
+    devices, gpus = devices_of(spec)
+    place = Place(runner_sha256=runner_tree()[1], devices=devices)
     found = resolve_stacks(spec, progress)
-    with _images(spec, found.engine, progress) as folder:
-        subjects, inputs = _prepare(spec, fed, folder, progress)
-    return Resolved(subjects=tuple(subjects), stacks=found, inputs=inputs, place=place)
+    with closed_on_error(found.engine):
+        with _images(spec, found.engine, progress) as folder:
+            subjects, inputs = _prepare(spec, fed, folder, progress)
+        return Resolved(tuple(subjects), found, inputs, place, gpus)
 
 
 @contextlib.contextmanager
@@ -87,10 +92,16 @@ def _images(spec: SweepSpec, engine: Engine | None, progress: Progress) -> Itera
     if spec.data is None or spec.data.volume is None:
         yield spec.data.path if spec.data else None
         return
-    engine = engine or connect()
-    base = ensure_base(engine, _PYTHONS, progress)
-    with open_volume(engine, spec.data.volume, base.tag, progress) as folder:
-        yield folder
+    with contextlib.ExitStack() as held:
+        if engine is None:
+            engine = held.enter_context(contextlib.closing(connect()))
+        image = partial(_volume_image, engine, progress)
+        yield held.enter_context(open_volume(engine, spec.data.volume, image, progress))
+
+
+def _volume_image(engine: Engine, progress: Progress) -> str:
+    """An image for the container that a volume is copied out through; nothing runs in it."""
+    return ensure_base(engine, _PYTHONS, progress).tag
 
 
 def _read_models(spec: SweepSpec) -> list[_Fed]:

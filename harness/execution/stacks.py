@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.containers.engine import Engine
-from harness.doctor.choice import choose_executor
-from harness.doctor.gpus import find_gpu
+from harness.doctor.choice import choose_executor, is_local
+from harness.doctor.gpus import Gpu, find_gpu
 from harness.doctor.machine import cpu_name
 from harness.environments import adopted
 from harness.environments.adhoc import is_pin
+from harness.environments.base import ensure_base
+from harness.environments.builder import can_build
 from harness.environments.environment import Environment, Executor
 from harness.environments.provision import Provisioned
 from harness.environments.registry import find, resolve
@@ -20,6 +24,9 @@ from harness.errors import EngineError, HarnessError, ProvisionError, SpecError
 from harness.plan.build import DeviceHere, Stack
 from harness.progress import Progress
 from harness.spec.models import EnvironmentEntry, SweepSpec
+
+# Any base will do to find out whether images can be built; 3.11 is every environment's first.
+_PYTHONS = ("3.11", "3.12", "3.13")
 
 
 @dataclass(frozen=True)
@@ -38,50 +45,102 @@ class Stacks:
     ready: dict[str, Provisioned] = field(default_factory=dict)
     engine: Engine | None = None
 
+    def close(self) -> None:
+        """Close the connection to the engine, if there is one."""
+        if self.engine is not None:
+            self.engine.close()
+
 
 def resolve_stacks(spec: SweepSpec, progress: Progress) -> Stacks:
     """Find or lock what is named, for every executor that is to run it; builds nothing.
 
-    `auto` takes containers where an engine answers. Where one does, but no base image can be
-    had for its images, virtual environments are taken, and that is said.
+    `auto` takes containers where an engine answers. Where one does, but images cannot be built
+    here, virtual environments are taken, and that is said. The caller closes the result.
 
     Raises:
         EnvironmentSpecError, SpecError, ProvisionError, EngineError: what cannot be had.
     """
     if spec.executor != "auto":
-        engine = choose_executor("docker").engine if "docker" in spec.executor else None
-        return _resolve(spec, spec.executor, engine, progress, chosen=True)
-    images = any(adopted.is_image(name) for entry in spec.environments for name in entry.names)
-    choice = choose_executor("docker" if images else "auto")
-    if choice.engine is None:
-        return _resolve(spec, ("venv",), None, progress, chosen=False)
+        engine = _local_engine() if "docker" in spec.executor else None
+        with closed_on_error(engine):
+            return _resolve(spec, spec.executor, engine, progress, chosen=True)
+    names = [name for entry in spec.environments for name in entry.names]
+    if any(adopted.is_image(name) for name in names):
+        engine = _local_engine()
+    else:
+        choice = choose_executor("auto")
+        engine = choice.engine
+        if engine is None and os.environ.get("DOCKER_HOST"):
+            progress.note(
+                f"DOCKER_HOST is set, but no engine can be used: {choice.reason}. "
+                "Virtual environments are used instead."
+            )
+    with closed_on_error(engine):
+        executor: Executor = "venv"
+        if engine is not None and not all(adopted.is_adopted(name) for name in names):
+            executor = _buildable(engine, progress)
+        return _resolve(spec, (executor,), engine, progress, chosen=False)
+
+
+@contextlib.contextmanager
+def closed_on_error(engine: Engine | None) -> Iterator[None]:
+    """Close the connection where the block fails; else whoever got it does."""
     try:
-        return _resolve(spec, (choice.executor,), choice.engine, progress, chosen=False)
-    except (ProvisionError, EngineError) as error:
-        if images:
-            raise
-        stacks = _resolve(spec, ("venv",), None, progress, chosen=False)
-        progress.note(
-            f"A container engine answers, but it cannot be used here: {error.message} "
-            "Virtual environments are used instead; --executor docker insists."
+        yield
+    except BaseException:
+        if engine is not None:
+            engine.close()
+        raise
+
+
+def _local_engine() -> Engine:
+    """The engine, which must be this machine's: cells see folders of this machine.
+
+    Raises:
+        EngineError: none answers, or it is another machine's.
+    """
+    engine = choose_executor("docker").engine
+    assert engine is not None  # noqa: S101 - it was asked for
+    if not is_local(engine.info):
+        engine.close()
+        raise EngineError(
+            f"The engine at {engine.info.address} is on another machine, which has not this "
+            "one's folders.",
+            "Unset DOCKER_HOST, start the harness over there, or use --executor venv.",
         )
-        return stacks
+    return engine
 
 
-def devices_of(spec: SweepSpec) -> dict[str, DeviceHere]:
-    """The devices that a spec names, as they are on this machine.
+def _buildable(engine: Engine, progress: Progress) -> Executor:
+    """`docker` where images can be built for this engine, else `venv`, and why."""
+    try:
+        can_build(engine)
+        ensure_base(engine, _PYTHONS, progress)
+    except (ProvisionError, EngineError) as error:
+        progress.note(
+            f"A container engine answers, but no image can be built here: {error.message} "
+            f"Virtual environments are used instead; --executor docker insists."
+        )
+        return "venv"
+    return "docker"
+
+
+def devices_of(spec: SweepSpec) -> tuple[dict[str, DeviceHere], dict[str, Gpu]]:
+    """The devices that a spec names, as they are on this machine, and the GPUs among them by UUID.
 
     Raises:
         HarnessError: a GPU that is not here, with what is.
     """
     found: dict[str, DeviceHere] = {}
+    gpus: dict[str, Gpu] = {}
     for asked in dict.fromkeys(spec.axes.device):
         if asked == "cpu":
             found[asked] = DeviceHere("cpu", cpu_name())
         else:
             gpu = find_gpu(asked)
+            gpus[gpu.uuid] = gpu
             found[asked] = DeviceHere("cuda", f"{gpu.name}, driver {gpu.driver}", gpu.uuid)
-    return found
+    return found, gpus
 
 
 def _resolve(

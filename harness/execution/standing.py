@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +38,16 @@ class Standing:
         return Standing(self.done | other.done, {**self.failed, **other.failed}, self.sessions)
 
 
-def look(store: Path, cells: Iterable[Cell], *, retry: bool, timeout_s: float) -> Standing:
+def look(
+    store: Path, cells: Iterable[Cell], *, retry: bool, limits: Mapping[str, float]
+) -> Standing:
     """Look the cells up in a store; every file of a bundle is hashed.
 
     Args:
         store: the results folder.
         cells: the plan's cells and controls.
         retry: try failed cells again, whatever they failed of.
-        timeout_s: the time limit now; what failed under a shorter one is tried again.
+        limits: those of now, by name; what failed under a smaller one is tried again.
     """
     done: set[str] = set()
     failed: dict[str, Failure] = {}
@@ -54,7 +56,7 @@ def look(store: Path, cells: Iterable[Cell], *, retry: bool, timeout_s: float) -
             done.add(cell.key)
             continue
         failure = None if retry else attempts.last(store, cell.key)
-        if failure is not None and failure.lasts(timeout_s):
+        if failure is not None and failure.lasts(limits):
             failed[cell.key] = failure
     return Standing(frozenset(done), failed, tuple(past_sessions(store)))
 

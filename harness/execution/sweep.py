@@ -19,7 +19,7 @@ from harness.environments.provide import provide
 from harness.environments.provision import Provisioned
 from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
-from harness.execution.assemble import container_limits, group_document
+from harness.execution.assemble import group_document
 from harness.execution.attempts import Failure
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
@@ -68,6 +68,29 @@ def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
     return resolved, build_plan(spec, resolved.subjects, resolved.stacks.stacks, resolved.place)
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What a sweep would do over a store.
+
+    Attributes:
+        plan: all that was asked for.
+        standing: what the store holds of it already.
+        works: what is left of each group.
+    """
+
+    plan: Plan
+    standing: Standing
+    works: tuple[Work, ...]
+
+
+def foresee(spec: SweepSpec, store: Path, progress: Progress, *, retry: bool) -> Forecast:
+    """Plan a sweep over a store as it is; nothing is run or written there."""
+    resolved, plan = plan_sweep(spec, progress)
+    resolved.stacks.close()
+    groups, standing = _standing(spec, store, plan, retry=retry)
+    return Forecast(plan, standing, tuple(remaining(groups, standing, spec.timing.rounds)))
+
+
 def run_sweep(
     spec: SweepSpec,
     store: Path,
@@ -92,10 +115,11 @@ def run_sweep(
     with storage_errors(store):
         store.mkdir(parents=True, exist_ok=True)
         _check_writable(store)
-    with workspace(store) as (space, ended):
+    with contextlib.ExitStack() as held, workspace(store) as (space, ended):
         for pid in ended:
             progress.note(f"Ended process {pid}, left by a sweep that was killed.")
         resolved, plan = plan_sweep(spec, progress)
+        held.callback(resolved.stacks.close)
         if engine := resolved.stacks.engine:
             for name in remove_strays(engine):
                 progress.note(f"Removed container {name}, left by a sweep that was killed.")
@@ -108,6 +132,7 @@ def run_sweep(
                 )
         for key in {cell.inputs.inputs_key for cell in plan.cells}:
             _keep_inputs(store, key, resolved)
+        _note_idle_limits(spec, plan, progress)
         run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
         run.carry_out(remaining(groups, standing, spec.timing.rounds))
         return _record(spec, store, plan, groups, standing, run)
@@ -117,14 +142,14 @@ def _standing(
     spec: SweepSpec, store: Path, plan: Plan, *, retry: bool
 ) -> tuple[list[Group], Standing]:
     """The groups without cells that are known to fail, and how all their cells stand."""
-    timeout_s = spec.limits.timeout_seconds
-    standing = look(store, plan.cells, retry=retry, timeout_s=timeout_s)
+    limits = spec.limits.model_dump()
+    standing = look(store, plan.cells, retry=retry, limits=limits)
     live = [cell for cell in plan.cells if cell.key not in standing.failed]
     groups = make_groups(
         live, baseline=plan.baseline, timed=spec.timing.enabled, control=spec.timing.control
     )
     controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
-    standing = standing.joined(look(store, controls.values(), retry=retry, timeout_s=timeout_s))
+    standing = standing.joined(look(store, controls.values(), retry=retry, limits=limits))
     return [
         Group(
             tuple(cell for cell in group.cells if cell.key not in standing.failed),
@@ -133,6 +158,13 @@ def _standing(
         )
         for group in groups
     ], standing
+
+
+def _note_idle_limits(spec: SweepSpec, plan: Plan, progress: Progress) -> None:
+    """Say so where limits were set that bind containers only."""
+    named = sorted(spec.limits.model_fields_set - {"timeout_seconds", "output_bytes"})
+    if named and any(cell.executor == "venv" for cell in plan.cells):
+        progress.note(f"limits.{', limits.'.join(named)} bind containers; venv cells have none.")
 
 
 def _keep_inputs(store: Path, key: str, resolved: Resolved) -> None:
@@ -248,8 +280,8 @@ class _Run:
             progress=self._progress,
             note_worker=self._space.note_worker,
             unanswered=unanswered,
-            timeout_s=self._spec.limits.timeout_seconds,
-            limits=container_limits(self._spec),
+            limits=self._spec.limits,
+            gpu=self._resolved.gpus.get(members[0].gpu or ""),
         )
         with leased_devices(members[0].gpu, self._progress):
             self._follow(document, collector)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.environments.variables import runner_variables
 from harness.errors import ExecutionError
 from harness.execution.attempts import tail
 from harness.execution.exits import explain_exit, read_error
@@ -80,7 +81,7 @@ class ProcessWorker:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=work,
-                    env={**_clean_environment(work, runner), **(environment or {})},
+                    env={**runner_variables(work, runner), **(environment or {})},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -170,17 +171,3 @@ def timed_out(timeout_s: float | None, log_tail: str) -> ExecutionError:
 def hung_up(log_tail: str) -> ExecutionError:
     """The failure of a worker that closed its connection and ran on; it was killed."""
     return ExecutionError("exit", "It closed its connection without a result.", "", log_tail)
-
-
-def _clean_environment(work: Path, runner: Path) -> dict[str, str]:
-    """The environment of a worker: what it needs, and nothing that could change an answer."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(work / "home"),
-        "LANG": "C.UTF-8",
-        "TMPDIR": str(work / "tmp"),
-        "PYTHONPATH": str(runner),
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-    }

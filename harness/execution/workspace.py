@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import uuid
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from harness.canonical import storage_errors, write_json
 from harness.execution.documents import Owner
 from harness.paths import cache_dir
 from harness.progress import Progress
+from harness.trees import remove_tree
 
 _OWNER = "owner.json"
 
@@ -64,7 +64,7 @@ def workspace(store: Path) -> Iterator[tuple[Workspace, list[int]]]:
     try:
         yield space, ended
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
 
@@ -122,7 +122,7 @@ def remove_strays(store: Path) -> list[int]:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
                     ended.append(pid)
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
     if not alive:
         _remove_staged(store)
     return ended
@@ -132,7 +132,7 @@ def _remove_staged(store: Path) -> None:
     """Remove bundles that a killed sweep was still staging; they carry hidden names."""
     for place in ("answers/*", "inputs/*", "artifacts/*", "attempts/*", "sessions"):
         for staged in store.glob(f"{place}/.*.staged"):
-            shutil.rmtree(staged, ignore_errors=True)
+            remove_tree(staged)
 
 
 def _alive(pid: int, started: float) -> bool:

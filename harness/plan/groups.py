@@ -30,7 +30,8 @@ class Group:
     def label(self) -> str:
         """How the group is called in progress."""
         first = self.cells[0]
-        return f"{first.model}, {len(self.cells)} cells"
+        count = len(self.cells)
+        return f"{first.model}, {count} cell{'s' if count != 1 else ''}"
 
 
 def families(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -19,9 +20,17 @@ Precision = Literal["f32", "default"]
 Output = Literal["auto", "logits", "probabilities", "values"]
 Layout = Literal["NCHW", "NHWC"]
 ExecutorName = Literal["docker", "venv"]
-Device = Annotated[
-    str, StringConstraints(pattern=r"^(cpu|cuda(:(\d{1,3}|(GPU|MIG)-[0-9A-Za-z-]+))?)$")
-]
+_DEVICE = re.compile(r"cpu|cuda(:(\d{1,3}|(GPU|MIG)-[0-9A-Za-z-]+))?")
+
+
+def _is_device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        msg = "must be cpu, cuda (the first GPU), cuda:INDEX, or cuda:UUID as `nvidia-smi -L` shows"
+        raise ValueError(msg)
+    return text
+
+
+Device = Annotated[str, AfterValidator(_is_device)]
 
 VOLUME = "volume:"
 """How the path of images begins that lie in a named volume of the container engine."""
@@ -164,10 +173,14 @@ class SweepSpec(_Strict):
     @field_validator("executor", mode="before")
     @classmethod
     def _executor_alone(cls, value: object) -> object:
-        if isinstance(value, list | tuple):
-            names = tuple(dict.fromkeys(value))
-            return "auto" if names == ("auto",) else names
-        return (value,) if isinstance(value, str) and value != "auto" else value
+        given = value if isinstance(value, list | tuple) else (value,)
+        names = tuple(dict.fromkeys(str(name) for name in given))
+        if names == ("auto",):
+            return "auto"
+        if not names or not set(names) <= set(get_args(ExecutorName)):
+            msg = "must be auto, docker, venv, or both docker and venv to compare them"
+            raise ValueError(msg)
+        return names
 
     @field_validator("environments", mode="before")
     @classmethod

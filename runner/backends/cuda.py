@@ -17,7 +17,7 @@ def require(backend: str, precision: str) -> Dict[str, Any]:
     that when they load, so it is said before they do, beside each framework's own switch.
 
     Raises:
-        RunnerError: kind `unsupported`, where there is none, or more than one.
+        RunnerError: kind `wrong-device`, where there is none, or more than one.
     """
     proof = gpus.seen().proof(backend)
     if precision == "f32":

@@ -15,6 +15,7 @@ import pytest
 from support.command import Harness
 
 from harness.containers.engine import Engine
+from harness.containers.strays import OWNER
 from harness.environments.base import ensure_base
 from harness.progress import SilentProgress
 
@@ -26,12 +27,18 @@ def mobilenet(data: Path, limit: int) -> list[object]:
     ]
 
 
-def ours(engine: Engine) -> list[str]:
-    """Containers of the harness, running or not."""
-    found = engine.client.containers.list(all=True, ignore_removed=True)
-    return [
-        c.name for c in found if any(label.startswith("io.harness.owner") for label in c.labels)
-    ]
+def containers_of(engine: Engine, pid: int) -> dict[str, str]:
+    """The containers that a sweep's process owns: id to status."""
+    found = engine.client.containers.list(
+        all=True, ignore_removed=True, filters={"label": f"{OWNER}.pid={pid}"}
+    )
+    return {str(one.id): str(one.status) for one in found}
+
+
+def running_of(engine: Engine, pid: int) -> dict[str, str]:
+    return {
+        key: status for key, status in containers_of(engine, pid).items() if status == "running"
+    }
 
 
 def test_the_same_lock_gives_the_same_bits_in_a_container_and_in_a_venv(
@@ -57,7 +64,6 @@ def test_the_same_lock_gives_the_same_bits_in_a_container_and_in_a_venv(
     assert recorded["image"].startswith("sha256:")
     assert recorded["base"]["digest"].startswith("sha256:")
     assert recorded["limits"]["memory_mib"] == 8192
-    assert ours(engine) == []
 
 
 def test_auto_takes_containers_where_an_engine_answers_and_resumes(
@@ -112,9 +118,11 @@ def test_a_killed_sweep_leaves_nothing_that_the_next_does_not_remove(
     harness: Harness, engine: Engine, real_data: Path, tmp_path: Path
 ) -> None:
     arguments = [
-        *("sweep", *mobilenet(real_data, 300), "--env", "onnxruntime-1.31"),
+        *("sweep", *mobilenet(real_data, 200), "--env", "onnxruntime-1.31"),
         *("--executor", "docker", "--no-timing", "--threads", 1, "--threads", 2),
     ]
+    # The image is built first, so that the container that is waited for is a cell's.
+    assert harness("env", "build", "onnxruntime-1.31", "--executor", "docker").status == 0
     with subprocess.Popen(
         [sys.executable, "-m", "harness.cli.main", *map(str, arguments)],
         cwd=tmp_path,
@@ -122,16 +130,21 @@ def test_a_killed_sweep_leaves_nothing_that_the_next_does_not_remove(
         stdout=subprocess.DEVNULL,
     ) as process:
         deadline = time.monotonic() + 300
-        while not ours(engine) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert process.poll() is None
+        while not running_of(engine, process.pid):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
-    left = ours(engine)
-    print(f"left by kill -9: {left or 'nothing'}")
-    done = harness(*arguments, "--json")
+    while running_of(engine, process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = containers_of(engine, process.pid)
+    print(f"left by kill -9: {left}")
+    assert "running" not in left.values()
+    done = harness(*arguments)
     assert done.status == 0, done.err
-    assert {c["status"] for c in done.json["cells"]} <= {"done", "resumed"}
-    assert ours(engine) == []
+    for key in left:
+        assert key[:12] in done.err, "the next sweep says what it removed"
+    assert containers_of(engine, process.pid) == {}
     assert not (tmp_path / "results" / ".work").exists()
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{reason} (nothing is skipped in CI)")
     pytest.skip(reason)
+
+
+@pytest.fixture
+def name() -> str:
+    """What this test calls its container: another run may use the same engine."""
+    return f"test {uuid.uuid4().hex}"
 
 
 @pytest.fixture
@@ -102,7 +109,7 @@ def open_worker(engine: Engine, image: str, tmp_path: Path, sockets: Path) -> It
             socket_folder=sockets / str(number),
             limits=limits or Limits(),
             labels=owner_labels(),
-            name=f"worker {number}",
+            name=more.pop("name", f"worker {number}"),
             **more,
         )
         opened.append(worker)

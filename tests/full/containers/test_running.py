@@ -23,33 +23,35 @@ from harness.errors import EngineError, ExecutionError
 
 
 def test_output_log_and_status_come_back_and_the_container_is_gone(
-    engine: Engine, image: str
+    engine: Engine, image: str, name: str
 ) -> None:
     code = (
         "import os, sys; os.write(1, bytes(range(256))); print('log', file=sys.stderr); sys.exit(3)"
     )
-    finished = run_to_end(engine, ContainerSpec(image, (PYTHON, "-c", code), "speaks"), TIMEOUT_S)
+    finished = run_to_end(engine, ContainerSpec(image, (PYTHON, "-c", code), name), TIMEOUT_S)
     assert (finished.status, finished.oom_killed, finished.timed_out) == (3, False, False)
     assert finished.stdout == bytes(range(256))
     assert finished.log == "log\n"
-    assert named(engine, "speaks") == []
+    assert named(engine, name) == []
 
 
-def test_a_container_that_takes_too_long_is_killed_and_gone(engine: Engine, image: str) -> None:
+def test_a_container_that_takes_too_long_is_killed_and_gone(
+    engine: Engine, image: str, name: str
+) -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
-    finished = run_to_end(engine, ContainerSpec(image, (PYTHON, "-c", code), "hangs"), 3)
+    finished = run_to_end(engine, ContainerSpec(image, (PYTHON, "-c", code), name), 3)
     assert finished.timed_out
     assert finished.status == 137
-    assert named(engine, "hangs") == []
+    assert named(engine, name) == []
 
 
 def test_a_container_that_closes_its_streams_and_runs_on_is_killed_too(
-    engine: Engine, image: str
+    engine: Engine, image: str, name: str
 ) -> None:
     code = "import os, time; os.close(1); os.close(2); time.sleep(3600)"
-    finished = run_to_end(engine, ContainerSpec(image, (PYTHON, "-c", code), "quiet"), 3)
+    finished = run_to_end(engine, ContainerSpec(image, (PYTHON, "-c", code), name), 3)
     assert finished.timed_out
-    assert named(engine, "quiet") == []
+    assert named(engine, name) == []
 
 
 @pytest.mark.parametrize(
@@ -61,36 +63,51 @@ def test_a_container_that_closes_its_streams_and_runs_on_is_killed_too(
     ],
 )
 def test_a_start_that_fails_leaves_nothing(
-    change: dict[str, Any], said: str, engine: Engine, image: str, tmp_path: Path
+    change: dict[str, Any], said: str, engine: Engine, image: str, name: str, tmp_path: Path
 ) -> None:
-    spec = ContainerSpec(image, ("true",), "fails to start")
+    spec = ContainerSpec(image, ("true",), name)
     with pytest.raises(EngineError, match=said):
         start(engine, replace(spec, **change), tmp_path / "log")
-    assert named(engine, "fails to start") == []
+    assert named(engine, name) == []
+
+
+@pytest.mark.parametrize("place", ["mount", "output"])
+def test_what_is_reached_by_a_link_is_not_mounted(
+    place: str, engine: Engine, image: str, name: str, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/etc")
+    spec = ContainerSpec(image, ("true",), name)
+    shown = {"mount": {"mounts": (Mount(str(link), "/inputs/x"),)}, "output": {"output": link}}
+    owner = Path("/etc").stat().st_uid
+    with pytest.raises(EngineError, match=f"{link}, which .*, is a link"):
+        start(engine, replace(spec, **shown[place]), tmp_path / "log")
+    assert Path("/etc").stat().st_uid == owner
+    assert named(engine, name) == []
 
 
 def test_a_container_that_was_created_and_cannot_be_started_is_removed(
-    engine: Engine, image: str, tmp_path: Path
+    engine: Engine, image: str, name: str, tmp_path: Path
 ) -> None:
     """A mount under a file of the image is found out only at the start."""
     spec = ContainerSpec(
-        image, ("true",), "fails late", mounts=(Mount(str(tmp_path), "/etc/passwd/inside"),)
+        image, ("true",), name, mounts=(Mount(str(tmp_path), "/etc/passwd/inside"),)
     )
-    with pytest.raises(EngineError, match="Starting a container of fails late failed"):
+    with pytest.raises(EngineError, match=f"Starting a container of {name} failed"):
         start(engine, spec, tmp_path / "log")
-    assert named(engine, "fails late") == []
+    assert named(engine, name) == []
 
 
 def test_a_gpu_that_cannot_be_given_is_refused_before_anything_starts(
-    engine: Engine, image: str, tmp_path: Path
+    engine: Engine, image: str, name: str, tmp_path: Path
 ) -> None:
     info = replace(engine.info, kind="docker", runtimes=("runc",), cdi_spec_dirs=(), cdi_devices=())
     without = Engine(engine.client, info)
-    spec = ContainerSpec(image, ("true",), "wants a GPU", gpu="0")
+    spec = ContainerSpec(image, ("true",), name, gpu="0")
     with pytest.raises(EngineError, match="GPU 0 cannot be given") as caught:
         start(without, spec, tmp_path / "log")
     assert "nvidia-ctk" in caught.value.remedy
-    assert named(engine, "wants a GPU") == []
+    assert named(engine, name) == []
 
 
 class Relay:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from support.containers import PYTHON, TIMEOUT_S, named
+from support.deep import LEVELS
 
+from harness.containers import running
 from harness.containers.engine import Engine
-from harness.containers.rules import ContainerSpec, Limits, Mount
+from harness.containers.rules import VOLUME, ContainerSpec, Limits, Mount, create_arguments
 from harness.containers.running import run_to_end
+from harness.trees import remove_tree
 
 LIMITS = Limits(memory_mib=512, tmp_mib=48, shm_mib=16, pids=48, output_bytes=64 << 20)
 
@@ -114,8 +117,17 @@ def image_with_a_volume(engine: Engine, image: str) -> Iterator[str]:
 
 
 def look(
-    engine: Engine, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, image: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
+    volumes: list[str] = []
+
+    def noted(*given: Any) -> dict[str, Any]:
+        arguments = create_arguments(*given)
+        sources = [str(mount["Source"]) for mount in arguments["mounts"]]
+        volumes.extend(source for source in sources if source.startswith(VOLUME))
+        return arguments
+
+    monkeypatch.setattr(running, "create_arguments", noted)
     monkeypatch.setenv("HTTPS_PROXY", "http://somebody:secret@proxy")
     model = tmp_path / "m.json"
     model.write_text("{}")
@@ -129,7 +141,7 @@ def look(
     spec = ContainerSpec(
         image=image,
         command=(PYTHON, "-c", LOOK),
-        name="the view",
+        name=name,
         mounts=(
             Mount(str(model), "/inputs/model/m.json"),
             Mount(str(output / "log.txt"), "/work/log.txt"),
@@ -141,20 +153,22 @@ def look(
     )
     finished = run_to_end(engine, spec, TIMEOUT_S)
     assert finished.status == 0, finished.log
-    assert named(engine, "the view") == []
-    left = engine.client.api.volumes()["Volumes"] or []
-    assert not [one for one in left if one["Name"].startswith("harness-image-")]
+    assert named(engine, name) == []
+    left = {one["Name"] for one in engine.client.api.volumes()["Volumes"] or []}
+    assert len(volumes) == 1
+    assert not left & set(volumes)
     return json.loads(finished.stdout)
 
 
 def test_the_view_from_inside(
     engine: Engine,
     image_with_a_volume: str,
+    name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    view = look(engine, image_with_a_volume, tmp_path, monkeypatch)
+    view = look(engine, image_with_a_volume, name, tmp_path, monkeypatch)
     with capsys.disabled():
         print("\n" + json.dumps(view, indent=1), file=sys.stderr)
     assert 0 not in {view["user"][0], view["user"][1], *view["user"][2]}
@@ -193,6 +207,24 @@ SNEAKY = {
         "    os.unlink('/work/x')\n"
         "    for m in range(20): os.write(f, bytes(1 << 20))\n"
     ),
+    "mapped files": (
+        # Python's own `mmap` keeps the file open.
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.mmap.restype = ctypes.c_void_p\n"
+        "libc.mmap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 5]\n"
+        "for n in range(2):\n"
+        "    f = os.open('/work/x', os.O_CREAT | os.O_RDWR)\n"
+        "    os.truncate(f, 20 << 20)\n"
+        "    at = libc.mmap(None, 20 << 20, 3, 1, f, 0)\n"
+        "    os.unlink('/work/x')\n"
+        "    os.close(f)\n"
+        "    ctypes.memset(at, 1, 20 << 20)\n"
+    ),
+    "folders nested beyond reach": (
+        f"for n in range({LEVELS}): os.mkdir('nested-a'); os.chdir('nested-a')\n"
+        "for n in range(200): open(str(n), 'wb').write(bytes(1 << 20))\n"
+    ),
 }
 
 
@@ -208,10 +240,13 @@ def test_no_way_around_the_limit_of_the_folder(
         (PYTHON, "-c", code + "time.sleep(3600)"),
         "sneaks",
         output=output,
-        limits=Limits(output_bytes=1 << 20),
+        limits=Limits(output_bytes=16 << 20),
     )
-    finished = run_to_end(engine, spec, TIMEOUT_S)
-    assert finished.exceeded_bytes > 1 << 20
+    try:
+        finished = run_to_end(engine, spec, 60)
+    finally:
+        assert remove_tree(output) == ""
+    assert finished.exceeded_bytes > 16 << 20
     assert not finished.timed_out
     assert finished.status == 137
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.containers import COUNT, PYTHON, TIMEOUT_S, Open, exists, ignore
+from support.containers import COUNT, PYTHON, TIMEOUT_S, Open, exists, ignore, named
+from support.deep import LEVELS
 
 from harness.containers.engine import Engine
-from harness.containers.rules import Limits
+from harness.containers.rules import Limits, user_for
 from harness.errors import EngineError, ExecutionError
 from harness.execution.container_worker import ContainerWorker
 from harness.execution.workers import ProcessWorker
 from harness.paths import runner_tree
+from harness.trees import temporary_folder
 
 Job = Callable[..., dict[str, Any]]
 
@@ -225,10 +229,96 @@ def test_inputs_that_only_their_owner_may_read_are_read_and_keep_their_modes(
     assert not worker.work.with_name(f"{worker.work.name}.readable").exists()
 
 
-def test_a_worker_whose_image_is_gone_cannot_start(
-    engine: Engine, null_job: Job, tmp_path: Path, sockets: Path
+def test_a_copy_of_a_private_model_is_nobody_elses(
+    open_worker: Open, null_job: Job, engine: Engine
 ) -> None:
-    before = engine.client.api.containers(all=True, quiet=True)
+    job = null_job()
+    Path(job["model"]["path"]).chmod(0o600)
+    worker = open_worker(job)
+    worker.event("loaded", TIMEOUT_S, ignore)
+    user = user_for(engine.info)
+    if user.split(":")[0] == str(os.getuid()):
+        pytest.skip("containers run as the caller here: nothing is copied")
+    if engine.info.rootless or engine.info.user_namespaces:
+        pytest.skip("this engine maps users: a copy cannot be one user's")
+    copies = worker.work.with_name(f"{worker.work.name}.readable")
+    modes = {path: path.stat() for path in (copies, *copies.rglob("*"))}
+    assert [oct(about.st_mode & 0o777) for about in modes.values()] == ["0o700", "0o700", "0o400"]
+    assert {f"{about.st_uid}:{about.st_gid}" for about in modes.values()} == {user}
+
+
+def test_an_artifact_that_is_a_link_is_never_mounted(
+    engine: Engine, image: str, null_job: Job, name: str, tmp_path: Path, sockets: Path
+) -> None:
+    job = null_job()
+    artifact = tmp_path / "results" / "artifacts" / "k" / "model.json"
+    artifact.parent.mkdir(parents=True)
+    # What it leads to would do as a model.
+    artifact.symlink_to(job["model"]["path"])
+    job["model"]["path"] = str(artifact)
+    with pytest.raises(ExecutionError, match="is a symbolic link") as caught:
+        ContainerWorker(
+            engine,
+            image=image,
+            python=PYTHON,
+            runner=runner_tree()[0],
+            job=job,
+            work=tmp_path / "results" / "cells" / "k",
+            socket_folder=sockets / "0",
+            name=name,
+        )
+    assert caught.value.kind == "invalid-output"
+    assert named(engine, name) == []
+    assert not (sockets / "0").exists()
+
+
+def test_a_model_that_a_person_names_by_a_link_is_read(
+    open_worker: Open, null_job: Job, tmp_path: Path
+) -> None:
+    job = null_job()
+    link = tmp_path / "mine.json"
+    link.symlink_to(job["model"]["path"])
+    job["model"]["path"] = str(link)
+    worker = open_worker(job, made=tmp_path / "work-0")
+    worker.event("loaded", TIMEOUT_S, ignore)
+
+
+def test_a_socket_that_is_a_link_is_not_followed(
+    open_worker: Open, null_job: Job, fake_runner: Callable[[str], Path]
+) -> None:
+    with temporary_folder("h-") as folder, socket.socket(socket.AF_UNIX) as mine:
+        mine.bind(str(folder / "s"))
+        mine.listen()
+        mine.setblocking(False)
+        code = (
+            "import json, os\n"
+            f"os.symlink({mine.getsockname()!r}, '/run/harness/s')\n"
+            "print(json.dumps({'event': 'loaded'}), flush=True)\n"
+        )
+        worker = open_worker(null_job(), runner=fake_runner(code))
+        worker.event("loaded", TIMEOUT_S, ignore)
+        with pytest.raises(ExecutionError):
+            worker.command({"command": "answers"}, TIMEOUT_S, ignore)
+        with pytest.raises(BlockingIOError):
+            mine.accept()
+
+
+def test_what_a_worker_leaves_in_the_folder_of_its_socket_is_removed_however_deep(
+    open_worker: Open, null_job: Job, fake_runner: Callable[[str], Path]
+) -> None:
+    code = (
+        "import os\n"
+        "os.chdir('/run/harness')\n"
+        f"for n in range({LEVELS}): os.mkdir('nested-a'); os.chdir('nested-a')\n"
+    )
+    worker = open_worker(null_job(), runner=fake_runner(code))
+    failure_of(worker)
+    assert worker.left_behind == ""
+
+
+def test_a_worker_whose_image_is_gone_cannot_start(
+    engine: Engine, null_job: Job, name: str, tmp_path: Path, sockets: Path
+) -> None:
     with pytest.raises(EngineError, match="is not there any more"):
         ContainerWorker(
             engine,
@@ -238,6 +328,7 @@ def test_a_worker_whose_image_is_gone_cannot_start(
             job=null_job(),
             work=tmp_path / "w",
             socket_folder=sockets / "0",
+            name=name,
         )
-    assert engine.client.api.containers(all=True, quiet=True) == before
+    assert named(engine, name) == []
     assert not (sockets / "0").exists()

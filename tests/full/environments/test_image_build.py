@@ -22,6 +22,7 @@ from harness.environments import image_build
 from harness.environments.builder import find_builder
 from harness.environments.image_records import image_state, read_record, remove_images, tag_of
 from harness.environments.provide import provide
+from harness.environments.provision import Provisioned
 from harness.environments.wheels import Secrets
 from harness.errors import ProvisionError
 from harness.progress import SilentProgress
@@ -110,7 +111,7 @@ def test_two_builds_give_the_same_package_tree(engine, own, monkeypatch):
     assert not [path for path in first if path.endswith(("uv_cache.json", "direct_url.json"))]
 
 
-def test_nothing_secret_is_in_an_image(engine, own, monkeypatch, tmp_path: Path):
+def test_nothing_secret_is_in_an_image(engine, own, built, monkeypatch, tmp_path: Path):
     without_cache(monkeypatch)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     marker = "only-for-the-build-4711"
@@ -121,7 +122,8 @@ def test_nothing_secret_is_in_an_image(engine, own, monkeypatch, tmp_path: Path)
         f"[global]\nextra-index-url = http://me:{marker}@127.0.0.1:9/simple\nretries = 0\n",
         encoding="utf-8",
     )
-    env = own(edit=_with_a_debian_package)
+    version = libgomp_of(built("onnxruntime-1.31"))
+    env = own(edit=lambda folder: _with_a_debian_package(folder, f"libgomp1={version}"))
     done = provide(env, SilentProgress(), engine, secrets=Secrets(ca_bundle=bundle, pip_conf=conf))
     history = json.dumps(engine.client.images.get(done.image).history())
     archive = tmp_path / "image.tar"
@@ -143,14 +145,39 @@ def test_nothing_secret_is_in_an_image(engine, own, monkeypatch, tmp_path: Path)
             assert not [n for n in names if n.startswith(("mnt/", "opt/.uv", "root/.cache"))]
     assert layers == 3
     assert marker not in json.dumps(read_record(env))
-    assert "libgomp1" in done.probe["system_packages"]
+    assert done.probe["system_packages"]["libgomp1"] == version
 
 
-def _with_a_debian_package(folder: Path) -> None:
+def test_a_build_that_brings_a_debian_package_along_which_is_not_named_is_refused(
+    engine, own, built
+):
+    version = libgomp_of(built("onnxruntime-1.31"))
+    named = f"libgfortran5={version}"
+    env = own(edit=lambda folder: _with_a_debian_package(folder, named))
+    with pytest.raises(ProvisionError) as caught:
+        provide(env, SilentProgress(), engine)
+    brought = f"libquadmath0={version}"
+    assert f"it also installed {brought}" in caught.value.message
+    assert f'system_packages = ["{named}", "{brought}"]' in caught.value.remedy
+    assert not [tag for tag in tags_of(engine, env.name) if ":system-" in tag]
+
+
+def tags_of(engine: Engine, name: str) -> list[str]:
+    """The tags of an environment's images."""
+    return [tag for image in engine.client.images.list(f"harness/{name}") for tag in image.tags]
+
+
+def libgomp_of(done: Provisioned) -> str:
+    """The version of libgomp1 that fits a base: that of the other libraries of its compiler."""
+    version: str = done.probe["system_packages"]["libgcc-s1"]
+    return version
+
+
+def _with_a_debian_package(folder: Path, package: str) -> None:
     """Give the build a step that has a network, and so needs certificates."""
     file = folder / "env.toml"
     text = file.read_text(encoding="utf-8")
-    file.write_text(f'system_packages = ["libgomp1"]\n{text}', encoding="utf-8")
+    file.write_text(f'system_packages = ["{package}"]\n{text}', encoding="utf-8")
 
 
 def test_an_image_that_was_removed_or_replaced_is_built_again(engine, own):

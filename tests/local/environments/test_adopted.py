@@ -64,9 +64,26 @@ def test_identity_is_what_is_in_it_and_not_where_it_is(tmp_path: Path) -> None:
     assert resolve_adopted(f"python:{copy}", SilentProgress()).env.identity == first
     other = resolve_adopted(f"python:{interpreter('onnxruntime-1.20')}", SilentProgress())
     assert other.env.identity != first
-    (record,) = copy.parents[1].glob("lib/python*/site-packages/onnxruntime-*.dist-info/RECORD")
-    record.write_text(record.read_text().replace("__init__.py,sha256=", "__init__.py,sha256=x", 1))
+    (file,) = copy.parents[1].glob("lib/python*/site-packages/onnxruntime/__init__.py")
+    before = file.stat()
+    file.write_text(file.read_text().replace("ONNX", "onnx", 1))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
     assert resolve_adopted(f"python:{copy}", SilentProgress()).env.identity != first
+
+
+def test_an_interpreter_is_asked_under_the_variables_of_its_cells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = interpreter("onnxruntime-1.31")
+    first = resolve_adopted(f"python:{python}", SilentProgress()).env.identity
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "AVX2 AVX512F")
+    found = resolve_adopted(f"python:{python}", SilentProgress())
+    assert found.env.identity == first
+    monkeypatch.undo()
+    plain = resolve_adopted(f"python:{python}", SilentProgress())
+    assert found.probe["cpu"]["used"] == plain.probe["cpu"]["used"]
 
 
 def test_an_environment_that_changed_between_two_looks_is_refused(tmp_path: Path) -> None:
@@ -147,3 +164,24 @@ def test_the_runner_compiles_and_probes_on_python_3_8(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f'"python":"{found.version}"' in done.stdout
+
+
+def test_an_editable_install_is_told_apart_by_its_source(tmp_path: Path) -> None:
+    copy = moved(interpreter("onnxruntime-1.31"), tmp_path / "copy")
+    (site,) = copy.parents[1].glob("lib/python*/site-packages")
+    (about,) = site.glob("flatbuffers-*.dist-info")
+    source = tmp_path / "checkout"
+    source.mkdir()
+    shutil.move(site / "flatbuffers", source / "flatbuffers")
+    (site / "__editable__.flatbuffers.pth").write_text(f"{source}\n")
+    (about / "RECORD").write_text("__editable__.flatbuffers.pth,,\n")
+    (about / "direct_url.json").write_text(
+        f'{{"url": "{source.as_uri()}", "dir_info": {{"editable": true}}}}'
+    )
+    first = resolve_adopted(f"python:{copy}", SilentProgress())
+    assert "flatbuffers" in first.probe["contents"]
+    with (source / "flatbuffers" / "__init__.py").open("a") as file:
+        file.write("# changed\n")
+    second = resolve_adopted(f"python:{copy}", SilentProgress())
+    assert second.packages == first.packages
+    assert second.env.identity != first.env.identity

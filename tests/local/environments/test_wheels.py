@@ -75,6 +75,19 @@ def test_a_wheel_that_is_kept_is_not_fetched_again_for_another_lock(env_of):
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
+@pytest.mark.parametrize("damage", ["shorter", "same size"])
+def test_a_kept_wheel_that_was_damaged_is_fetched_again(env_of, damage: str):
+    env = env_of(SMALL)
+    (kept,) = fetch_wheels(env, SilentProgress())
+    size = kept.path.stat().st_size
+    kept.path.write_bytes(b"" if damage == "shorter" else bytes(size))
+    assert fetch_wheels(env, SilentProgress()) == (kept,)
+    assert sha256_file(kept.path) == kept.sha256
+    kept.path.write_bytes(bytes(size))
+    assert kept in fetch_wheels(env_of("numpy", SMALL), SilentProgress())
+    assert sha256_file(kept.path) == kept.sha256
+
+
 def test_other_bytes_than_the_lock_says_are_refused(env_of, tmp_path: Path):
     env = env_of(SMALL, change=(r"sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}"))
     with pytest.raises(ProvisionError) as error:

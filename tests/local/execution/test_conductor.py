@@ -20,6 +20,8 @@ import numpy as np
 import psutil
 import pytest
 
+from harness.errors import ExecutionError
+from harness.execution.conductor import check_plain
 from harness.execution.documents import CellTask, GroupDocument, SessionTask
 from harness.execution.executors.local import LocalExecutor
 from harness.paths import runner_tree
@@ -129,6 +131,28 @@ def test_each_way_to_fail_is_told_apart_and_the_others_go_on(
     assert failed["bad"]["message"]
     assert set(of_kind(events, "answered")) == {"good"}
     assert any(e["event"] == "timed" for e in events)
+
+
+def test_a_cell_on_another_device_than_its_own_is_neither_answered_nor_timed(
+    tmp_path: Path,
+) -> None:
+    """The null backend runs on the processor and proves no GPU."""
+    lost = task(tmp_path, "lost").model_copy(update={"gpu": "GPU-a", "answers": False})
+    events = run(group(tmp_path, task(tmp_path, "good"), lost, timed=True))
+    assert of_kind(events, "failed")["lost"]["kind"] == "wrong-device"
+    document = json.loads((tmp_path / "results" / "session" / "session.json").read_text())
+    assert [m["key"] for m in document["members"]] == ["good"]
+
+
+@pytest.mark.parametrize("what", ["link", "folder", "nothing"])
+def test_only_plain_files_are_taken_from_a_converter(tmp_path: Path, what: str) -> None:
+    made = tmp_path / "model.pt2"
+    if what == "link":
+        made.symlink_to("/etc/hostname")
+    elif what == "folder":
+        made.mkdir()
+    with pytest.raises(ExecutionError, match=r"no plain file model\.pt2"):
+        check_plain(tmp_path, ["model.pt2"])
 
 
 def test_a_fault_during_the_rounds_leaves_the_member_out_of_the_session(tmp_path: Path) -> None:

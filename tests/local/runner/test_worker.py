@@ -253,7 +253,7 @@ def test_too_large_outputs_are_refused_before_they_are_written(start: Start) -> 
     worker = start({"classes": 1000}, max_output_bytes=10_000)
     loaded(worker)
     error = worker.command("answers")["error"]
-    assert error["kind"] == "unsupported"
+    assert error["kind"] == "output-limit"
     assert "--limit" in error["message"]
     assert list(worker.work.glob("output_*")) == []
 

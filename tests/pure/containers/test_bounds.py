@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import threading
 from pathlib import Path
 
 import pytest
+from support.deep import nest
 
+from harness.containers import guard as guard_module
 from harness.containers.guard import Guard, deleted_bytes, size_bytes
 from harness.containers.streams import BoundedLog
+from harness.trees import remove_tree
 
 
 def test_a_short_log_is_kept_whole(tmp_path: Path) -> None:
@@ -63,6 +68,33 @@ def test_counting_stops_where_it_is_too_much(tmp_path: Path) -> None:
     assert size_bytes([tmp_path], 10 * 4096) == 11 * 4096
 
 
+def test_folders_nested_too_deep_count_as_too_much(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    nest(folder)
+    try:
+        assert size_bytes([folder], 1 << 50) == (1 << 50) + 1
+    finally:
+        assert remove_tree(folder) == ""
+
+
+@pytest.mark.parametrize("looks_at", ["size_bytes", "deleted_bytes"])
+def test_an_error_while_watching_is_too_much_and_never_the_end_of_watching(
+    looks_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(36, "File name too long")
+
+    monkeypatch.setattr(guard_module, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(guard_module, looks_at, fail)
+    said = threading.Event()
+    found: list[int] = []
+    guard = Guard([tmp_path], 50_000, lambda size: (found.append(size), said.set()), os.getpid())
+    assert said.wait(60)
+    guard.close()
+    assert found == [50_001]
+
+
 def test_a_guard_says_once_that_it_is_too_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +116,38 @@ def test_a_deleted_file_counts_while_somebody_holds_it(tmp_path: Path) -> None:
         assert deleted_bytes(os.getpid(), [tmp_path]) == before
         (tmp_path / "x").unlink()
         assert deleted_bytes(os.getpid(), [tmp_path]) - before >= 100_000
+    assert deleted_bytes(os.getpid(), [tmp_path]) == before
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_a_deleted_file_counts_while_it_is_mapped_and_no_longer_open(
+    privileged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not privileged:
+        stat = Path.stat
+
+        def refuse(path: Path, **how: bool) -> os.stat_result:
+            if path.parent.name == "map_files":
+                raise PermissionError
+            return stat(path, **how)
+
+        monkeypatch.setattr(Path, "stat", refuse)
+    # Python's own `mmap` keeps the file open.
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 5]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    before = deleted_bytes(os.getpid(), [tmp_path])
+    with (tmp_path / "x").open("w+b", buffering=0) as file:
+        file.write(bytes(1 << 20))
+        # Its second half alone still holds all of it.
+        at = libc.mmap(None, 1 << 19, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 1 << 19)
+    (tmp_path / "x").unlink()
+    try:
+        assert deleted_bytes(os.getpid(), [tmp_path]) - before >= 1 << 20
+        assert deleted_bytes(os.getpid(), [Path("/proc")]) == 0
+    finally:
+        libc.munmap(at, 1 << 19)
     assert deleted_bytes(os.getpid(), [tmp_path]) == before
 
 

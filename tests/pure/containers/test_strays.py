@@ -9,12 +9,13 @@ import pytest
 
 from harness.containers.strays import OWNER, Place, here, is_stray, owner_labels
 
-HERE = Place(boot="b1", namespace="pid:[4]")
+HERE = Place(machine="m1", boot="b1", namespace="pid:[4]")
 PROCESSES = {10: 1000.0}
 LABELS = {
     OWNER: "harness",
     f"{OWNER}.pid": "10",
     f"{OWNER}.started": "1000.250",
+    f"{OWNER}.machine": "m1",
     f"{OWNER}.boot": "b1",
     f"{OWNER}.namespace": "pid:[4]",
     f"{OWNER}.container": "",
@@ -28,6 +29,9 @@ LABELS = {
         ({"pid": "11"}, True),
         ({"started": "1002.000"}, True),
         ({"boot": "b0"}, True),
+        ({"boot": "b0", "machine": "m2"}, False),
+        ({"boot": "b0", "machine": "m2", "pid": "11"}, False),
+        ({"boot": "b0", "machine": ""}, False),
         ({"namespace": "pid:[5]"}, False),
         ({"namespace": "pid:[5]", "container": "aaaaaaaaaaaa"}, False),
         ({"namespace": "pid:[5]", "container": "bbbbbbbbbbbb"}, True),

@@ -53,7 +53,10 @@ def test_a_pinned_folder_never_takes_the_name_of_a_shipped_one():
         ("onnxruntime==", "does not pin a version exactly"),
         ("onnxruntime==1.2.*", "'1.2.*' in 'onnxruntime==1.2.*' is not a version"),
         ("onnxrutime==1.2", "Did you mean onnxruntime==1.2?"),
-        ("foo==1.0", "Known packages: ai-edge-litert, onnxruntime, onnxruntime-gpu, openvino, torch."),
+        (
+            "foo==1.0",
+            "Known packages: ai-edge-litert, onnxruntime, onnxruntime-gpu, openvino, torch.",
+        ),
     ],
 )
 def test_a_bad_pin_is_refused(reference: str, says: str):

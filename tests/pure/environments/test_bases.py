@@ -16,7 +16,7 @@ from harness.environments.base_made import EPOCH, make_base, write_tar
 from harness.environments.base_records import (
     LABEL,
     BaseRecord,
-    layers_digest,
+    content_digest,
     present,
     record,
     recorded,
@@ -31,7 +31,7 @@ BASE = Base("python:3.11-slim-bookworm", DIGEST, "3.11", "registry", "2.36")
 
 
 def record_of(base_: Base, engine: FakeImages, image: str) -> BaseRecord:
-    return BaseRecord(base_, layers_digest(engine.held[image]))
+    return BaseRecord(base_, content_digest(engine.held[image]))
 
 
 def test_a_recorded_base_is_taken_while_its_image_has_the_recorded_content():
@@ -55,6 +55,23 @@ def test_the_base_recorded_last_is_the_one_to_use():
     assert present(engine, ("3.11",)) == BASE
 
 
+def test_a_bases_variables_are_part_of_its_content_but_for_those_that_are_set_anew():
+    engine = FakeImages()
+
+    def digest(*variables: str, on_build: tuple[str, ...] = ()) -> str:
+        image = engine.held[engine.add(layers=("one", "two"))]
+        image["Config"] |= {"Env": list(variables), "OnBuild": list(on_build) or None}
+        return content_digest(image)
+
+    plain = digest("PATH=/bin", "LANG=C.UTF-8")
+    assert digest("PATH=/opt/bin:/bin") == plain
+    slow = digest("PATH=/bin", "ONEDNN_MAX_CPU_ISA=SSE41", "OMP_NUM_THREADS=7")
+    assert slow != plain
+    assert digest("OMP_NUM_THREADS=7", "ONEDNN_MAX_CPU_ISA=SSE41") == slow
+    assert digest("OMP_NUM_THREADS=8", "ONEDNN_MAX_CPU_ISA=SSE41") not in {slow, plain}
+    assert digest("LANG=C.UTF-8", on_build=("RUN true",)) != plain
+
+
 def test_a_base_for_another_machine_is_not_taken():
     engine = FakeImages()
     arm = replace(BASE, machine="aarch64")
@@ -66,7 +83,7 @@ def test_a_base_that_somebody_else_made_in_the_engine_is_found_by_its_label():
     engine = FakeImages()
     known = {"reference": "local:bookworm", "python": "3.11", "source": "local", "glibc": "2.36"}
     image = engine.add(labels={LABEL: json.dumps(known)})
-    digest = layers_digest(engine.held[image])
+    digest = content_digest(engine.held[image])
     assert present(engine, ("3.11",)) is None
     engine.tag(image, "harness/base", digest.removeprefix("sha256:")[:12])
     found = present(engine, ("3.11",))
@@ -81,7 +98,7 @@ def test_a_base_of_somebody_elses_stays_the_same_once_it_was_used():
 
     def made() -> None:
         image = engine.add(labels={LABEL: json.dumps(known)})
-        digest = layers_digest(engine.held[image])
+        digest = content_digest(engine.held[image])
         engine.tag(image, "harness/base", digest.removeprefix("sha256:")[:12])
 
     made()
@@ -100,7 +117,7 @@ def test_a_damaged_record_is_named():
 
 
 def test_where_no_base_can_be_had_all_that_was_tried_is_said(monkeypatch):
-    def refuse(engine, reference, task):
+    def refuse(engine, reference, task, remedy):
         raise ProvisionError(f"{reference} cannot be pulled: no such host.")
 
     monkeypatch.setattr(base, "pull", refuse)
@@ -120,7 +137,7 @@ def test_a_recorded_public_base_that_is_gone_is_pulled_by_its_digest(monkeypatch
     record(BaseRecord(BASE, "sha256:layers"))
     asked: list[str] = []
 
-    def refuse(engine, reference, task):
+    def refuse(engine, reference, task, remedy):
         asked.append(reference)
         raise ProvisionError("no such host.")
 

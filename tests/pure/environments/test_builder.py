@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from harness.containers.engine import EngineInfo
-from harness.environments.builder import build_failure, find_builder, programs
+from harness.environments import builder
+from harness.environments.builder import build_failure, can_build, find_builder, programs
 from harness.errors import ProvisionError
 
 FAILED = """\
@@ -105,3 +106,22 @@ def test_one_program_reached_twice_is_listed_once(tmp_path: Path):
     (tmp_path / "b" / "docker").symlink_to(tmp_path / "a" / "docker")
     path = f"{tmp_path / 'b'}:{tmp_path / 'a'}:{tmp_path / 'none'}"
     assert list(programs("docker", path)) == [tmp_path / "b" / "docker"]
+
+
+def test_programs_are_asked_once_and_what_was_missing_is_looked_for_again(
+    tmp_path: Path, monkeypatch
+):
+    fake_docker(tmp_path / "new", "28.2.2")
+    path_of(monkeypatch, tmp_path / "new", tmp_path / "old")
+    with pytest.raises(ProvisionError, match="has no buildx"):
+        can_build(engine())
+    fake_docker(tmp_path / "old", "20.10.24")
+    assert can_build(engine()) == "docker 20.10.24 with BuildKit"
+
+    def fail(*_args: object) -> str:
+        raise AssertionError("a program was asked again")
+
+    monkeypatch.setattr(builder, "_answer", fail)
+    monkeypatch.setenv("MINE", "1")
+    assert can_build(engine()) == "docker 20.10.24 with BuildKit"
+    assert find_builder(engine()).environment["MINE"] == "1"

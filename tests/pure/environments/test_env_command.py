@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 from typer.testing import CliRunner
 
+from harness.cli import env
 from harness.cli.env import app
+from harness.cli.env_options import Place
+from harness.doctor.gpus import Gpu, GpuSurvey
 from harness.environments import provision, registry
 from harness.errors import EnvironmentSpecError, ProvisionError, UsageError
+from harness.progress import RichProgress
 
 
 def run(*arguments: str, executor: str | None = "venv"):
@@ -112,3 +117,68 @@ def test_every_command_explains_itself():
         done = run(command, "--help", executor=None)
         assert done.exit_code == 0
         assert len(done.stdout.splitlines()) > 5
+
+
+@pytest.mark.parametrize("said", ["venv", "venv docker", "venv venv"])
+def test_of_several_executors_in_the_environment_the_first_is_taken(monkeypatch, said: str):
+    monkeypatch.setenv("HARNESS_EXECUTOR", said)
+    done = run("list", executor=None)
+    assert done.exit_code == 0
+    assert "The state is that of their virtual environments" in done.stdout
+
+
+def test_an_executor_that_is_none_is_refused_alone_and_in_a_list(monkeypatch):
+    for said in ("slurm", "venv slurm"):
+        monkeypatch.setenv("HARNESS_EXECUTOR", said)
+        done = run("list", executor=None)
+        assert done.exit_code == 2
+        assert "'slurm' is not" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [("venv", "venv"), ("docker venv", "auto"), ("docker docker", "docker")]
+)
+def test_several_executors_in_the_environment_are_all_removed_from(monkeypatch, said, asked):
+    seen = []
+
+    @contextlib.contextmanager
+    def place_of(executor):
+        seen.append(executor.value)
+        yield Place("venv", None)
+
+    monkeypatch.setattr(env, "place_of", place_of)
+    monkeypatch.setenv("HARNESS_EXECUTOR", said)
+    assert run("remove", "onnxruntime-1.31", executor=None).exit_code == 0
+    assert seen == [asked]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "options", "cpu", "cuda"),
+    [
+        ((), (), True, False),
+        ((Gpu(0, "GPU-1", "H200", 1, "570", "12.8"),), (), True, True),
+        ((), ("--platform", "cuda"), False, True),
+    ],
+)
+def test_all_leaves_out_cuda_where_there_is_no_gpu_and_says_how_to_get_it(
+    monkeypatch, gpus, options, cpu: bool, cuda: bool
+):
+    built = []
+
+    def refuse(env, progress):
+        built.append(env.name)
+        raise ProvisionError("not here.")
+
+    monkeypatch.setattr("harness.doctor.gpus.survey", lambda: GpuSurvey(gpus=gpus))
+    monkeypatch.setattr(provision, "provision", refuse)
+    said: list[str] = []
+    monkeypatch.setattr(RichProgress, "note", lambda _, text: said.append(text))
+    with pytest.raises(ProvisionError):
+        run("build", "--all", *options)
+    assert ("onnxruntime-1.31" in built) is cpu
+    assert ("onnxruntime-1.31-cuda" in built) is cuda
+    left_out = [text for text in said if text.startswith("Left out")]
+    assert bool(left_out) is (not cuda)
+    if left_out:
+        assert "onnxruntime-1.31-cuda" in left_out[0]
+        assert "--all --platform cuda" in left_out[0]

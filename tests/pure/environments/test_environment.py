@@ -91,12 +91,23 @@ def test_the_identity_of_an_image_is_what_it_is_made_of(make_folder):
     assert len(others) == 5
 
 
-def test_system_packages_have_a_part_in_the_identity_and_their_names_reach_no_shell(make_folder):
-    plain = image_environment_of(make_folder(), BASE, DOCKERFILE)
-    folder = make_folder("b-9.9", extra='system_packages = ["libgomp1", "g++"]')
-    assert image_environment_of(folder, BASE, DOCKERFILE).identity != plain.identity
-    with pytest.raises(EnvironmentSpecError, match="system_packages"):
-        make_folder("c-9.9", extra='system_packages = ["libgomp1; reboot"]')
+def test_system_packages_have_a_part_in_the_identity_with_their_versions(make_folder):
+    def identity(name: str, packages: str) -> str:
+        folder = make_folder(name, extra=f"system_packages = {packages}")
+        return image_environment_of(folder, BASE, DOCKERFILE).identity
+
+    plain = image_environment_of(make_folder(), BASE, DOCKERFILE).identity
+    old = identity("b-9.9", '["libgomp1=12.2.0-14", "g++=4:12.2.0-3"]')
+    assert old != plain
+    assert identity("c-9.9", '["libgomp1=12.2.0-14+deb12u1", "g++=4:12.2.0-3"]') != old
+
+
+@pytest.mark.parametrize("package", ["libgomp1", "libgomp1=", "libgomp1=1; reboot", "a=1 b=2"])
+def test_a_system_package_without_a_version_and_a_name_for_a_shell_are_refused(
+    make_folder, package: str
+):
+    with pytest.raises(EnvironmentSpecError, match=r"system_packages.*libgomp1=12\.2\.0"):
+        make_folder("c-9.9", extra=f'system_packages = ["{package}"]')
 
 
 def test_an_adopted_environment_has_no_folder(make_folder):

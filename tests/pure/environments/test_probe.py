@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.environments.probe import check_probe, parse_events, probe_environment
+from harness.environments.probe import check_probe, parse_events
+from harness.environments.variables import probe_variables, runner_variables
 from harness.errors import ProvisionError
 
 OK = '{"event": "probe", "backends": {"a": {"ok": true}, "b": {"ok": false, "detail": "no b"}}}'
@@ -35,7 +36,36 @@ def test_a_probe_without_one_is_refused(output: str, says: str):
     assert says in str(error.value)
 
 
-def test_the_callers_python_does_not_leak_into_a_probe():
-    given = {"PYTHONHOME": "/x", "PYTHONPATH": "/mine", "VIRTUAL_ENV": "/v", "PATH": "/bin"}
-    made = probe_environment(given, Path("/runner"))
-    assert made == {"PATH": "/bin", "PYTHONPATH": "/runner", "PYTHONNOUSERSITE": "1"}
+CALLERS = {
+    "HOME": "/home/me",
+    "LD_LIBRARY_PATH": "/mine",
+    "OMP_NUM_THREADS": "7",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "PATH": "/bin",
+    "PYTHONHOME": "/x",
+    "PYTHONPATH": "/mine",
+    "VIRTUAL_ENV": "/v",
+}
+
+
+def test_a_probe_has_the_variables_of_a_cell_and_nothing_else_of_the_callers(tmp_path: Path):
+    made = probe_variables(tmp_path, Path("/runner"), CALLERS)
+    assert made == runner_variables(tmp_path, Path("/runner"), CALLERS)
+    assert made == {
+        "PATH": "/bin",
+        "HOME": str(tmp_path / "home"),
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(tmp_path / "tmp"),
+        "PYTHONPATH": "/runner",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    assert (tmp_path / "home").is_dir()
+    assert (tmp_path / "tmp").is_dir()
+
+
+def test_a_probe_sees_the_gpus_that_the_caller_sees(tmp_path: Path):
+    given = {**CALLERS, "CUDA_VISIBLE_DEVICES": "1"}
+    assert probe_variables(tmp_path, Path("/r"), given)["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in runner_variables(tmp_path, Path("/r"), given)

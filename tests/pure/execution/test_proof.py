@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.cells import CELL
 
 from harness.errors import ExecutionError
 from harness.execution.proof import check_device
 
-GPU = replace(CELL, device="cuda", device_name="A GPU, driver 1", gpu="GPU-a")
-
 
 def test_a_cell_on_its_own_device_is_taken() -> None:
-    check_device(CELL, {"device": "cpu"})
-    check_device(GPU, {"device": "cuda", "device_proof": {"uuid": "GPU-a", "name": "A GPU"}})
-    part = replace(GPU, gpu="MIG-c")
-    check_device(part, {"device": "cuda", "device_proof": {"uuid": "GPU-c"}})
+    check_device("cpu", None, {"device": "cpu"})
+    proof = {"uuid": "GPU-a", "name": "A GPU"}
+    check_device("cuda", "GPU-a", {"device": "cuda", "device_proof": proof})
+    check_device("cuda", "MIG-a", {"device": "cuda", "device_proof": proof})
 
 
 @pytest.mark.parametrize(
@@ -33,5 +29,5 @@ def test_a_cell_on_its_own_device_is_taken() -> None:
 )
 def test_a_silent_fall_back_and_another_gpu_are_refused(ran: dict[str, Any], said: str) -> None:
     with pytest.raises(ExecutionError, match=said) as caught:
-        check_device(GPU, ran)
+        check_device("cuda", "GPU-a", ran)
     assert caught.value.kind == "wrong-device"

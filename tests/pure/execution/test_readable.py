@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
+from support.deep import nest
 
 from harness.containers.engine import EngineInfo
 from harness.containers.rules import Mount
 from harness.execution.readable import let_read
+from harness.trees import remove_tree
 
 INFO = EngineInfo(kind="docker", version="1", api_version="1", address="")
 SOMEBODY = "65532:65532"
@@ -18,6 +24,18 @@ def private(path: Path, text: str = "x") -> Path:
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+@pytest.fixture
+def owners(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[int, int]]]:
+    """Who is given what, by its last name; only root could really give it."""
+    given: dict[str, tuple[int, int]] = {}
+
+    def note(path: str | Path, uid: int, gid: int, **_: object) -> None:
+        given[Path(path).name] = (uid, gid)
+
+    monkeypatch.setattr("harness.execution.readable.os.chown", note)
+    return given
 
 
 def mode(path: Path) -> int:
@@ -43,10 +61,13 @@ def test_ours_is_opened_where_it_lies(tmp_path: Path) -> None:
     assert not (tmp_path / "copies").exists()
 
 
-def test_a_persons_own_is_copied_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_persons_own_is_copied_for_the_containers_user_alone(
+    tmp_path: Path, owners: dict[str, tuple[int, int]]
+) -> None:
     model = private(tmp_path / "mine" / "m.onnx", "weights")
     folder = tmp_path / "mine" / "saved"
     private(folder / "deep" / "v", "variables")
+    (folder / "link").symlink_to(private(tmp_path / "secret", "not an input"))
     copies = tmp_path / "copies"
     found = let_read(
         (Mount(str(model), "/inputs/model/m.onnx"), Mount(str(folder), "/inputs/model/saved")),
@@ -60,9 +81,42 @@ def test_a_persons_own_is_copied_and_left_as_it_is(tmp_path: Path) -> None:
     assert first.is_relative_to(copies)
     assert first.read_text() == "weights"
     assert (second / "deep" / "v").read_text() == "variables"
-    assert mode(first) & 0o004
-    assert mode(second / "deep" / "v") & 0o004
+    assert (second / "link").is_symlink(), "what a link leads to is no input"
+    assert [mode(path) for path in (copies, first.parent, second.parent)] == [0o700] * 3
+    assert [mode(path) for path in (first, second / "deep" / "v")] == [0o400] * 2
+    assert [mode(path) for path in (second, second / "deep")] == [0o500] * 2
     assert (mode(model), mode(folder / "deep" / "v")) == (0o600, 0o600)
+    given = {"copies", first.parent.name, "m.onnx", second.parent.name, "saved", "deep", "v"}
+    assert owners == dict.fromkeys(given | {"link"}, (65532, 65532))
+
+
+@pytest.mark.parametrize("how", ["rootless", "user_namespaces"])
+def test_where_users_are_mapped_all_may_read_a_copy_whose_name_they_cannot_list(
+    how: str, tmp_path: Path, owners: dict[str, tuple[int, int]]
+) -> None:
+    model = private(tmp_path / "m.onnx")
+    mounts = (Mount(str(model), "/inputs/model/m.onnx"),)
+    info = replace(INFO, **{how: True})
+    (mount,) = let_read(mounts, info, SOMEBODY, (), tmp_path / "copies")
+    copy = Path(mount.source)
+    assert [mode(path) for path in (copy, copy.parent, tmp_path / "copies")] == [
+        0o444,
+        0o711,
+        0o711,
+    ]
+    assert len(copy.parent.name) == 32
+    assert owners == {}
+
+
+def test_an_input_nested_too_deep_is_no_input(tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    nest(folder)
+    try:
+        with pytest.raises(OSError, match="nested too deep"):
+            let_read((Mount(str(folder), "/inputs/m"),), INFO, SOMEBODY, (), tmp_path / "copies")
+    finally:
+        assert remove_tree(folder) == ""
 
 
 def test_what_others_may_read_anyway_is_mounted_as_it_is(tmp_path: Path) -> None:

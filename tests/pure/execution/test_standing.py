@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.cells import CELL
 
 from harness.execution import attempts
@@ -12,6 +13,8 @@ from harness.execution.attempts import Failure
 from harness.execution.standing import PastSession, Standing, look, remaining
 from harness.plan.cells import Cell
 from harness.plan.groups import make_groups
+
+LIMITS = {"timeout_seconds": 9.0, "memory_mib": 100.0, "output_bytes": 1000.0}
 
 
 def cells(number: int) -> list[Cell]:
@@ -55,8 +58,8 @@ def test_failures_stay_unless_they_were_transient_or_a_retry_is_asked_for(tmp_pa
     a, b = cells(2)
     attempts.keep(tmp_path, Failure(a.key, "unsupported", "no"), a.record(), None)
     attempts.keep(tmp_path, Failure(b.key, "environment", "offline"), b.record(), None)
-    assert set(look(tmp_path, [a, b], retry=False, timeout_s=9).failed) == {a.key}
-    assert look(tmp_path, [a, b], retry=True, timeout_s=9).failed == {}
+    assert set(look(tmp_path, [a, b], retry=False, limits=LIMITS).failed) == {a.key}
+    assert look(tmp_path, [a, b], retry=True, limits=LIMITS).failed == {}
     last = attempts.last(tmp_path, a.key)
     assert last is not None
     assert last.message == "no"
@@ -64,6 +67,31 @@ def test_failures_stay_unless_they_were_transient_or_a_retry_is_asked_for(tmp_pa
 
 def test_a_timeout_is_tried_again_only_under_a_longer_limit(tmp_path: Path) -> None:
     [a] = cells(1)
-    attempts.keep(tmp_path, Failure(a.key, "timeout", "slow", timeout_s=5), a.record(), None)
-    assert set(look(tmp_path, [a], retry=False, timeout_s=5).failed) == {a.key}
-    assert look(tmp_path, [a], retry=False, timeout_s=6).failed == {}
+    attempts.keep(tmp_path, Failure(a.key, "timeout", "slow", limits=LIMITS), a.record(), None)
+    assert set(look(tmp_path, [a], retry=False, limits=LIMITS).failed) == {a.key}
+    longer = {**LIMITS, "timeout_seconds": 10.0}
+    assert look(tmp_path, [a], retry=False, limits=longer).failed == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        ("timeout", "timeout_seconds"),
+        ("out-of-memory", "memory_mib"),
+        ("output-limit", "output_bytes"),
+    ],
+)
+def test_what_failed_for_a_limit_is_tried_again_with_a_larger_one_only(
+    kind: str, limit: str
+) -> None:
+    failure = Failure("k", kind, "said", limits=LIMITS)
+    assert failure.lasts(LIMITS)
+    assert failure.lasts({**LIMITS, limit: LIMITS[limit] - 1})
+    assert not failure.lasts({**LIMITS, limit: LIMITS[limit] + 1})
+    others = {name: value + 1 for name, value in LIMITS.items() if name != limit}
+    assert failure.lasts({**LIMITS, **others})
+
+
+@pytest.mark.parametrize("kind", ["environment", "engine", "disk-full", "wrong-device"])
+def test_what_failed_for_the_moment_is_tried_again(kind: str) -> None:
+    assert not Failure("k", kind, "said", limits=LIMITS).lasts(LIMITS)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+from support.deep import nest
 
 from harness.canonical import atomic_folder
 from harness.execution.workspace import workspace
@@ -36,6 +37,19 @@ def test_workers_and_folders_of_a_killed_sweep_are_removed(tmp_path: Path) -> No
             assert not left.exists()
             assert not staged.exists()
         assert stray.wait(10) != 0
+    assert not (tmp_path / ".work").exists()
+
+
+def test_folders_nested_beyond_reach_do_not_make_a_store_unusable(tmp_path: Path) -> None:
+    left = _owner(tmp_path, {"pid": 2**22, "started": 1.0}, [])
+    staged = tmp_path / "artifacts" / "ab" / ".abcd.1234.staged"
+    staged.mkdir(parents=True)
+    nest(left)
+    nest(staged)
+    with workspace(tmp_path) as (space, _):
+        assert not left.exists()
+        assert not staged.exists()
+        nest(space.path)
     assert not (tmp_path / ".work").exists()
 
 

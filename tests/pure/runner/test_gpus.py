@@ -113,14 +113,14 @@ def test_where_there_is_none_a_request_is_refused_with_the_reason(
     assert found.gpus == ()
     with pytest.raises(RunnerError, match=words) as caught:
         found.the_one("torch.eager")
-    assert caught.value.kind == "unsupported"
+    assert caught.value.kind == "wrong-device"
     assert "torch.eager" in caught.value.message
 
 
 def test_two_visible_gpus_are_one_too_many_and_both_are_named() -> None:
     with pytest.raises(RunnerError, match=r"0: NVIDIA Test 0 .* 1: NVIDIA Test 1") as caught:
         driver(FakeCuda(count=2), FakeNvml()).the_one("onnxruntime")
-    assert caught.value.kind == "unsupported"
+    assert caught.value.kind == "wrong-device"
     assert "CUDA_VISIBLE_DEVICES" in caught.value.message
 
 

@@ -187,7 +187,7 @@ def test_without_a_gpu_the_request_is_refused_with_what_is_missing(
 ) -> None:
     with pytest.raises(RunnerError, match=r"libcuda\.so\.1 can't be loaded") as caught:
         load(FakeRuntime())
-    assert caught.value.kind == "unsupported"
+    assert caught.value.kind == "wrong-device"
 
 
 def test_the_librarys_own_precision_leaves_tf32_alone(load: Loader, one_gpu: Any) -> None:

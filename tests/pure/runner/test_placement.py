@@ -15,7 +15,11 @@ CUDA = "CUDAExecutionProvider"
 
 
 def node(
-    index: int, operator: str, provider: str, *outputs: dict[str, list[int]]
+    index: int,
+    operator: str,
+    provider: str,
+    *outputs: dict[str, list[int]],
+    inputs: tuple[dict[str, list[int]], ...] = (),
 ) -> dict[str, Any]:
     return {
         "cat": "Node",
@@ -24,13 +28,14 @@ def node(
             "op_name": operator,
             "provider": provider,
             "node_index": str(index),
+            "input_type_shape": list(inputs),
             "output_type_shape": list(outputs),
         },
     }
 
 
 CONV = node(0, "Conv", CUDA, {"float": [1, 32, 112, 112]})
-SHAPE = node(1, "Shape", CPU, {"int64": [4]})
+SHAPE = node(1, "Shape", CPU, {"int64": [4]}, inputs=({"float": [1, 3, 512, 512]},))
 
 
 def test_every_node_counts_once_for_its_provider_however_often_it_ran() -> None:
@@ -39,6 +44,37 @@ def test_every_node_counts_once_for_its_provider_however_often_it_ran() -> None:
     assert found.shapes_on_cpu == {"Shape": 1}
     assert found.computed_on_cpu == {}
     assert require(found, CUDA) == {"nodes": {CUDA: 2, CPU: 1}, "shape_nodes_on_cpu": {"Shape": 1}}
+
+
+@pytest.mark.parametrize(
+    ("operator", "taken", "given", "is_shape"),
+    [
+        ("ReduceSum", {"float": [1, 5, 512, 512]}, {"float": [1, 5]}, False),
+        ("ReduceMax", {"int64": [1, 512]}, {"int64": [1]}, False),
+        ("ReduceProd", {"int64": [4]}, {"int64": []}, True),
+        ("Gather", {"float": [1000, 8]}, {"float": [8]}, False),
+        ("Gather", {"int64": [4]}, {"int64": [2]}, True),
+        ("Slice", {"float": [1, 3, 224, 224]}, {"float": [1]}, False),
+        ("Size", {"float16": [1, 3, 224, 224]}, {"int64": []}, True),
+        ("Cast", {"int64": [2]}, {"float": [2]}, True),
+        ("Div", {"float": [2]}, {"float": [2]}, True),
+        ("Add", {"float": [2]}, {"float": [2]}, False),
+        ("Where", {"float": [2]}, {"float": [2]}, False),
+    ],
+)
+def test_what_a_node_took_counts_as_what_it_gave_and_only_scales_are_no_whole_numbers(
+    operator: str, taken: dict[str, list[int]], given: dict[str, list[int]], is_shape: bool
+) -> None:
+    found = placement([CONV, node(7, operator, CPU, given, inputs=(taken,))])
+    assert bool(found.shapes_on_cpu) is is_shape
+    assert bool(found.computed_on_cpu) is not is_shape
+
+
+@pytest.mark.parametrize("lacking", ["input_type_shape", "output_type_shape"])
+def test_a_node_of_which_too_little_is_said_is_taken_for_one_that_computes(lacking: str) -> None:
+    event = node(7, "Gather", CPU, {"int64": [1]}, inputs=({"int64": [4]},))
+    del event["args"][lacking]
+    assert placement([CONV, event]).computed_on_cpu == {"Gather": 1}
 
 
 def test_what_is_no_node_that_ran_does_not_count() -> None:

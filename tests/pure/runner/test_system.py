@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from runner.packages import content_hash
 from runner.system import cpu, parse_dpkg_status, parse_os_release, system_packages
 
 STATUS = """\
@@ -61,26 +60,3 @@ def test_the_processors_flags_are_sorted_and_hashed(tmp_path: Path) -> None:
     assert found["model"] == "Some CPU"
     assert found["flags"] == ["avx", "avx2", "sse"]
     assert found["flags_sha256"] == hashlib.sha256(b"avx avx2 sse").hexdigest()
-
-
-RECORD = """\
-onnxruntime/a.so,sha256=AAA,10
-onnxruntime/__init__.py,sha256=BBB,20
-"""
-
-
-def test_the_hash_of_a_packages_files_changes_with_a_file_and_not_with_the_installer() -> None:
-    plain = content_hash(RECORD)
-    noise = (
-        "../../../bin/tool,sha256=CCC,30\nonnxruntime/__pycache__/a.cpython-311.pyc,,\n"
-        "onnxruntime-1.dist-info/INSTALLER,sha256=DDD,4\nonnxruntime-1.dist-info/RECORD,,\n"
-    )
-    assert content_hash(noise + RECORD) == plain
-    assert content_hash("\n".join(reversed(RECORD.splitlines()))) == plain
-    assert content_hash(RECORD.replace("AAA", "AAB")) != plain
-    assert len(plain or "") == 64
-
-
-def test_a_package_without_a_record_has_no_hash() -> None:
-    assert content_hash(None) is None
-    assert content_hash("x-1.dist-info/INSTALLER,sha256=AAA,4\n") is None

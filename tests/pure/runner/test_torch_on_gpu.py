@@ -216,7 +216,7 @@ def test_a_pytorch_that_can_not_use_the_gpu_says_why(
 def test_without_a_gpu_the_request_is_refused(load: Loader, no_gpu: Any) -> None:
     with pytest.raises(RunnerError, match=r"libcuda\.so\.1") as caught:
         load(fake_torch())
-    assert caught.value.kind == "unsupported"
+    assert caught.value.kind == "wrong-device"
 
 
 def test_a_setting_of_the_cpu_alone_is_refused_on_the_gpu(load: Loader, one_gpu: Any) -> None:
