@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from harness.analysis import pairing
 from harness.errors import StoreError, UsageError
 from harness.execution.bundles import answers_folder, inputs_folder
 from harness.store import layout
-from harness.store.load import CellRecord, find_cells, list_cells
+from harness.store.load import CellRecord, described, find_cells, labels_of, list_cells
 
 Document = dict[str, Any]
 
@@ -123,7 +124,8 @@ def choose(
 
     Args:
         store: the results folder.
-        baseline: the beginning of a cell's key, an environment, or `environment/backend`.
+        baseline: an environment, `ENVIRONMENT/BACKEND`, a cell's name as results print it
+            (`ENVIRONMENT, docker`), or the beginning of its key.
         candidate: likewise.
         model: only this model.
         sweep: only cells of this sweep.
@@ -142,6 +144,7 @@ def choose(
     everything = known.everything()
     left = find_cells(store, baseline, model=model, among=everything)
     right = find_cells(store, candidate, model=model, among=everything)
+    left, right = _apart(left, right)
     by_key = [_one_by_key(records, s) for records, s in ((left, baseline), (right, candidate))]
     if all(by_key):
         return _of_two_keys(known, left[0], right[0])
@@ -173,6 +176,18 @@ def _choice(
     for a, b in pairs:
         (broken if a.failure or b.failure else whole).append((a, b))
     return Choice(tuple(whole), tuple(broken), baseline_only, candidate_only, notes)
+
+
+def _apart(
+    left: list[CellRecord], right: list[CellRecord]
+) -> tuple[list[CellRecord], list[CellRecord]]:
+    """A side that names some of the other's cells is set against the rest of them."""
+    ours, theirs = {r.key for r in left}, {r.key for r in right}
+    if ours < theirs:
+        return left, [r for r in right if r.key not in ours]
+    if theirs < ours:
+        return [r for r in left if r.key not in theirs], right
+    return left, right
 
 
 def _one_by_key(records: Sequence[CellRecord], selector: str) -> bool:
@@ -303,16 +318,32 @@ def _match(
         r.cell.get("inputs_key") for r in rest_b
     }
     if ambiguous:
-        both = [r for r in (*rest_a, *rest_b) if r.cell.get("inputs_key") in ambiguous]
+        sides = [
+            [r for r in rest if r.cell.get("inputs_key") in ambiguous] for rest in (rest_a, rest_b)
+        ]
+        both = [record for side in sides for record in side]
         raise UsageError(
             f"Several cells fit, and it is not clear which to compare with which:\n{_listed(both)}",
-            "Name two of them by the beginning of their keys, or ENVIRONMENT/BACKEND.",
+            _how_to_name(*sides),
         )
     return pairs, rest_a, rest_b
 
 
+def _how_to_name(left: Sequence[CellRecord], right: Sequence[CellRecord]) -> str:
+    labels = labels_of(list({r.key: r for r in (*left, *right)}.values()))
+    first = labels[left[0].key]
+    second = next((labels[r.key] for r in right if labels[r.key] != first), None)
+    if second is None:
+        return "Name two of them by the beginning of their keys."
+    return (
+        f"Name two of them as they are listed (harness compare {shlex.quote(first)} "
+        f"{shlex.quote(second)}) or by the beginning of their keys."
+    )
+
+
 def _listed(records: Iterable[CellRecord]) -> str:
-    return "\n".join(f"  {name}" for name in dict.fromkeys(r.name for r in records))
+    unique = list({r.key: r for r in records}.values())
+    return "\n".join(f"  {name}" for name in described(unique).values())
 
 
 def _nothing_to_compare(baseline: str, candidate: str, sides: _Sides) -> UsageError:

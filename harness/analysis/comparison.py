@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from harness.analysis.choice import Choice
 from harness.analysis.gate import Rule
 from harness.analysis.pairs import describe_pair, measure
 from harness.errors import UsageError
-from harness.store.load import CellAnswers, CellRecord, load_cell, same_images
+from harness.store.load import CellAnswers, CellRecord, described, load_cell, same_images
 from harness.store.sessions import Session, find_sessions
 
 Document = dict[str, Any]
@@ -31,18 +31,24 @@ def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Do
         UsageError: a pair answered different images or has different classes.
     """
     records = [record for pair in choice.pairs for record in pair]
+    failed = [record for pair in choice.unmeasured for record in pair]
+    alone = (*choice.baseline_only, *choice.candidate_only)
+    called = described([*records, *failed, *alone])
     sessions = find_sessions(store, [r.key for r in records])
-    pairs = [_compared(store, a, b, sessions, list(rules)) for a, b in choice.pairs]
+    pairs = [_compared(store, a, b, sessions, list(rules), called) for a, b in choice.pairs]
     unmeasured = [
-        {"a": a.key, "b": b.key, "reason": "; ".join(_failure(r) for r in (a, b) if r.failure)}
+        {
+            "a": a.key,
+            "b": b.key,
+            "reason": "; ".join(_failure(r, called) for r in (a, b) if r.failure),
+        }
         for a, b in choice.unmeasured
     ]
     missing = [
-        f"{record.name} has no counterpart in the candidate" for record in choice.baseline_only
+        f"{called[record.key]} has no counterpart in the candidate"
+        for record in choice.baseline_only
     ]
     broken = any(pair["violations"] for pair in pairs) or bool(missing) or bool(unmeasured)
-    failed = [record for pair in choice.unmeasured for record in pair]
-    alone = (*choice.baseline_only, *choice.candidate_only)
     cells = {r.key: _described(r) for r in (*records, *failed, *alone)}
     return {
         "schema_version": 1,
@@ -53,12 +59,13 @@ def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Do
         "candidate_only": [r.key for r in choice.candidate_only],
         "rules": [rule.text for rule in rules],
         "allowed": not broken if rules else None,
-        "notes": [*choice.notes, *missing, *(_failure(r) for r in alone if r.failure)],
+        "notes": [*choice.notes, *missing, *(_failure(r, called) for r in alone if r.failure)],
     }
 
 
-def _failure(record: CellRecord) -> str:
-    return f"{record.name} has no answers ({record.failure})"
+def _failure(record: CellRecord, called: Mapping[str, str]) -> str:
+    said = " ".join(record.failure.split()).removesuffix(".")
+    return f"{called[record.key]} has no answers ({said})"
 
 
 def _described(record: CellRecord) -> Document:
@@ -76,9 +83,10 @@ def _compared(
     b: CellRecord,
     sessions: Sequence[Session],
     rules: list[Rule],
+    called: Mapping[str, str],
 ) -> Document:
     x, y = (_load(store, record) for record in (a, b))
-    _same_images_or_refuse(x, y, a, b)
+    _same_images_or_refuse(x, y, called)
     found = measure(x, y)
     ratio = pairing.pair_ratio(sessions, a.key, b.key)
     broken = gate.violations(rules, found, ratio)
@@ -97,10 +105,10 @@ def _load(store: Path, record: CellRecord) -> CellAnswers:
     return replace(answers, cell={**answers.cell, **record.cell})
 
 
-def _same_images_or_refuse(x: CellAnswers, y: CellAnswers, a: CellRecord, b: CellRecord) -> None:
+def _same_images_or_refuse(x: CellAnswers, y: CellAnswers, called: Mapping[str, str]) -> None:
     if not same_images(x.images, y.images):
         raise UsageError(
-            f"{a.name} answered {x.count} images and {b.name} answered {y.count} others: "
-            "their answers cannot be compared.",
+            f"{called[x.key]} answered {x.count} images and {called[y.key]} answered {y.count} "
+            "others: their answers cannot be compared.",
             "Sweep both over the same data (same --data, --limit and labels).",
         )

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.store import catalogue, layout
-from harness.store.query import run_query
+from harness.store.query import QueryResult, reading
 
 Document = dict[str, Any]
+
+_COUNTS = """
+SELECT (SELECT count(*) FROM cells WHERE role <> 'control') AS cells,
+       (SELECT count(*) FROM cells WHERE role = 'control') AS controls,
+       (SELECT count(*) FROM sessions) AS sessions,
+       (SELECT count(*) FROM sweeps) AS sweeps,
+       (SELECT count(*) FROM failures) AS attempts_failed
+"""
+_CELLS = """
+SELECT c.key, c.model, c.environment, c.backend, c.settings, c.precision, c.device, c.threads,
+       c.batch, c.executor, c.role, c.images, a.top1, a.top5
+FROM cells c LEFT JOIN accuracy a ON a.cell = c.key ORDER BY c.place
+"""
+_FAILED = """
+SELECT * EXCLUDE (path) FROM failures WHERE key NOT IN (SELECT key FROM cells)
+QUALIFY row_number() OVER (PARTITION BY key ORDER BY started DESC) = 1 ORDER BY started
+"""
 
 
 def store_status(store: Path) -> Document:
@@ -22,32 +40,20 @@ def store_status(store: Path) -> Document:
         StoreError: there is no such folder.
     """
     layout.require(store)
-    failed = _rows(
-        store,
-        "SELECT * EXCLUDE (path) FROM failures WHERE key NOT IN (SELECT key FROM cells) "
-        "QUALIFY row_number() OVER (PARTITION BY key ORDER BY started DESC) = 1 ORDER BY started",
-    )
-    counts = _rows(
-        store,
-        "SELECT (SELECT count(*) FROM cells WHERE role <> 'control') AS cells, "
-        "(SELECT count(*) FROM cells WHERE role = 'control') AS controls, "
-        "(SELECT count(*) FROM sessions) AS sessions, "
-        "(SELECT count(*) FROM sweeps) AS sweeps, "
-        "(SELECT count(*) FROM failures) AS attempts_failed",
-    )[0]
-    cells = _rows(
-        store,
-        "SELECT c.key, c.model, c.environment, c.backend, c.settings, c.role, c.images, "
-        "a.top1, a.top5 FROM cells c LEFT JOIN accuracy a ON a.cell = c.key ORDER BY c.place",
-    )
+    with reading(store) as ask:
+        counts = _rows(ask, _COUNTS)[0]
+        cells = _rows(ask, _CELLS)
+        failed = _rows(ask, _FAILED)
+        sweeps = _rows(ask, "SELECT * EXCLUDE (path) FROM sweeps ORDER BY created, id")
+        problems = _rows(ask, "SELECT * FROM problems ORDER BY path")
     return {
         "schema_version": 1,
         "store": str(store),
         **counts,
-        "sweeps_listed": _rows(store, "SELECT * EXCLUDE (path) FROM sweeps ORDER BY created, id"),
+        "sweeps_listed": sweeps,
         "cells_listed": cells,
         "failures": failed,
-        "problems": _rows(store, "SELECT * FROM problems ORDER BY path"),
+        "problems": problems,
         "size_bytes": {
             name: _size(store / name)
             for name in ("answers", "sessions", "inputs", "artifacts", "attempts", "sweeps")
@@ -56,8 +62,8 @@ def store_status(store: Path) -> Document:
     }
 
 
-def _rows(store: Path, sql: str) -> list[Document]:
-    found = run_query(store, sql)
+def _rows(ask: Callable[[str], QueryResult], sql: str) -> list[Document]:
+    found = ask(sql)
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 

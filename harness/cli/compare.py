@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_CELL = "an environment, ENVIRONMENT/BACKEND, or the beginning of a cell's key"
+_CELL = (
+    "an environment, ENVIRONMENT/BACKEND, a cell as tables name it ('ENVIRONMENT, docker'), "
+    "or the beginning of its key"
+)
 
 
 def command(
@@ -47,13 +51,15 @@ def command(
 ) -> None:
     """Compare two environments or cells: verdict, measures, flips image by image.
 
+    Ends with 3 where a cell to compare has failed and no --fail-on decides.
+
     Example: harness compare --baseline onnxruntime-1.17 --candidate onnxruntime-1.31
     --fail-on 'flips > 0.1%'
     """
     from harness.analysis import gate
     from harness.analysis.choice import choose
     from harness.analysis.comparison import compare_cells
-    from harness.errors import DifferencesError
+    from harness.errors import EXIT_CELLS_FAILED, DifferencesError
     from harness.report.comparison import print_comparison
     from harness.report.tables import standard_output
     from harness.report.verdict import comparison_verdict
@@ -70,6 +76,8 @@ def command(
         print_comparison(found, standard_output())
     if found["allowed"] is False:
         raise DifferencesError("Differences beyond what --fail-on allows.")
+    if found["allowed"] is None and any(cell["failure"] for cell in found["cells"]):
+        raise typer.Exit(EXIT_CELLS_FAILED)
 
 
 def _sides(
@@ -93,7 +101,12 @@ def _sides(
 def _named(selector: str) -> str:
     """A `package==version` as the environment is called in results: shipped ones have names."""
     from harness.environments.adhoc import is_pin
+    from harness.environments.adopted import is_adopted
     from harness.environments.registry import name_of
 
-    environment, slash, backend = selector.partition("/")
-    return f"{name_of(environment)}{slash}{backend}" if is_pin(environment) else selector
+    if is_adopted(selector):
+        return selector
+    environment = re.split("[/,]", selector, maxsplit=1)[0]
+    if not is_pin(environment):
+        return selector
+    return name_of(environment) + selector.removeprefix(environment)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.cli.dry_run import dry_run as print_dry_run
 from harness.cli.sweep_options import adjusted, spec_of
-from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN
+from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN, StoreError
 from harness.progress import Progress, RichProgress
 from harness.spec.models import SweepSpec
 
@@ -258,7 +258,11 @@ def _run(
 
     outcome = run_sweep(spec, store, progress, retry=retry)
     with progress.task("Comparing"):
-        refresh(store)
+        try:
+            refresh(store)
+        except StoreError as error:
+            # Only a copy of what the bundles say: `status` and `query` do without it.
+            progress.note(f"The catalogue was not renewed. {error.message}")
         result = sweep_result(store, outcome.id)
     console = standard_output()
     if as_json:

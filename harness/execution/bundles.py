@@ -125,14 +125,21 @@ def database_errors(path: Path) -> Iterator[None]:
     """Turn DuckDB's failure to write a file into a StoreError with the place and the remedy."""
     try:
         yield
-    except duckdb.IOException as error:
-        if "No space left" in str(error):
+    except duckdb.Error as error:
+        if is_full(error):
             raise StoreError(
                 f"No space is left to write {path}.",
                 "Free some space or choose another place with --store DIR. "
                 "Finished results are kept.",
             ) from error
-        raise StoreError(f"Cannot write {path}: {error}.", "Check the folder.") from error
+        if isinstance(error, duckdb.IOException):
+            raise StoreError(f"Cannot write {path}: {error}.", "Check the folder.") from error
+        raise
+
+
+def is_full(error: duckdb.Error) -> bool:
+    """Whether DuckDB ran out of disk; it says so in several kinds of error."""
+    return any(said in str(error) for said in ("No space left", "Disk quota exceeded"))
 
 
 def write_parquet(path: Path, columns: Mapping[str, npt.NDArray[Any]], types: str) -> None:

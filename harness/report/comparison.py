@@ -33,7 +33,7 @@ def print_comparison(found: Document, console: Console) -> None:
     names = words.names(found["cells"])
     for pair in found["pairs"]:
         _print_pair(pair, cells, names, console)
-    for pair in found["unmeasured"]:
+    for pair in found["unmeasured"][1:]:  # the headline says the first
         line = f"could not be measured: {pair['reason']}"
         console.print(Text(line, style="red"), soft_wrap=True)
     for key in found["candidate_only"]:
@@ -95,7 +95,7 @@ def measures_in_words(pair: Document) -> list[tuple[str, str]]:
     if m["kl"] is not None:
         lines.append(("KL", f"mean {m['kl']:.2g}, largest {m['kl_max']:.2g} nats"))
     if m["ties_a"] or m["ties_b"]:
-        ties = f"{m['ties_a']} and {m['ties_b']} images have several best classes (lowest taken)"
+        ties = f"{m['ties_a']} and {m['ties_b']} images with several best classes (lowest taken)"
         lines.append(("ties", ties))
     if len(m["outputs"]) > 1 or pair["flips"] is None:
         lines += [(f"output {o['name']}", _output(o)) for o in m["outputs"]]
@@ -104,7 +104,7 @@ def measures_in_words(pair: Document) -> list[tuple[str, str]]:
         lines.append(
             (
                 "time",
-                f"{words.ratio(pair['time_ratio'])} (95 %: {reach}; {pair['time_rounds']} rounds)",
+                f"{words.ratio(pair['time_ratio'])} (95 %: {reach}; {words.plural(pair['time_rounds'], 'round')})",
             )
         )
     else:

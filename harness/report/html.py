@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import uuid
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +13,7 @@ from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup, escape
 
 from harness.analysis.sweep_result import sweep_result
 from harness.canonical import storage_errors
@@ -47,8 +50,8 @@ def write_report(store: Path, sweep_id: str, out: Path, result: Document | None 
     if result is None:
         result = sweep_result(store, sweep_id)
     sweep = layout.read_document(layout.sweep_path(store, sweep_id))
-    environments = [_environment(cell) for cell in result["cells"] if cell["path"]]
-    page = render(result, sweep.get("spec") or {}, environments)
+    environments = [_environment(cell, result) for cell in result["cells"]]
+    page = render(result, sweep.get("spec") or {}, environments, store)
     staged = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     with storage_errors(out):
         try:
@@ -60,13 +63,14 @@ def write_report(store: Path, sweep_id: str, out: Path, result: Document | None 
     return out
 
 
-def render(result: Document, spec: Document, environments: Sequence[Document] = ()) -> str:
+def render(result: Document, spec: Document, environments: Sequence[Document], store: Path) -> str:
     """The page of a sweep's result, as text.
 
     Args:
         result: what `harness.analysis.sweep_result` returns.
         spec: the sweep's specification, shown so that it can be run again.
-        environments: for each cell its name and environment.json.
+        environments: for each cell its facts, flattened.
+        store: the results folder, for the commands that the page shows.
     """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -75,12 +79,17 @@ def render(result: Document, spec: Document, environments: Sequence[Document] = 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("count", "share", "percent", "duration", "ratio", "interval", "difference"):
+    for name in (
+        *("count", "plural", "share", "percent", "duration"),
+        *("ratio", "interval", "difference", "moment"),
+    ):
         templates.filters[name] = getattr(words, name)
+    templates.filters["breakable"] = _breakable
     return templates.get_template("page.html.j2").render(
         result=result,
         verdict=verdict(result),
         names=words.names(_by_key(result).values()),
+        whole_names=words.whole_names(_by_key(result).values()),
         models=[_model(name, result) for name in _models(result)],
         across=_across(result),
         environments=environments,
@@ -88,7 +97,13 @@ def render(result: Document, spec: Document, environments: Sequence[Document] = 
         words=words,
         made_by=_made_by(),
         upgrade=_upgrade(result),
+        named_store=_named_store(store),
     )
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a browser may break where a path or a reference has its joints."""
+    return Markup(re.sub("([/:@])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped first
 
 
 def _made_by() -> str:
@@ -124,6 +139,7 @@ def _model(name: str, result: Document) -> Document:
     return {
         "name": name,
         "cells": own,
+        "answered": sum(cell["path"] is not None for cell in own),
         "labelled": any(cell["top1"] is not None for cell in own),
         "timed": any(p["time_ratio"] is not None for p in compared),
         "reference": reference,
@@ -230,20 +246,31 @@ def _across(result: Document) -> list[Document]:
 
 
 def _upgrade(result: Document) -> str | None:
-    """The command that turns this page's question into a gate, for the first comparison."""
+    """The sides of the comparison that turns this page's question into a gate.
+
+    Two environments where there are two, else the first two cells of a model.
+    """
     cells = _by_key(result)
-    for pair in result["pairs"]:
-        a, b = cells[pair["a"]], cells[pair["b"]]
-        if a["model"] == b["model"] and a["environment"] != b["environment"]:
-            return (
-                f"harness compare --baseline {a['environment']} --candidate {b['environment']} "
-                "--fail-on 'flips > 0.1%'"
-            )
+    names = words.names(result["cells"])
+    sides = [(cells[pair["a"]], cells[pair["b"]]) for pair in result["pairs"]]
+    alike = [(a, b) for a, b in sides if a["model"] == b["model"]]
+    apart = [(a, b) for a, b in alike if a["environment"] != b["environment"]]
+    for a, b in apart or alike:
+        first, second = names[a["key"]], names[b["key"]]
+        if first != second:
+            return f"--baseline {shlex.quote(first)} --candidate {shlex.quote(second)}"
     return None
 
 
-def _environment(cell: Document) -> Document:
-    """A cell's environment.json, flattened for showing; a damaged one says so."""
+def _named_store(store: Path) -> str:
+    """The option that names a store which is not the usual one, with a space before it."""
+    return "" if store == Path("results") else f" --store {shlex.quote(str(store))}"
+
+
+def _environment(cell: Document, result: Document) -> Document:
+    """A cell's environment.json, flattened for showing; where there is none, why not."""
+    if not cell["path"]:
+        return {"cell": cell, "facts": _failed(cell, result), "packages": []}
     try:
         document = layout.read_document(Path(cell["path"]) / "environment.json")
     except StoreError as error:
@@ -255,6 +282,22 @@ def _environment(cell: Document) -> Document:
         "facts": list(_facts(document)),
         "packages": sorted(packages.items()) if isinstance(packages, dict) else [],
     }
+
+
+def _failed(cell: Document, result: Document) -> list[tuple[str, str]]:
+    """What is known of a cell without answers: where it was to run, and what became of it."""
+    place = {
+        "environment": cell["environment"],
+        "stack": " ".join(str(cell[n]) for n in ("stack", "version") if cell[n]) or None,
+        "executor": cell["executor"],
+        "device": cell["device_name"] or cell["device"],
+    }
+    said = [
+        (str(failure["kind"]), str(failure["message"]))
+        for failure in result["failures"]
+        if failure["key"] == cell["key"]
+    ]
+    return [*_facts(place), *(said or [("answers", "missing or damaged")])]
 
 
 def _facts(value: Document, prefix: str = "") -> list[tuple[str, str]]:

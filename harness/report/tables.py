@@ -50,7 +50,7 @@ def print_sweep(result: Document, console: Console) -> None:
         console: where to.
     """
     found = verdict(result)
-    console.print(Text(found.headline, style=f"bold {_STYLES[found.state]}"))
+    console.print(Text(found.headline, style=f"bold {_STYLES[found.state]}".rstrip()))
     if found.detail:
         console.print(Text(found.detail, style="dim"))
     console.print()
@@ -60,7 +60,7 @@ def print_sweep(result: Document, console: Console) -> None:
     _print_excluded(result, console)
 
 
-_STYLES = {"same": "green", "differs": "yellow", "unknown": "red"}
+_STYLES = {"same": "green", "differs": "yellow", "unknown": "red", "alone": ""}
 
 
 def _print_cells(result: Document, console: Console) -> None:
@@ -139,13 +139,17 @@ def _add_pair(
 
 
 def _print_failures(result: Document, console: Console) -> None:
+    called = words.whole_names([*result["cells"], *result["controls"]])
     for failure in result["failures"]:
-        line = f"failed {failure['key'][:8]} ({failure['kind']}): {failure['message']}"
-        console.print(Text(line, style="red"))
+        what = f"{failure['key'][:8]} {called.get(failure['key'], '')}".rstrip()
+        line = f"failed {what} ({failure['kind']}): {failure['message']}"
+        console.print(Text(line, style="red"), soft_wrap=True)
     for skipped in result["skipped"]:
         console.print(Text(f"skipped {words.skipped(skipped)}", style="yellow"))
     for problem in result.get("problems", []):
-        console.print(Text(f"problem {problem['key'][:8]}: {problem['message']}", style="red"))
+        what = f"{problem['key'][:8]} {called.get(problem['key'], '')}".rstrip()
+        line = f"problem {what}: {problem['message']}"
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def _print_excluded(result: Document, console: Console) -> None:
@@ -153,7 +157,8 @@ def _print_excluded(result: Document, console: Console) -> None:
     for image in excluded[:FLIPS_SHOWN]:
         console.print(Text(f"left out {image['name']}: {image['reason']}", style="yellow"))
     if len(excluded) > FLIPS_SHOWN:
-        console.print(Text(f"… and {len(excluded) - FLIPS_SHOWN} more images left out"))
+        more = words.plural(len(excluded) - FLIPS_SHOWN, "more image")
+        console.print(Text(f"… and {more} left out"))
 
 
 def print_status(status: Document, console: Console) -> None:
@@ -161,9 +166,10 @@ def print_status(status: Document, console: Console) -> None:
     sizes = status["size_bytes"]
     console.print(
         Text(
-            f"{status['store']}: {words.count(status['cells'])} cells, "
-            f"{words.count(status['controls'])} controls, {words.count(status['sessions'])} "
-            f"timing sessions, {len(status['failures'])} cells failed, "
+            f"{status['store']}: {words.plural(status['cells'], 'cell')}, "
+            f"{words.plural(status['controls'], 'control')}, "
+            f"{words.plural(status['sessions'], 'timing session')}, "
+            f"{words.plural(len(status['failures']), 'cell')} failed, "
             f"{words.size(sum(sizes.values()))}",
             style="bold",
         ),
@@ -173,21 +179,33 @@ def print_status(status: Document, console: Console) -> None:
     left = ("cell", "model", "environment", "backend", "settings", "role")
     heads = ("cell", "model", "environment", "backend", "settings", "images", "top-1", "top-5")
     table = _table("Cells with answers", *heads, left=left)
+    names = _places(status)
     for cell in status["cells_listed"]:
         control = cell["role"] == "control"
-        row = [cell["key"][:8], cell["model"], cell["environment"], cell["backend"]]
+        row = [cell["key"][:8], cell["model"], names[cell["key"]], cell["backend"]]
         row += [cell["settings"], words.count(cell["images"])]
         row += [words.share(cell["top1"]), words.share(cell["top5"])]
         table.add_row(*(Text(str(text)) for text in row), style="dim" if control else None)
     if status["cells_listed"]:
         console.print(table)
     for failure in status["failures"]:
-        what = f"{failure['model']} {failure['environment']} {failure['backend']}"
+        what = f"{failure['model']} · {names[failure['key']]} · {failure['backend']}"
+        what += f" · {failure['settings']}" if failure["settings"] else ""
         line = f"failed {failure['key'][:8]} {what} ({failure['kind']}): {failure['message']}"
         console.print(Text(line, style="red"), soft_wrap=True)
     for problem in status["problems"]:
         line = f"damaged {problem['path']}: {problem['message']}"
         console.print(Text(line, style="red"), soft_wrap=True)
+
+
+def _places(status: Document) -> dict[str, str]:
+    """Names by key that tell rows apart beside their columns for backend and settings."""
+    failed = [{**failure, "role": "cell"} for failure in status["failures"]]
+    shown = {"backend", "settings"}
+    return words.names(
+        {name: value for name, value in row.items() if name not in shown}
+        for row in (*status["cells_listed"], *failed)
+    )
 
 
 def _print_sweeps(sweeps: Sequence[Document], console: Console) -> None:

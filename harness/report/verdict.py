@@ -10,7 +10,7 @@ from harness.report import words
 from harness.report.times import noise_floor, times_in_words
 
 Document = dict[str, Any]
-State = Literal["same", "differs", "unknown"]
+State = Literal["same", "differs", "unknown", "alone"]
 
 _NAMED = 6
 
@@ -20,7 +20,8 @@ class Verdict:
     """A headline, what stands behind it, and how it should look.
 
     Attributes:
-        state: `same` (no label changed), `differs`, or `unknown` (nothing could be compared).
+        state: `same` (no label changed), `differs`, `unknown` (nothing could be compared), or
+            `alone` (nothing was meant to be: each model ran in one cell).
         headline: one sentence.
         detail: one or two more, or "".
     """
@@ -47,7 +48,9 @@ def verdict(result: Document) -> Verdict:
         found = replace(found, detail=f"{found.detail} {times}".strip())
     failed = len(result["failures"])
     if failed:
-        detail = f"{_plural(failed, 'cell')} failed and cannot be judged. {found.detail}".strip()
+        detail = (
+            f"{words.plural(failed, 'cell')} failed and cannot be judged. {found.detail}".strip()
+        )
         return Verdict(found.state, found.headline, detail)
     return found
 
@@ -67,7 +70,7 @@ def comparison_verdict(found: Document) -> Verdict:
         return Verdict("unknown", f"{_upper(broken[0])}{more}.", detail)
     broken += [v["message"] for pair in pairs for v in pair["violations"]]
     if found["baseline_only"]:
-        missing = _plural(len(found["baseline_only"]), "baseline cell")
+        missing = words.plural(len(found["baseline_only"]), "baseline cell")
         broken.append(f"{missing} without a counterpart in the candidate")
     more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
     return Verdict(judged.state, f"Not allowed: {broken[0]}{more}.", detail)
@@ -87,8 +90,8 @@ def judge(judged: Sequence[Document], cells: Sequence[Document]) -> Verdict:
         return _changed(changed, judged, names)
     if any(p["flips"] is None for p in judged):
         return _values_only(judged, names)
-    images = words.count(max(p["images"] for p in judged))
-    headline = f"Same answers: none of {images} labels changed"
+    labels = words.plural(max(p["images"] for p in judged), "label")
+    headline = f"Same answers: none of {labels} changed"
     if len(judged) > 1:
         headline += f" in any of {len(judged)} comparisons"
     return Verdict("same", f"{headline}.", _largest_difference(judged, names))
@@ -141,8 +144,36 @@ def _upper(text: str) -> str:
 def _nothing_compared(result: Document) -> Verdict:
     failed = len(result["failures"])
     if failed:
-        return Verdict("unknown", f"Nothing to compare: {_plural(failed, 'cell')} failed.")
+        return Verdict("unknown", f"Nothing to compare: {words.plural(failed, 'cell')} failed.")
+    cells = result["cells"]
+    if not cells:
+        return Verdict("unknown", "Nothing to compare: no cell ran.")
+    models = {str(cell["model"]) for cell in cells}
+    if len(models) == len(cells) and all(cell["path"] for cell in cells):
+        return _alone(cells)
     return Verdict("unknown", "Nothing to compare: no two cells have answers over the same images.")
+
+
+def _alone(cells: Sequence[Document]) -> Verdict:
+    """Judge cells that have no other to be set against."""
+    called = words.whole_names(cells)
+    for cell in cells:
+        if cell["nonfinite"]:
+            values = words.plural(cell["nonfinite"], "value")
+            return Verdict(
+                "unknown",
+                f"Broken answers: {called[cell['key']]} gives {values} of NaN or infinity.",
+                "Labels of such images prove nothing.",
+            )
+    told = [f"{called[c['key']]}: {words.plural(c['images'], 'image')}" for c in cells]
+    right = cells[0]["top1"]
+    if len(cells) == 1 and right is not None:
+        told[0] += f", top-1 accuracy {words.share(right)}"
+    return Verdict(
+        "alone",
+        f"Answered. {_enumerated(told)}.",
+        "A second environment or setting over the same images gives something to compare.",
+    )
 
 
 def _broken(pair: Document, names: dict[str, str]) -> Verdict:
@@ -209,7 +240,3 @@ def _values_only(judged: Sequence[Document], names: dict[str, str]) -> Verdict:
         f"in {names[worst['b']]}.",
         "The model has no class scores, so outputs are compared by value.",
     )
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{words.count(number)} {noun}" if number == 1 else f"{words.count(number)} {noun}s"

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
-from harness.store.load import settings_text
+from harness.store.naming import names, settings_text
+
+__all__ = [
+    "NOTHING",
+    "backend",
+    "class_name",
+    "count",
+    "difference",
+    "duration",
+    "interval",
+    "largest",
+    "moment",
+    "names",
+    "percent",
+    "plural",
+    "ratio",
+    "share",
+    "size",
+    "skipped",
+    "whole_names",
+]
 
 NOTHING = "\u2013"
 
@@ -15,6 +36,20 @@ Document = dict[str, Any]
 def count(value: float | None) -> str:
     """A whole number with grouped digits: 50,000."""
     return NOTHING if value is None else f"{value:,.0f}"
+
+
+def plural(value: float | None, noun: str) -> str:
+    """A number of things: 1 cell, 2 cells."""
+    return f"{count(value)} {noun}" if value == 1 else f"{count(value)} {noun}s"
+
+
+def moment(text: str) -> str:
+    """A recorded time to the minute: 2026-11-21 15:23 UTC; what is no time is left as it is."""
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{when.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def share(value: float | None) -> str:
@@ -82,47 +117,13 @@ def backend(cell: Document) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def names(cells: Iterable[Document]) -> dict[str, str]:
-    """The shortest names that tell cells of the same model apart, by key.
-
-    An environment that has one cell is that cell's name; where it has several, what they differ
-    in is added: `openvino-2026.4, default precision`.
-    """
+def whole_names(cells: Iterable[Document]) -> dict[str, str]:
+    """As `names`, with the model in front where there are several, by key."""
     listed = list(cells)
-    return {
-        str(cell["key"]): _name(cell, [c for c in listed if _beside(c, cell)]) for cell in listed
-    }
-
-
-def _beside(one: Document, other: Document) -> bool:
-    return all(one.get(name) == other.get(name) for name in ("model", "environment", "role"))
-
-
-def _name(cell: Document, siblings: list[Document]) -> str:
-    parts = [str(cell.get("environment"))]
-    for axis in ("backend", "settings", "precision", "device", "threads", "batch", "executor"):
-        if all(s.get(axis) == cell.get(axis) for s in siblings):
-            continue
-        parts.append(_axis(cell, axis, siblings))
-    return ", ".join(parts)
-
-
-def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
-    value = cell.get(axis)
-    if axis == "settings":
-        own = cell.get("settings") or {}
-        telling = {
-            name
-            for sibling in siblings
-            for name in {*own, *(sibling.get("settings") or {})}
-            if own.get(name) != (sibling.get("settings") or {}).get(name)
-        }
-        return settings_text({n: v for n, v in own.items() if n in telling}) or "no settings"
-    return {
-        "precision": f"{value} precision",
-        "threads": f"{value} threads",
-        "batch": f"batch {value}",
-    }.get(axis, str(value))
+    places = names(listed)
+    if len({cell.get("model") for cell in listed}) < 2:
+        return places
+    return {str(c["key"]): f"{c.get('model')} · {places[str(c['key'])]}" for c in listed}
 
 
 def skipped(combination: Document) -> str:

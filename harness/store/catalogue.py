@@ -6,13 +6,12 @@ made from changes, and is replaced by one rename, so that readers see the old or
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import math
-import tempfile
+import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +20,14 @@ from scipy import stats
 
 from harness.canonical import storage_errors
 from harness.errors import StoreError
-from harness.execution.bundles import MANIFEST, database_errors, validate
+from harness.execution.bundles import MANIFEST, is_full
 from harness.store import layout
-from harness.store.layout import Document
-from harness.store.load import open_array, settings_text
+from harness.store.rows import Row, Rows, collect
 
 SCHEMA_VERSION = 1
 _HERE = Path(__file__).parent
 _SCHEMA, _VIEWS = _HERE / "schema.sql", _HERE / "views.sql"
 _T_QUANTILES = 2000
-
-Row = dict[str, Any]
-
-
-@dataclass
-class _Rows:
-    """Rows on their way into the catalogue, by table; and Parquet files, by view."""
-
-    tables: dict[str, list[Row]] = field(default_factory=dict)
-    parquet: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
-
-    def add(self, table: str, row: Row) -> None:
-        self.tables.setdefault(table, []).append(row)
-
-    def add_file(self, view: str, path: Path, key: str) -> None:
-        self.parquet.setdefault(view, []).append((path.resolve(), key))
 
 
 def catalogue_path(store: Path) -> Path:
@@ -68,11 +50,14 @@ def refresh(store: Path) -> Path:
     layout.require(store)
     target = catalogue_path(store)
     staged = store / f".{layout.CATALOGUE}.{uuid.uuid4().hex[:8]}.tmp"
-    with storage_errors(target), database_errors(target):
+    with _writing(target):
         try:
             staged.touch()
             staged.unlink()
-            build(store, staged)
+            with duckdb.connect(str(staged)) as connection:
+                fill(connection, store)
+                # Closing would write the rest too, but says nothing of a disk that is full.
+                connection.execute("CHECKPOINT")
             staged.replace(target)
         finally:
             staged.unlink(missing_ok=True)
@@ -81,23 +66,41 @@ def refresh(store: Path) -> Path:
 
 
 @contextmanager
-def current(store: Path) -> Iterator[Path]:
-    """The catalogue's path while it is used, made anew first if the store changed since.
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a disk that is full or may not be written into a StoreError, whoever found it out."""
+    with storage_errors(path):
+        try:
+            yield
+        except duckdb.Error as error:
+            if is_full(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            if isinstance(error, duckdb.IOException):
+                raise StoreError(f"Cannot write {path}: {error}.", "Check the folder.") from error
+            raise
 
-    A store that may not be written (an archive, another's results) gets its catalogue in a
-    temporary folder instead, which is removed after use.
+
+@contextmanager
+def opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the catalogue, made anew first if the store changed since.
+
+    The catalogue of a store that cannot be written (a full disk, an archive, another's results)
+    is made in memory instead: no other place is sure to have room.
 
     Raises:
-        StoreError: the store is absent.
+        StoreError: the store is absent, or its catalogue cannot be opened.
     """
     path = _refreshed(store)
-    if path is not None:
-        yield path
+    if path is None:
+        with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+            fill(connection, store)
+            yield connection
         return
-    with tempfile.TemporaryDirectory(prefix="harness-catalogue-") as folder:
-        aside = Path(folder) / layout.CATALOGUE
-        build(store, aside)
-        yield aside
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        raise StoreError(f"Cannot open {path}: {error}", "Delete it; it is made again.") from error
+    with connection:
+        yield connection
 
 
 def _refreshed(store: Path) -> Path | None:
@@ -154,29 +157,28 @@ def _bundle_folders(store: Path) -> list[Path]:
     ]
 
 
-def build(store: Path, target: Path) -> None:
-    """Write a catalogue of the store into a file that does not exist yet."""
+def fill(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+    """Make a store's catalogue in a database that is empty."""
     # Taken before reading: what arrives meanwhile makes the catalogue stale, never silently old.
     print_of_store = fingerprint(store)
-    rows = _collect(store)
-    with duckdb.connect(str(target)) as connection:
-        connection.execute(_SCHEMA.read_text(encoding="utf-8"))
-        rows.add("meta", {"name": "schema_version", "value": str(SCHEMA_VERSION)})
-        rows.add("meta", {"name": "fingerprint", "value": print_of_store})
-        for degrees in range(1, _longest(rows)):
-            value = float(stats.t.ppf(0.975, degrees))
-            rows.add("t_quantiles", {"degrees": degrees, "value": value})
-        for files in rows.parquet.values():
-            for path, key in files:
-                rows.add("files", {"path": str(path), "key": key})
-        for table, content in rows.tables.items():
-            _insert(connection, table, content)
-        for view in _PARQUET_VIEWS:
-            _parquet_view(connection, view, rows.parquet.get(view, []))
-        connection.execute(_VIEWS.read_text(encoding="utf-8"))
+    rows = collect(store)
+    connection.execute(_SCHEMA.read_text(encoding="utf-8"))
+    rows.add("meta", {"name": "schema_version", "value": str(SCHEMA_VERSION)})
+    rows.add("meta", {"name": "fingerprint", "value": print_of_store})
+    for degrees in range(1, _longest(rows)):
+        value = float(stats.t.ppf(0.975, degrees))
+        rows.add("t_quantiles", {"degrees": degrees, "value": value})
+    for files in rows.parquet.values():
+        for path, key in files:
+            rows.add("files", {"path": str(path), "key": key})
+    for table, content in rows.tables.items():
+        _insert(connection, table, content)
+    for view in _PARQUET_VIEWS:
+        _parquet_view(connection, view, rows.parquet.get(view, []))
+    connection.execute(_VIEWS.read_text(encoding="utf-8"))
 
 
-def _longest(rows: _Rows) -> int:
+def _longest(rows: Rows) -> int:
     rounds = [int(row["rounds"] or 0) for row in rows.tables.get("sessions", [])]
     return min(_T_QUANTILES, max(rounds, default=0) + 2)
 
@@ -237,159 +239,3 @@ def _parquet_view(
         taken = ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items())
         body = f"SELECT NULL::VARCHAR AS {owner}, {taken} WHERE false"
     connection.execute(f"CREATE VIEW {view} AS {body}")
-
-
-def _collect(store: Path) -> _Rows:
-    rows = _Rows()
-    _each(rows, store, layout.input_folders(store), _add_inputs)
-    _each(rows, store, layout.answer_folders(store), _add_answers)
-    listings = layout.newest_listings(layout.sweep_documents(store))
-    for row in rows.tables.get("cells", []):
-        row["inputs_key"] = listings.get(row["key"], {}).get("inputs_key") or row["inputs_key"]
-    ordered = sorted(rows.tables.get("cells", []), key=_place)
-    if ordered:
-        rows.tables["cells"] = [{**row, "place": place} for place, row in enumerate(ordered)]
-    _each(rows, store, layout.session_folders(store), _add_session)
-    _each(rows, store, layout.sweep_files(store), _add_sweep)
-    _each(rows, store, layout.attempt_files(store), _add_attempt)
-    return rows
-
-
-def _place(row: Row) -> tuple[str, ...]:
-    return tuple(
-        str(row[n]) for n in ("model", "environment", "backend", "settings", "role", "key")
-    )
-
-
-def _each(
-    rows: _Rows, store: Path, paths: Iterable[Path], add: Callable[[_Rows, Path, str], None]
-) -> None:
-    """Add each document; what cannot be read becomes a problem and the rest goes on."""
-    for path in paths:
-        relative = path.relative_to(store).as_posix()
-        try:
-            add(rows, path, relative)
-        except StoreError as error:
-            rows.add("problems", {"path": relative, "message": error.message})
-        except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
-            message = f"not the expected document: {type(error).__name__} {error}"
-            rows.add("problems", {"path": relative, "message": message})
-
-
-def _add_inputs(rows: _Rows, path: Path, relative: str) -> None:
-    validate(path)
-    document = layout.read_document(path / "inputs.json")
-    parquet, key = _parquet(path / "images.parquet"), path.name
-    left_out = [
-        {"inputs_key": key, "name": image["name"], "reason": image["reason"]}
-        for image in document.get("excluded") or []
-    ]
-    described = [
-        {"inputs_key": key, "class": int(c["index"]), "wnid": c.get("wnid"), "name": c.get("name")}
-        for c in document.get("classes") or []
-    ]
-    row = {
-        "key": key,
-        **_some(document, "pixels_key", "kind", "layout"),
-        "images": document.get("count"),
-        "excluded": len(left_out),
-        "path": relative,
-    }
-    rows.add("inputs", row)
-    for image in left_out:
-        rows.add("excluded", image)
-    for entry in described:
-        rows.add("classes", entry)
-    rows.add_file("images", parquet, key)
-
-
-def _some(document: Document, *names: str) -> Row:
-    return {name: document.get(name) for name in names}
-
-
-def _add_answers(rows: _Rows, path: Path, relative: str) -> None:
-    validate(path)
-    cell = layout.read_document(path / "cell.json")
-    answers = layout.read_document(path / "answers.json")
-    outputs = {int(o["index"]): o for o in answers["outputs"]}
-    shapes = {i: open_array(path / str(o["file"])).shape for i, o in outputs.items()}
-    offset = int((cell.get("checkpoint") or {}).get("class_offset") or 0)
-    score_index = answers.get("scores")
-    named = ("model", "environment", "stack", "version", "backend", "precision", "device")
-    row = {
-        "key": path.name,
-        **_some(cell, *named, "device_name", "threads", "batch", "executor", "repeat"),
-        **_some(cell, "route", "inputs_key"),
-        "settings": settings_text(cell.get("settings") or {}),
-        "role": cell.get("role", "cell"),
-        "class_offset": offset,
-        **_some(answers, "kind", "nonfinite", "load_ns", "compile_ns", "first_inference_ns"),
-        "answers_ns": answers.get("duration_ns"),
-        "images": next(iter(shapes.values()))[0],
-        "classes": None,
-        "path": relative,
-    }
-    if score_index is not None:
-        row["classes"] = math.prod(shapes[int(score_index)][1:]) - offset
-        rows.add_file("answers", _parquet(path / "topk.parquet"), path.name)
-    rows.add("cells", row)
-
-
-def _add_session(rows: _Rows, path: Path, relative: str) -> None:
-    validate(path)
-    document = layout.read_document(path / "session.json")
-    parquet = _parquet(path / "timings.parquet")
-    members = [
-        {"session": path.name, "key": str(m["key"]), "place": m.get("position")}
-        for m in document.get("members") or []
-    ]
-    taken = _some(document, "created", "reference", "control", "rounds")
-    rows.add("sessions", {"id": path.name, **taken, "path": relative})
-    for member in members:
-        rows.add("session_members", member)
-    rows.add_file("timings", parquet, path.name)
-
-
-def _add_sweep(rows: _Rows, path: Path, relative: str) -> None:
-    document = layout.read_document(path)
-    sweep_id = path.parent.name
-    cells = [
-        {"sweep": sweep_id, "key": str(c["key"]), "place": i, "status": c.get("status")}
-        for i, c in enumerate(document["cells"])
-    ]
-    statuses = [cell["status"] for cell in cells]
-    row = {
-        "id": sweep_id,
-        **_some(document, "created", "baseline"),
-        "cells": len(cells),
-        **{status: statuses.count(status) for status in ("done", "resumed", "failed")},
-        "path": relative,
-    }
-    rows.add("sweeps", row)
-    for cell in cells:
-        rows.add("sweep_cells", cell)
-
-
-def _add_attempt(rows: _Rows, path: Path, relative: str) -> None:
-    document = layout.read_document(path)
-    said = _some(document, "kind", "message", "exit_status", "signal", "started", "ended")
-    named = _some(document.get("cell") or {}, "model", "environment", "backend")
-    rows.add("failures", {"key": document["key"], **named, **said, "path": relative})
-
-
-def _parquet(path: Path) -> Path:
-    """The file, when DuckDB can read its footer.
-
-    Raises:
-        StoreError: it cannot.
-    """
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(4)
-            stream.seek(-4, 2)
-            whole = head == stream.read(4) == b"PAR1"
-    except OSError as error:
-        raise StoreError(f"Cannot read {path.name}: {error.strerror}.") from error
-    if not whole:
-        raise StoreError(f"{path.name} is not a Parquet file.")
-    return path

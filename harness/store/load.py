@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from harness.errors import StoreError
 from harness.execution.bundles import answers_folder, inputs_folder, validate
-from harness.store import layout
+from harness.store import layout, naming
 from harness.store.layout import Document
+from harness.store.naming import settings_text
 
 NO_LABEL = -1
 """Stands for "no ground truth" in integer label arrays."""
@@ -40,13 +41,6 @@ class CellRecord:
     cell: Document
     path: Path
     failure: str = ""
-
-    @property
-    def name(self) -> str:
-        """A short name for messages: key, model, environment, backend, settings."""
-        parts = [self.key[:12], self.cell.get("model"), self.cell.get("environment")]
-        parts += [self.cell.get("backend"), settings_text(self.cell.get("settings") or {})]
-        return " ".join(str(part) for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -134,15 +128,6 @@ class CellAnswers:
         return len(self.images.names)
 
 
-def settings_text(settings: Document) -> str:
-    """Settings as `name=value` words in a fixed order; empty where there are none."""
-    return " ".join(f"{name}={_word(value)}" for name, value in sorted(settings.items()))
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def list_cells(store: Path) -> list[CellRecord]:
     """Every cell with valid answers, by model, environment, backend and key."""
     records = []
@@ -174,8 +159,9 @@ def find_cells(
 
     Args:
         store: the results folder.
-        selector: the beginning of a cell's key (4 hex digits or more), or an environment's
-            name, or `environment/backend`. None: every cell.
+        selector: an environment's whole name; else `ENVIRONMENT/BACKEND` or a name as results
+            print it (`ENVIRONMENT, docker`); else the beginning of a cell's key (4 hex digits
+            or more). None: every cell.
         model: only cells of this model.
         controls: also A/A control runs (one named by its key is found anyway).
         among: the cells to choose from; by default those with answers.
@@ -185,7 +171,7 @@ def find_cells(
     """
     layout.require(store)
     records = list_cells(store) if among is None else list(among)
-    fitting = [r for r in records if selector is None or _fits(r, selector)]
+    fitting = records if selector is None else _fitting(records, selector)
     if model is not None:
         fitting = [r for r in fitting if r.cell.get("model") == model]
     if not controls:
@@ -196,12 +182,27 @@ def find_cells(
     return fitting
 
 
-def _fits(record: CellRecord, selector: str) -> bool:
-    environment, _, backend = selector.partition("/")
-    # `--env onnxruntime==1.25.1` makes an environment called onnxruntime-1.25.1.
-    if str(record.cell.get("environment")).replace("==", "-") == environment.replace("==", "-"):
-        return not backend or record.cell.get("backend") == backend
-    return _by_key(record, selector)
+def _fitting(records: Sequence[CellRecord], selector: str) -> list[CellRecord]:
+    """Whole names come first: that of an image or an interpreter has slashes of its own."""
+    whole = [r for r in records if naming.is_environment(r.cell, selector)]
+    if whole:
+        return whole
+    labels = labels_of(records)
+    described = [
+        r for r in records if labels[r.key] == selector or naming.is_described(r.cell, selector)
+    ]
+    return described or [r for r in records if _by_key(r, selector)]
+
+
+def labels_of(records: Sequence[CellRecord]) -> dict[str, str]:
+    """The shortest names that tell these cells apart, by key; each can be typed as a selector."""
+    return naming.names({**r.cell, "key": r.key} for r in records)
+
+
+def described(records: Sequence[CellRecord]) -> dict[str, str]:
+    """What to call these cells in a message, by key: key, model and telling name."""
+    labels = labels_of(records)
+    return {r.key: f"{r.key[:12]} {r.cell.get('model')} {labels[r.key]}" for r in records}
 
 
 def _by_key(record: CellRecord, selector: str | None) -> bool:
@@ -214,8 +215,12 @@ def _nothing_fits(records: list[CellRecord], selector: str, model: str | None, s
     models = sorted({str(r.cell.get("model")) for r in records})
     if not records:
         return f"No cell in {store} has answers yet."
+    refused = f"No cell{of_model} in {store} is called {selector}"
+    near = [r for r in records if selector.startswith(f"{r.cell.get('environment')}, ")]
+    if near:
+        return f"{refused}; there are: {'; '.join(dict.fromkeys(labels_of(near).values()))}."
     return (
-        f"No cell{of_model} in {store} is called {selector}: environments there are "
+        f"{refused}: environments there are "
         f"{', '.join(environments)}; models are {', '.join(models)}."
     )
 

@@ -7,7 +7,7 @@ CREATE TABLE problems (path VARCHAR NOT NULL, message VARCHAR NOT NULL);
 
 CREATE TABLE cells (
     key VARCHAR PRIMARY KEY,
-    place INTEGER NOT NULL,          -- by model, environment, backend, settings, key
+    place INTEGER NOT NULL,          -- by model, environment, backend, settings, executor, key
     model VARCHAR,
     environment VARCHAR,
     stack VARCHAR,
@@ -79,6 +79,12 @@ CREATE TABLE failures (
     model VARCHAR,
     environment VARCHAR,
     backend VARCHAR,
+    settings VARCHAR,
+    precision VARCHAR,
+    device VARCHAR,
+    threads INTEGER,
+    batch INTEGER,
+    executor VARCHAR,
     kind VARCHAR,
     message VARCHAR,
     exit_status INTEGER,

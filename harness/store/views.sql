@@ -13,8 +13,8 @@ WITH judged AS (
     WHERE i.label IS NOT NULL
     GROUP BY a.cell, a.image
 )
-SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.threads,
-       c.batch, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
+SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.device,
+       c.threads, c.batch, c.executor, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
 FROM judged j JOIN cells c ON c.key = j.cell
 GROUP BY ALL
 ORDER BY any_value(c.place);
@@ -40,6 +40,8 @@ SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.backend AS backend_a, q.backend AS backend_b,
        p.settings AS settings_a, q.settings AS settings_b,
        p.precision AS precision_a, q.precision AS precision_b,
+       p.device AS device_a, q.device AS device_b,
+       p.executor AS executor_a, q.executor AS executor_b,
        p.role = 'control' OR q.role = 'control' AS control,
        n.images, n.flips, n.flips / n.images AS flip_share
 FROM counted n JOIN cells p ON p.key = n.a JOIN cells q ON q.key = n.b
@@ -49,6 +51,8 @@ ORDER BY p.place, q.place;
 CREATE VIEW flips AS
 SELECT x.cell AS a, y.cell AS b, p.model AS model_a, q.model AS model_b,
        p.environment AS environment_a, q.environment AS environment_b,
+       p.device AS device_a, q.device AS device_b,
+       p.executor AS executor_a, q.executor AS executor_b,
        x.image, i.name, i.label, x.class AS class_a, y.class AS class_b,
        ca.name AS class_a_name, cb.name AS class_b_name
 FROM top1 x
@@ -63,7 +67,7 @@ ORDER BY p.place, q.place, x.image;
 -- Latency of each cell in each session, in nanoseconds.
 CREATE VIEW latency AS
 SELECT t.session, t.cell, c.model, c.environment, c.backend, c.settings,
-       count(*) AS samples, count(DISTINCT t.round) AS rounds,
+       c.device, c.executor, count(*) AS samples, count(DISTINCT t.round) AS rounds,
        quantile_cont(t.duration_ns, 0.5) AS p50_ns, quantile_cont(t.duration_ns, 0.9) AS p90_ns,
        quantile_cont(t.duration_ns, 0.99) AS p99_ns, avg(t.duration_ns) AS mean_ns
 FROM timings t LEFT JOIN cells c ON c.key = t.cell
@@ -84,7 +88,9 @@ WITH medians AS (
     GROUP BY ALL
 )
 SELECT l.session, l.a, l.b, p.environment AS environment_a, q.environment AS environment_b,
-       p.backend AS backend_a, q.backend AS backend_b, l.rounds,
+       p.backend AS backend_a, q.backend AS backend_b,
+       p.device AS device_a, q.device AS device_b,
+       p.executor AS executor_a, q.executor AS executor_b, l.rounds,
        exp(l.centre) AS ratio,
        exp(l.centre - t.value * l.spread / sqrt(l.rounds)) AS low,
        exp(l.centre + t.value * l.spread / sqrt(l.rounds)) AS high

@@ -257,8 +257,10 @@ class StoreFactory:
         )
         return sweep_id
 
-    def attempt(self, key: str, kind: str = "timeout", message: str = "took too long") -> Path:
-        """A failed attempt."""
+    def attempt(
+        self, key: str, kind: str = "timeout", message: str = "took too long", **cell: Any
+    ) -> Path:
+        """A failed attempt; `cell` adds to what is known of its cell."""
         folder = self.root / "attempts" / key / "20260101T000000-abcd"
         folder.mkdir(parents=True)
         write_json(
@@ -273,7 +275,7 @@ class StoreFactory:
                 "signal": 9,
                 "started": "2026-01-01T00:00:00Z",
                 "ended": "2026-01-01T00:01:00Z",
-                "cell": {"model": "m", "environment": "e", "backend": "b"},
+                "cell": {"model": "m", "environment": "e", "backend": "b", **cell},
             },
         )
         return folder

@@ -281,3 +281,55 @@ def test_labels_are_those_of_the_sweep_that_was_chosen(tmp_path: Path, by_key: b
     found = compare_cells(tmp_path, choose(tmp_path, *sides))
     assert found["pairs"][0]["agreement"]["top1_a"] == 1.0
     assert {cell["inputs_key"] for cell in found["cells"]} == {labelled}
+
+
+def both_executors(root: Path) -> tuple[str, str]:
+    factory = StoreFactory(root)
+    inputs, x = factory.inputs(9), [logits(9, 5)]
+    a, b = (factory.cell(inputs, x, executor=place) for place in ("venv", "docker"))
+    factory.sweep([a, b])
+    return a, b
+
+
+def test_the_same_environment_in_two_places_is_compared_by_the_names_that_are_printed(
+    tmp_path: Path,
+) -> None:
+    a, b = both_executors(tmp_path)
+    with pytest.raises(UsageError, match="not clear") as caught:
+        choose(tmp_path, OLD, OLD)
+    listed = caught.value.message.splitlines()[1:]
+    assert sorted(listed) == sorted(
+        [f"  {a[:12]} mobilenet {OLD}, venv", f"  {b[:12]} mobilenet {OLD}, docker"]
+    )
+    for place in ("venv", "docker"):
+        assert f"'{OLD}, {place}'" in caught.value.remedy
+    assert pairs(tmp_path, f"{OLD}, venv", f"{OLD}, docker") == {(a, b)}
+    assert pairs(tmp_path, f"{OLD}, docker", f"{OLD}, venv") == {(b, a)}
+
+
+def test_a_name_is_compared_with_what_else_its_environment_has(tmp_path: Path) -> None:
+    a, b = both_executors(tmp_path)
+    assert pairs(tmp_path, OLD, f"{OLD}, docker") == {(a, b)}
+    assert pairs(tmp_path, f"{OLD}, docker", OLD) == {(b, a)}
+    assert pairs(tmp_path, a[:12], OLD) == {(a, b)}
+
+
+def test_images_and_interpreters_are_compared_by_their_whole_names(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(9), [logits(9, 5)]
+    image, python = "image:some/place@sha256:0123456789ab", "python:/opt/bin/python"
+    a, b = (factory.cell(inputs, x, environment=env) for env in (image, python))
+    assert pairs(tmp_path, image, python) == {(a, b)}
+    assert pairs(tmp_path, image + "f" * 52, f"{python}/onnxruntime") == {(a, b)}
+
+
+def test_the_cell_without_answers_is_named_with_its_place_and_reason(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    a = factory.cell(factory.inputs(9), [logits(9, 5)], environment=OLD)
+    said = [{"key": "f" * 64, "kind": "timeout", "message": "Too slow.\n  Use a smaller batch."}]
+    factory.sweep([a], failed=[failed(factory, a, executor="docker")], failures=said)
+    found = compare_cells(tmp_path, choose(tmp_path, f"{OLD}, venv", f"{OLD}, docker"))
+    assert found["unmeasured"][0]["reason"] == (
+        f"ffffffffffff mobilenet {OLD}, docker has no answers "
+        "(timeout: Too slow. Use a smaller batch)"
+    )

@@ -11,7 +11,7 @@ from support.store_factory import StoreFactory, flip_first, logits
 from typer.testing import CliRunner, Result
 
 from harness.cli import compare
-from harness.errors import DifferencesError, UsageError
+from harness.errors import EXIT_CELLS_FAILED, DifferencesError, UsageError
 
 OLD, NEW = "onnxruntime-1.17", "onnxruntime-1.31"
 
@@ -90,11 +90,31 @@ def test_a_candidate_that_failed_since_is_said_first_and_is_not_allowed(store: P
     reason = {"key": "f" * 64, "kind": "signal", "message": "it crashed"}
     factory.sweep([old], failed=[new], failures=[reason])
     result = run(store, OLD, NEW)
-    assert result.exit_code == 0
+    assert result.exit_code == EXIT_CELLS_FAILED
     assert result.stdout.startswith("Could not be measured: ")
     assert "it crashed" in result.stdout.splitlines()[0]
+    assert result.stdout.count("it crashed") == 1
     result = run(store, OLD, NEW, "--fail-on", "flips > 90%")
     assert isinstance(result.exception, DifferencesError)
     assert result.stdout.startswith("Not allowed: could not be measured: ")
-    found = json.loads(run(store, OLD, NEW, "--json").stdout)
+    as_json = run(store, OLD, NEW, "--json")
+    assert as_json.exit_code == EXIT_CELLS_FAILED
+    found = json.loads(as_json.stdout)
     assert [cell["failure"] for cell in found["cells"]] == [None, "signal: it crashed"]
+
+
+def test_a_printed_name_of_a_pin_may_be_typed(store: Path) -> None:
+    result = run(store, "onnxruntime==1.17.3/onnxruntime", "onnxruntime==1.31.1, venv")
+    assert result.exit_code == 0
+    assert f"from {OLD} to {NEW}" in result.stdout
+
+
+def test_an_image_and_an_interpreter_may_be_typed(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(4), [logits(4, 3)]
+    names = ("image:some/place:5000/torch@sha256:0123456789ab", "python:/opt/a=b/bin/python")
+    for name in names:
+        factory.cell(inputs, x, environment=name)
+    result = run(tmp_path, *names)
+    assert result.exit_code == 0
+    assert f"{names[0]} to {names[1]}" in result.stdout

@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Path:
 def test_status_says_what_there_is(store: Path) -> None:
     result = CliRunner().invoke(app, ["status", "--store", str(store)])
     assert result.exit_code == 0
-    assert "1 cells" in result.stdout
+    assert ": 1 cell, 0 controls, 0 timing sessions, 0 cells failed" in result.stdout
     assert "newer" in result.stdout
 
 
@@ -50,3 +50,21 @@ def test_the_report_of_the_newest_sweep(store: Path) -> None:
 def test_an_absent_store_is_refused(tmp_path: Path, name: str) -> None:
     result = CliRunner().invoke(app, [name, "--store", str(tmp_path / "nothing")])
     assert isinstance(result.exception, StoreError)
+
+
+def test_rows_of_one_environment_can_be_told_apart(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs = factory.inputs(10)
+    for place in ("venv", "docker"):
+        factory.cell(inputs, [logits(10, 4)], environment="e-1", executor=place)
+    factory.attempt(
+        "ab" * 32, environment="e-2", model="mobilenet", executor="docker", device="cpu"
+    )
+    factory.attempt("cd" * 32, environment="e-2", model="mobilenet", executor="venv", device="cpu")
+    result = CliRunner().invoke(app, ["status", "--store", str(tmp_path)])
+    for place in ("e-1, venv", "e-1, docker", "e-2, venv", "e-2, docker"):
+        assert place in result.stdout
+    listed = json.loads(
+        CliRunner().invoke(app, ["status", "--store", str(tmp_path), "--json"]).stdout
+    )["cells_listed"]
+    assert {cell["executor"] for cell in listed} == {"venv", "docker"}

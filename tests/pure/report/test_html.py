@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +21,7 @@ HOSTILE = "<script>alert('1')</script>\"&<img src=x onerror=y>.png"
 class Page(HTMLParser):
     """Tags that are open, and every tag and attribute seen."""
 
-    VOID = frozenset({"meta", "br", "img", "line", "rect", "circle", "path"})
+    VOID = frozenset({"wbr", "meta", "br", "img", "line", "rect", "circle", "path"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -149,3 +151,69 @@ def test_a_page_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="Cannot write"):
         write_report(tmp_path, "sweep-1", tmp_path / "file" / "report.html")
+
+
+def two_places(root: Path) -> str:
+    """The page of one environment in two places, and a third cell that failed."""
+    factory = StoreFactory(root)
+    inputs, x = factory.inputs(5), logits(5, 3)
+    keys = [factory.cell(inputs, [x], environment="e-1", executor=p) for p in ("venv", "docker")]
+    broken = {**factory.cells[keys[0]], "key": "f" * 64, "environment": "e-2", "version": "2.0"}
+    reason = {"key": "f" * 64, "kind": "timeout", "message": "It took too long."}
+    factory.sweep(keys, failed=[broken], failures=[reason])
+    return write_report(root, "sweep-1", root / "report.html").read_text("utf-8")
+
+
+def words_of(part: str) -> str:
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", part)).split())
+
+
+def test_cells_of_one_environment_are_told_apart_in_the_table_of_cells(tmp_path: Path) -> None:
+    (table,) = re.findall("<h3>Cells</h3>(.*?)</table>", two_places(tmp_path), re.DOTALL)
+    for name in ("e-1, venv", "e-1, docker", "e-2"):
+        assert name in words_of(table)
+
+
+def test_a_failed_cell_is_named_and_listed_under_what_ran(tmp_path: Path) -> None:
+    text = two_places(tmp_path)
+    (failed,) = re.findall("<h2>What failed</h2>(.*?)</section>", text, re.DOTALL)
+    assert "e-2 timeout ffffffffffff It took too long." in words_of(failed)
+    (ran,) = re.findall("<h2>What ran</h2>(.*?)</section>", text, re.DOTALL)
+    for said in ("e-2 onnxruntime no answers", "e 2.0 executor venv", "timeout It took too long."):
+        assert said in words_of(ran)
+
+
+def test_the_commands_name_the_store_and_the_places(tmp_path: Path) -> None:
+    root = tmp_path / "my results"
+    (commands,) = re.findall("<pre>(harness.*?)</pre>", two_places(root), re.DOTALL)
+    asked, queried = html.unescape(commands).splitlines()
+    assert shlex.split(asked)[:6] == [
+        *("harness", "compare", "--baseline", "e-1, venv", "--candidate", "e-1, docker")
+    ]
+    for line in (asked, queried):
+        assert shlex.split(line)[-2:] == ["--store", str(root)]
+
+
+def test_the_usual_store_needs_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "--store" not in two_places(Path("results"))
+
+
+def test_a_sweep_of_one_cell_is_no_alarm(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    factory.sweep([factory.cell(factory.inputs(5), [logits(5, 2)])])
+    text = write_report(tmp_path, "sweep-1", tmp_path / "report.html").read_text("utf-8")
+    assert 'class="verdict alone"' in text
+    assert "Nothing to compare" not in text
+    assert "<span>1 cell</span>" in text
+
+
+def test_long_names_may_be_broken_at_their_joints(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(5), logits(5, 2)
+    names = ("image:place/<b>torch:2", "e-1")
+    factory.sweep([factory.cell(inputs, [x], environment=name) for name in names])
+    text = write_report(tmp_path, "sweep-1", tmp_path / "report.html").read_text("utf-8")
+    assert "<span>image:<wbr>place/<wbr>&lt;b&gt;torch:<wbr>2</span>" in text
+    assert '<span class="nb">e-1</span>' in text
+    assert Page(text).open == []

@@ -64,5 +64,17 @@ def test_problems_and_unlike_scores_are_told(tmp_path: Path) -> None:
     factory.sweep([a, b], problems=[{"key": b, "message": "could not be timed"}])
     printed = console()
     print_sweep(sweep_result(tmp_path, "sweep-1"), printed)
-    assert f"problem {b[:8]}: could not be timed" in text(printed)
+    what = f"problem {b[:8]} int8 · onnxruntime-1.17: could not be timed"
+    assert what in text(printed)
     assert "not comparable" in text(printed)
+
+
+def test_a_failed_cell_is_named_as_in_the_tables(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    a = factory.cell(factory.inputs(5), [logits(5, 4)])
+    failed = {**factory.cells[a], "key": "f" * 64, "executor": "docker"}
+    reason = {"key": "f" * 64, "kind": "timeout", "message": "slow"}
+    factory.sweep([a], failed=[failed], failures=[reason])
+    printed = console()
+    print_sweep(sweep_result(tmp_path, "sweep-1"), printed)
+    assert "failed ffffffff onnxruntime-1.17, docker (timeout): slow" in text(printed)

@@ -82,8 +82,36 @@ def test_values_only(tmp_path: Path) -> None:
     assert found.headline.startswith("Outputs differ by up to 2")
 
 
-def test_one_cell_is_nothing_to_compare(tmp_path: Path) -> None:
-    assert judged(tmp_path).state == "unknown"
+def test_one_cell_by_itself_is_no_alarm(tmp_path: Path) -> None:
+    found = judged(tmp_path)
+    assert (found.state, found.headline) == ("alone", "Answered. onnxruntime-1.17: 20 images.")
+
+
+def test_one_cell_by_itself_says_its_accuracy(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs = factory.inputs(20, [int(c) for c in X.argmax(axis=1)])
+    factory.sweep([factory.cell(inputs, [X])])
+    found = verdict(sweep_result(tmp_path, "sweep-1"))
+    assert found.headline == "Answered. onnxruntime-1.17: 20 images, top-1 accuracy 1.000."
+
+
+def test_one_cell_by_itself_with_nan_is_an_alarm(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    factory.sweep([factory.cell(factory.inputs(20), [np.full_like(X, np.nan)])])
+    found = verdict(sweep_result(tmp_path, "sweep-1"))
+    assert found.state == "unknown"
+    assert found.headline == (
+        "Broken answers: onnxruntime-1.17 gives 120 values of NaN or infinity."
+    )
+
+
+def test_one_cell_beside_a_failed_one_is_an_alarm(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    a = factory.cell(factory.inputs(20), [X])
+    failed = {**factory.cells[a], "key": "f" * 64, "executor": "docker"}
+    factory.sweep([a], failed=[failed], failures=[{"key": "f" * 64, "kind": "k", "message": "m"}])
+    found = verdict(sweep_result(tmp_path, "sweep-1"))
+    assert (found.state, found.headline) == ("unknown", "Nothing to compare: 1 cell failed.")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ def test_numbers() -> None:
     assert words.ratio(1.044) == "1.04\u00d7"
     assert words.interval(1.02, None) == "\u2013"
     assert words.difference(0.0, identical=True) == "bit-identical"
+    assert [words.plural(n, "cell") for n in (0, 1, 2, 1000)] == [
+        "0 cells",
+        "1 cell",
+        "2 cells",
+        "1,000 cells",
+    ]
+    assert words.moment("2026-11-21T15:23:52.040+01:00") == "2026-11-21 14:23 UTC"
+    assert words.moment("yesterday") == "yesterday"
     assert words.size(3 * 2**20) == "3.0 MiB"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from support.store_factory import StoreFactory, flip_first, logits
 
+from harness.analysis.store_status import store_status
 from harness.analysis.timing import round_medians, time_ratio
 from harness.errors import StoreError
 from harness.store import catalogue
@@ -131,8 +133,8 @@ def test_it_is_made_again_only_when_the_store_changed(tmp_path: Path) -> None:
     factory, _, _ = sample(tmp_path)
 
     def made() -> int:
-        with catalogue.current(tmp_path) as path:
-            return path.stat().st_ino
+        with catalogue.opened(tmp_path):
+            return catalogue.catalogue_path(tmp_path).stat().st_ino
 
     before = made()
     assert made() == before
@@ -202,21 +204,83 @@ def test_refreshes_at_once_leave_one_whole_catalogue(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM cells").fetchall() == [(2,)]
 
 
-def test_a_store_that_cannot_be_written_is_still_read(
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch, error: duckdb.Error) -> None:
+    """Let DuckDB fail at every file as it does on a full disk, and temporary folders too."""
+    fill = catalogue.fill
+
+    def filled(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+        fill(connection, store)
+        (row,) = connection.execute(
+            "SELECT path FROM duckdb_databases() WHERE NOT internal"
+        ).fetchall()
+        if row[0] is not None:
+            raise error
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(catalogue, "fill", filled)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+
+
+FULL = [
+    duckdb.TransactionException("Failed to commit: could not write: No space left on device"),
+    duckdb.IOException("Could not write file: No space left on device"),
+    duckdb.FatalException("database has been invalidated: Disk quota exceeded"),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda e: type(e).__name__)
+def test_a_full_disk_is_named_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error
+) -> None:
+    sample(tmp_path)
+    fill_the_disk(monkeypatch, error)
+    with pytest.raises(StoreError, match="No space is left to write") as caught:
+        catalogue.refresh(tmp_path)
+    assert "--store DIR" in caught.value.remedy
+    assert not [p.name for p in tmp_path.iterdir() if "catalogue" in p.name]
+
+
+def test_a_store_on_a_full_disk_is_still_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample(tmp_path / "store")
-    spare = tmp_path / "temporary"
-    spare.mkdir()
+    sample(tmp_path)
+    fill_the_disk(monkeypatch, FULL[0])
+    assert rows(tmp_path, "SELECT count(*) FROM cells") == [(2,)]
+    assert rows(tmp_path, "SELECT flips FROM pairs") == [(3,)]
+    assert store_status(tmp_path)["cells"] == 2
+    assert not [p.name for p in tmp_path.iterdir() if "catalogue" in p.name]
 
-    def refuse(store: Path) -> Path:
-        raise StoreError(f"Cannot write {store}")
 
-    monkeypatch.setattr(catalogue, "refresh", refuse)
-    monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    assert rows(tmp_path / "store", "SELECT count(*) FROM cells") == [(2,)]
-    assert not catalogue.catalogue_path(tmp_path / "store").exists()
-    assert list(spare.iterdir()) == []
+def test_a_fault_of_the_catalogue_itself_is_not_called_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample(tmp_path)
+    fill_the_disk(monkeypatch, duckdb.BinderException("no such column"))
+    with pytest.raises(duckdb.BinderException):
+        catalogue.refresh(tmp_path)
+
+
+def test_what_lists_cells_says_where_they_ran(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    x = logits(6, 4)
+    inputs = factory.inputs(6, [0] * 6)
+    keys = [
+        factory.cell(inputs, [values], executor=place)
+        for place, values in (("venv", x), ("docker", flip_first(x, 1)))
+    ]
+    factory.session(dict(zip(keys, (times(1.0), times(2.0)), strict=True)))
+    factory.attempt("ab" * 32, executor="docker", device="cpu", settings={"level": "all"})
+    for view in ("accuracy", "latency"):
+        found = rows(tmp_path, f"FROM (FROM {view} ORDER BY executor) SELECT executor, device")
+        assert found == [("docker", "cpu"), ("venv", "cpu")]
+    for view in ("pairs", "flips", "time_ratios"):
+        found = rows(tmp_path, f"FROM {view} SELECT executor_a, executor_b, device_a, device_b")
+        assert found == [("docker", "venv", "cpu", "cpu")]
+    assert rows(tmp_path, "SELECT executor, device, settings FROM failures") == [
+        ("docker", "cpu", "level=all")
+    ]
 
 
 def test_labels_are_those_of_the_newest_sweep_that_lists_a_cell(tmp_path: Path) -> None:

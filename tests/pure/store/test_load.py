@@ -146,3 +146,35 @@ def test_labels_may_be_those_of_another_sweep(tmp_path: Path) -> None:
     found = load_cell(tmp_path, key, labelled)
     assert found.labels.tolist() == [2, 1, 0]
     assert found.cell["inputs_key"] == found.images.key == labelled
+
+
+def test_an_image_or_interpreter_is_found_by_its_whole_name(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs = factory.inputs(4)
+    names = ("image:some/place/torch:2", "python:/opt/bin/python", "python:/opt")
+    keys = {n: factory.cell(inputs, [logits(4, 5)], environment=n) for n in names}
+    for name, key in keys.items():
+        assert [r.key for r in find_cells(tmp_path, name)] == [key]
+        assert [r.key for r in find_cells(tmp_path, f"{name}/onnxruntime")] == [key]
+
+
+def test_executors_of_one_environment_are_told_apart_as_they_are_printed(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs = factory.inputs(4)
+    keys = [factory.cell(inputs, [logits(4, 5)], executor=place) for place in ("venv", "docker")]
+    name = "onnxruntime-1.17"
+    assert {r.key for r in find_cells(tmp_path, name)} == set(keys)
+    for place, key in zip(("venv", "docker"), keys, strict=True):
+        assert [r.key for r in find_cells(tmp_path, f"{name}, {place}")] == [key]
+        assert [r.key for r in find_cells(tmp_path, f"{name}/onnxruntime, {place}")] == [key]
+    with pytest.raises(StoreError, match=f"there are: {name}, (venv|docker); {name}, "):
+        find_cells(tmp_path, f"{name}, slurm")
+
+
+def test_a_name_that_says_no_settings_finds_the_cell_that_bears_it(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs = factory.inputs(4)
+    of = [{"same": 1, "level": "all"}, {"same": 1}]
+    keys = [factory.cell(inputs, [logits(4, 5)], settings=settings) for settings in of]
+    assert [r.key for r in find_cells(tmp_path, "onnxruntime-1.17, no settings")] == keys[1:]
+    assert [r.key for r in find_cells(tmp_path, "onnxruntime-1.17, level=all")] == keys[:1]
