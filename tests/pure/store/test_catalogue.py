@@ -214,7 +214,8 @@ def fill_the_disk(monkeypatch: pytest.MonkeyPatch, error: duckdb.Error) -> None:
             "SELECT path FROM duckdb_databases() WHERE NOT internal"
         ).fetchall()
         if row[0] is not None:
-            raise error
+            # A new one each time: an exception keeps the frames that it went through.
+            raise type(error)(*error.args)
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
