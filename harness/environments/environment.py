@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -99,24 +99,12 @@ def environment_of(
     Raises:
         EnvironmentSpecError: the folder has no lock for that Python, or one without hashes.
     """
-    lock_path = folder.lock_path(interpreter.minor)
-    lock_sha256 = lock_hash(lock_path)
-    file = folder.file
-    return Environment(
-        name=folder.name,
-        stack=file.stack,
-        version=file.version,
-        accelerator=file.accelerator,
-        backends=tuple(file.backends),
-        converters=file.converters,
-        formats=dict(file.backends),
+    made = _of_folder(folder, interpreter.minor, reference)
+    return replace(
+        made,
         python=interpreter.version,
-        identity=identity_of(folder, lock_sha256, interpreter.version),
+        identity=identity_of(folder, from_folder(made).lock_sha256, interpreter.version),
         interpreter=interpreter.path,
-        lock_path=lock_path,
-        lock_sha256=lock_sha256,
-        folder=folder,
-        reference=reference or folder.name,
     )
 
 
@@ -128,8 +116,19 @@ def image_environment_of(
     Raises:
         EnvironmentSpecError: the folder has no lock for the base's Python, or one without hashes.
     """
-    lock_path = folder.lock_path(base.python)
-    lock_sha256 = lock_hash(lock_path)
+    made = _of_folder(folder, base.python, reference)
+    lock_sha256 = from_folder(made).lock_sha256
+    return replace(
+        made,
+        identity=image_identity(folder, lock_sha256, base, dockerfile_sha256),
+        executor="docker",
+        base=base,
+    )
+
+
+def _of_folder(folder: EnvironmentFolder, python: str, reference: str) -> Environment:
+    """What a folder says whatever it is made into; its identity is still to be given."""
+    lock_path = folder.lock_path(python)
     file = folder.file
     return Environment(
         name=folder.name,
@@ -139,14 +138,12 @@ def image_environment_of(
         backends=tuple(file.backends),
         converters=file.converters,
         formats=dict(file.backends),
-        python=base.python,
-        identity=image_identity(folder, lock_sha256, base, dockerfile_sha256),
+        python=python,
+        identity="",
         lock_path=lock_path,
-        lock_sha256=lock_sha256,
+        lock_sha256=lock_hash(lock_path),
         folder=folder,
-        executor="docker",
         reference=reference or folder.name,
-        base=base,
     )
 
 
