@@ -13,6 +13,7 @@ import docker
 import docker.errors
 import requests
 from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 
 from harness.errors import EngineError
 
@@ -21,6 +22,7 @@ CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 120.0
 """For a call of the API; waiting for a container has its own limit."""
 
+_DEFAULT_CONTEXT = "default"
 _INSTALL = (
     "Install Docker and start it (Debian: `apt-get install docker.io`, then `systemctl start "
     "docker` or `dockerd`), or run without containers: --executor venv."
@@ -74,16 +76,18 @@ class Engine:
 def addresses() -> list[str]:
     """Where an engine may listen, the most wanted first.
 
-    DOCKER_HOST leaves no choice; then the current Docker context, the usual socket, the rootless
-    one, and Podman's.
+    DOCKER_HOST, or a Docker context that a person chose, leaves no choice; else the usual socket,
+    the rootless one, and Podman's.
+
+    Raises:
+        EngineError: the context that was chosen is not there, or cannot be read.
     """
     if named := os.environ.get("DOCKER_HOST"):
         return [named]
+    name = _context_name()
+    if name != _DEFAULT_CONTEXT:
+        return [_address_of(name)]
     found: list[str] = []
-    with contextlib.suppress(Exception):
-        context = ContextAPI.get_current_context()
-        if context is not None and context.Host:
-            found.append(str(context.Host))
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
     for path in (
         Path("/var/run/docker.sock"),
@@ -94,6 +98,29 @@ def addresses() -> list[str]:
         if path.is_socket() and f"unix://{path}" not in found:
             found.append(f"unix://{path}")
     return found
+
+
+def named_engine() -> str:
+    """How a person named the engine to take, as the start of a sentence; empty if nobody did."""
+    if os.environ.get("DOCKER_HOST"):
+        return "DOCKER_HOST is set"
+    name = _context_name()
+    return "" if name == _DEFAULT_CONTEXT else f"The Docker context {name} is chosen"
+
+
+def _context_name() -> str:
+    return os.environ.get("DOCKER_CONTEXT") or str(get_current_context_name())
+
+
+def _address_of(name: str) -> str:
+    remedy = "See `docker context ls`; `docker context use default` takes the usual one."
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:
+        raise EngineError(f"The Docker context {name} cannot be read: {error}.", remedy) from error
+    if context is None or not context.Host:
+        raise EngineError(f"The Docker context {name} does not exist or names no engine.", remedy)
+    return str(context.Host)
 
 
 def connect() -> Engine:

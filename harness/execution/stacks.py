@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harness.containers.engine import Engine
+from harness.containers.engine import Engine, named_engine
 from harness.doctor.choice import choose_executor, is_local
 from harness.doctor.gpus import Gpu, find_gpu
 from harness.doctor.machine import cpu_name
@@ -70,9 +69,9 @@ def resolve_stacks(spec: SweepSpec, progress: Progress) -> Stacks:
     else:
         choice = choose_executor("auto")
         engine = choice.engine
-        if engine is None and os.environ.get("DOCKER_HOST"):
+        if engine is None and (named := named_engine()):
             progress.note(
-                f"DOCKER_HOST is set, but no engine can be used: {choice.reason}. "
+                f"{named}, but no engine can be used: {choice.reason}. "
                 "Virtual environments are used instead."
             )
     with closed_on_error(engine):
