@@ -11,6 +11,7 @@ import numpy as np
 from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
 from runner.inputs import dequantise
+from runner.jobs import Axes
 
 
 class AnswerFiles:
@@ -20,8 +21,16 @@ class AnswerFiles:
     The files get their names only in `finish`: what has the name is whole.
     """
 
-    def __init__(self, work: str, specs: Sequence[TensorSpec], count: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        work: str,
+        specs: Sequence[TensorSpec],
+        count: int,
+        max_bytes: int,
+        axes: Optional[Sequence[Axes]] = None,
+    ) -> None:
         self._work = work
+        self._axes = axes or (None,) * len(specs)
         self._specs = specs
         self._count = count
         self._max_bytes = max_bytes
@@ -49,8 +58,8 @@ class AnswerFiles:
                 `job`, if the work folder can't hold them.
         """
         values = [
-            _rows(np.asarray(output), spec, batch)
-            for output, spec in zip(_checked(outputs, self._specs), self._specs)
+            _transposed(_rows(np.asarray(output), spec, batch), spec, axes)
+            for output, spec, axes in zip(_checked(outputs, self._specs), self._specs, self._axes)
         ]
         if not self._kinds:
             self._begin(values)
@@ -145,3 +154,15 @@ def _rows(output: np.ndarray, spec: TensorSpec, batch: int) -> np.ndarray:
             "first dimension must be the batch; export the model so, with an output for each input",
         )
     return dequantise(output, spec)
+
+
+def _transposed(output: np.ndarray, spec: TensorSpec, axes: Axes) -> np.ndarray:
+    """An output in the layout of the model that its own was converted from."""
+    if axes is None:
+        return output
+    if len(axes) != output.ndim:
+        raise RunnerError(
+            "invalid-output",
+            f"output {spec.name!r} has {output.ndim} dimensions and its conversion says {len(axes)}",
+        )
+    return output.transpose(axes)

@@ -28,12 +28,22 @@ MOST_BYTES = 1 << 30
 
 _FRAMEWORKS = (
     "ai-edge-litert",
+    "apache-tvm",
+    "iree-base-compiler",
+    "iree-base-runtime",
+    "jax",
+    "jaxlib",
+    "keras",
+    "ncnn",
     "numpy",
     "onnx",
-    "onnxruntime",
     "onnx2torch",
+    "onnxruntime",
     "openvino",
+    "pnnx",
     "tensorflow",
+    "tensorrt",
+    "tf-keras",
     "tflite-runtime",
     "torch",
 )

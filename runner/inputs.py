@@ -12,7 +12,7 @@ import numpy as np
 
 from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
-from runner.jobs import Inputs, Normalise
+from runner.jobs import Axes, Inputs, Normalise
 
 _FLOATS = ("float16", "float32", "float64")
 
@@ -46,12 +46,29 @@ def open_rows(inputs: Inputs) -> np.ndarray:
     return rows[: inputs.count]
 
 
-def fed_item_shape(inputs: Inputs, rows: np.ndarray) -> Tuple[int, ...]:
-    """The shape of one input as the model will get it, without the batch."""
+def fed_item_shape(inputs: Inputs, rows: np.ndarray, axes: Axes = None) -> Tuple[int, ...]:
+    """The shape of one input as the model will get it, without the batch.
+
+    Args:
+        inputs: how rows become inputs.
+        rows: [N, ...].
+        axes: the transposition of `prepare`.
+
+    Raises:
+        RunnerError: kind `unsupported`, if `axes` are for inputs of another rank.
+    """
     item = tuple(int(size) for size in rows.shape[1:])
     if inputs.kind == "pixels" and inputs.layout == "NCHW":
-        return (item[2], item[0], item[1])
-    return item
+        item = (item[2], item[0], item[1])
+    if axes is None:
+        return item
+    if len(axes) != len(item) + 1:
+        raise RunnerError(
+            "unsupported",
+            f"the converted model takes inputs of {len(axes)} dimensions and the cell feeds "
+            f"{len(item) + 1}: give arrays of the source model's own shape",
+        )
+    return tuple(item[axis - 1] for axis in axes[1:])
 
 
 def check_fit(spec: TensorSpec, item_shape: Tuple[int, ...], batch: int) -> None:
@@ -76,8 +93,14 @@ def check_fit(spec: TensorSpec, item_shape: Tuple[int, ...], batch: int) -> None
         raise _misfit(spec, fed)
 
 
-def prepare(rows: np.ndarray, inputs: Inputs, spec: TensorSpec) -> np.ndarray:
+def prepare(rows: np.ndarray, inputs: Inputs, spec: TensorSpec, axes: Axes = None) -> np.ndarray:
     """Rows as stored to the model's input: contiguous, [B, ...], of the model's dtype.
+
+    Args:
+        rows: [B, ...] as stored.
+        inputs: how rows become inputs.
+        spec: the model's input.
+        axes: a transposition in the end, where a conversion changed the input's layout.
 
     Raises:
         RunnerError: kind `unsupported`, for a dtype that these rows can't become.
@@ -94,6 +117,8 @@ def prepare(rows: np.ndarray, inputs: Inputs, spec: TensorSpec) -> np.ndarray:
             real = real.transpose(0, 3, 1, 2)
     else:
         real = np.asarray(rows)
+    if axes is not None:
+        real = real.transpose(axes)
     return _in_memory(_cast(real, spec))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from runner.documents import check, parse
 from runner.errors import RunnerError
@@ -15,6 +15,8 @@ SOCKET_PATH_BYTES = 107
 MAX_OUTPUT_BYTES = 2 * 1024**3
 
 PerChannel = Union[float, Tuple[float, ...]]
+Axes = Optional[Tuple[int, ...]]
+"""A transposition as `numpy.transpose` takes it; None: none."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class InferJob:
     threads: int = 1
     batch: int = 1
     max_output_bytes: int = MAX_OUTPUT_BYTES
+    input_axes: Axes = None
+    output_axes: Optional[Tuple[Axes, ...]] = None
     parent_death_signal: bool = False
 
 
@@ -134,9 +138,26 @@ def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
         inputs=_read_inputs(document["inputs"]),
         socket=document.get("socket"),
         commands=None if commands is None else tuple(commands),
+        input_axes=_axes(document.get("input_axes"), "job.input_axes"),
+        output_axes=_each_axes(document.get("output_axes")),
         **{name: document[name] for name in names if name in document},
         **common,
     )
+
+
+def _each_axes(value: Optional[List[Any]]) -> Optional[Tuple[Axes, ...]]:
+    if value is None:
+        return None
+    return tuple(_axes(one, f"job.output_axes[{index}]") for index, one in enumerate(value))
+
+
+def _axes(value: Optional[List[int]], where: str) -> Axes:
+    if value is None:
+        return None
+    if sorted(value) != list(range(len(value))) or value[0] != 0:
+        message = f"{where}: {value} is no transposition that leaves the batch first"
+        raise RunnerError("job", message)
+    return tuple(value)
 
 
 def _check_socket(path: str) -> None:

@@ -20,7 +20,7 @@ def probe(job: ProbeJob, events: Events) -> None:
     said to be, and fails nothing.
     """
     everything = job.backends is None
-    names = tuple(backends.MODULES) if job.backends is None else job.backends
+    names = backends.names() if job.backends is None else job.backends
     probed = {name: backends.probe(name) for name in names}
     versions, contents = packages()
     seen = gpus.seen()
@@ -34,7 +34,7 @@ def probe(job: ProbeJob, events: Events) -> None:
         contents=contents,
         backends={name: found.as_document() for name, found in probed.items()},
         converters={
-            name: converters.probe(name) for name in (converters.MODULES if everything else ())
+            name: converters.probe(name) for name in (converters.names() if everything else ())
         },
         builds=_builds(probed, everything=everything),
         cpu=dict(system.cpu(), used=_used(probed)),

@@ -113,7 +113,9 @@ class ModelWorker:
         """All inputs in batches; the last one is padded with its last row and trimmed."""
         job, total = self._job, len(self._rows)
         started = last_word = time.perf_counter_ns()
-        with AnswerFiles(job.work, self._about.outputs, total, job.max_output_bytes) as files:
+        with AnswerFiles(
+            job.work, self._about.outputs, total, job.max_output_bytes, job.output_axes
+        ) as files:
             for first in range(0, total, job.batch):
                 keep = min(job.batch, total - first)
                 outputs = self._backend.run(self.batch_from(first))
@@ -158,7 +160,7 @@ class ModelWorker:
         if len(rows) < job.batch:
             padding = np.repeat(rows[-1:], job.batch - len(rows), axis=0)
             rows = np.concatenate([rows, padding])
-        return prepare(rows, job.inputs, self._about.input)
+        return prepare(rows, job.inputs, self._about.input, job.input_axes)
 
     def feeds(self) -> List[np.ndarray]:
         """The batches that are timed, in turn: the first 64 inputs, or 256 MiB of them."""
@@ -176,7 +178,7 @@ class ModelWorker:
 def _load(job: InferJob, events: Events) -> Any:
     """The worker, and the fields of the event `loaded`."""
     rows = open_rows(job.inputs)
-    item_shape = fed_item_shape(job.inputs, rows)
+    item_shape = fed_item_shape(job.inputs, rows, job.input_axes)
     backend = backends.create(
         job.backend,
         LoadRequest(

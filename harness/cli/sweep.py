@@ -117,7 +117,10 @@ def command(  # noqa: PLR0917 - each parameter is an option
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            "--backend", help="Only these backends of the environments.", rich_help_panel=_WHERE
+            "--backend",
+            help="Only these backends of the environments, or all; by default each "
+            "environment's first that can run the model.",
+            rich_help_panel=_WHERE,
         ),
     ] = None,
     device: Annotated[

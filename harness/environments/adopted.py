@@ -34,19 +34,27 @@ IMAGE = "image:"
 PYTHON = "python:"
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
-_STACKS = {
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "tflite": "litert",
-    "torch.eager": "torch",
-}
-"""What the environment of a backend is called; `null` runs no model, so it makes none."""
+_FIRST = (
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorflow.graph",
+    "torch.eager",
+    "jax",
+    "tvm",
+    "iree",
+    "tflite",
+    "ncnn",
+)
+"""The order of backends in an environment that nobody described: it is called after the first, which
+is also what runs where none is named. Others come next, and last Keras, which runs on another."""
 
 
 class _Backend(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     ok: bool
+    stack: str = ""
     version: str = ""
     detail: str = ""
     formats: tuple[str, ...] = ()
@@ -160,24 +168,21 @@ def environment_from(
         ) from error
     working = {
         backend: found.backends[backend]
-        for backend in found.backends
-        if backend in _STACKS and found.backends[backend].ok and found.backends[backend].formats
+        for backend in sorted(found.backends, key=_rank)
+        if found.backends[backend].stack
+        and found.backends[backend].ok
+        and found.backends[backend].formats
     }
     if not working:
-        reasons = "; ".join(
-            f"{backend}: {redact(' '.join(found.backends[backend].detail.split()))[:160]}"
-            for backend in found.backends
-            if backend in _STACKS
-        )
         raise ProvisionError(
-            f"Nothing in {name} runs a model ({reasons}).",
+            f"Nothing in {name} runs a model ({_reasons(found)}).",
             "Install one of these frameworks there, or name another environment.",
         )
     main = next(iter(working))
     on_cuda = any(_is_cuda(provider) for one in working.values() for provider in one.providers)
     return Environment(
         name=name,
-        stack=_STACKS[main],
+        stack=working[main].stack,
         version=working[main].version,
         accelerator="cuda" if on_cuda else "cpu",
         backends=tuple(working),
@@ -189,6 +194,27 @@ def environment_from(
         kind=kind,
         reference=reference,
     )
+
+
+def _reasons(found: _Probe) -> str:
+    """Why no backend works: what is not installed in a row, what fails in its own words."""
+    absent, failing = [], []
+    for backend in sorted(found.backends, key=_rank):
+        one = found.backends[backend]
+        if not one.stack:
+            continue
+        said = redact(" ".join(one.detail.split()))[:160]
+        if "No module named" in said or not said:
+            absent.append(backend)
+        else:
+            failing.append(f"{backend}: {said}")
+    return "; ".join([*failing, *([f"not installed: {', '.join(absent)}"] if absent else [])])
+
+
+def _rank(backend: str) -> int:
+    if backend.startswith("keras."):
+        return len(_FIRST) + 1
+    return _FIRST.index(backend) if backend in _FIRST else len(_FIRST)
 
 
 def _identity(

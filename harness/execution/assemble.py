@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,15 @@ def group_document(
     """
     conversions: dict[str, ConversionTask] = {}
     tasks: list[CellTask] = []
+    axes: dict[str, Any]
     for cell in members:
-        path, conversion = str(cell.model_path), None
+        path, conversion, axes = str(cell.model_path), None, {}
         if cell.conversion is not None:
             made = artifact_folder(store, cell.conversion.key)
             file = artifact_name(cell.conversion)
             if is_whole(made):
                 path = str((made / file).resolve())
+                axes = axes_of(json.loads((made / "artifact.json").read_text(encoding="utf-8")))
             else:
                 path, conversion = file, cell.conversion.key
                 conversions.setdefault(
@@ -69,7 +72,7 @@ def group_document(
                 python=Path(provisioned[cell.environment_identity].python),
                 image=provisioned[cell.environment_identity].image,
                 gpu=cell.gpu,
-                job=infer_job(cell, path, inputs[cell.inputs.inputs_key]),
+                job={**infer_job(cell, path, inputs[cell.inputs.inputs_key]), **axes},
                 answers=cell.key in unanswered,
                 conversion=conversion,
                 threads=cell.threads,
@@ -102,6 +105,16 @@ def container_limits(spec: SweepSpec) -> Limits:
 def artifact_name(conversion: Conversion) -> str:
     """The file that a conversion leaves in its folder."""
     return f"model.{conversion.target_format}"
+
+
+def axes_of(conversion: Mapping[str, Any]) -> dict[str, Any]:
+    """How inputs and outputs are transposed for a converted model, as `infer` jobs hold it.
+
+    Args:
+        conversion: the event `converted`, or the artifact's document.
+    """
+    named = ("input_axes", "output_axes")
+    return {name: conversion[name] for name in named if conversion.get(name) is not None}
 
 
 def infer_job(cell: Cell, model_path: str, inputs: PreparedInputs) -> dict[str, Any]:

@@ -179,6 +179,8 @@ def commit_artifact(store: Path, conversion: Conversion, made: Path, result: Doc
                 "options": dict(conversion.options),
                 "versions": result["versions"],
                 "probe_max_abs_diff": result["probe_max_abs_diff"],
+                "input_axes": result["input_axes"],
+                "output_axes": result["output_axes"],
             },
         )
         seal(staged)

@@ -24,6 +24,7 @@ from harness.containers.engine import Engine, connect
 from harness.containers.strays import owner_labels
 from harness.doctor.machine import usable_cores
 from harness.errors import EXIT_INTERRUPTED, EngineError, ExecutionError, HarnessError, StoreError
+from harness.execution.assemble import axes_of
 from harness.execution.container_worker import ContainerWorker
 from harness.execution.documents import CellTask, ConversionTask, GroupDocument
 from harness.execution.proof import check_device
@@ -47,6 +48,7 @@ class Conductor:
         self._containers: list[ContainerWorker] = []
         self._engine: Engine | None = None
         self._broken: dict[str, ExecutionError] = {}
+        self._axes: dict[str, dict[str, Any]] = {}
         self._count = 0
         self._events = threading.Lock()
 
@@ -164,6 +166,7 @@ class Conductor:
             # Only what nobody can change any more is looked at and used.
             worker.kill()
             check_plain(folder, made["files"])
+            self._axes[task.key] = axes_of(made)
             self.tell("converted", key=task.key, folder=str(folder), result=made)
         except ExecutionError as error:
             if error.kind in {"model", "backend", "exit", "no-result"}:
@@ -188,6 +191,7 @@ class Conductor:
             if task.conversion is not None and not Path(job["model"]["path"]).is_absolute():
                 made = self._group.results / "artifacts" / task.conversion
                 job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
+                job.update(self._axes[task.conversion])
             worker = self._worker(task, job, folder)
             loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
             check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])

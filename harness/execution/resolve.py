@@ -28,11 +28,12 @@ from harness.environments.base import ensure_base
 from harness.errors import DatasetError, ModelError, SpecError
 from harness.execution.commit import class_mismatch
 from harness.execution.stacks import Stacks, closed_on_error, devices_of, resolve_stacks
+from harness.execution.workshops import find_workshops
 from harness.models.checkpoint import Checkpoint, InputPlan, check_array, input_plan
 from harness.models.inspect import inspect_model
 from harness.models.model_file import ModelFile
 from harness.paths import cache_dir, runner_tree
-from harness.plan.build import Place, Subject
+from harness.plan.build import Place, Subject, Workshop
 from harness.plan.cells import CellInputs
 from harness.progress import Progress
 from harness.spec.models import ModelEntry, SweepSpec
@@ -50,6 +51,7 @@ class Resolved:
         inputs: the prepared inputs, by inputs key.
         place: runner and devices.
         gpus: the GPUs among the devices, by UUID.
+        workshops: environments that convert for those that cannot.
     """
 
     subjects: tuple[Subject, ...]
@@ -57,6 +59,7 @@ class Resolved:
     inputs: dict[str, PreparedInputs]
     place: Place
     gpus: dict[str, Gpu]
+    workshops: tuple[Workshop, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,11 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
     place = Place(runner_sha256=runner_tree()[1], devices=devices)
     found = resolve_stacks(spec, progress)
     with closed_on_error(found.engine):
+        formats = {one.checkpoint.file.format for one in fed}
+        workshops = tuple(find_workshops(formats, found, progress))
         with _images(spec, found.engine, progress) as folder:
             subjects, inputs = _prepare(spec, fed, folder, progress)
-        return Resolved(tuple(subjects), found, inputs, place, gpus)
+        return Resolved(tuple(subjects), found, inputs, place, gpus, workshops)
 
 
 @contextlib.contextmanager

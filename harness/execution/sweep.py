@@ -21,6 +21,7 @@ from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
 from harness.execution.assemble import group_document
 from harness.execution.attempts import Failure
+from harness.execution.bundles import artifact_folder, is_whole
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
 from harness.execution.documents import GroupDocument, SessionTask
@@ -65,7 +66,10 @@ class Outcome:
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
     """Resolve and plan a sweep without running it; prepares pixels, provisions nothing."""
     resolved = resolve_spec(spec, progress)
-    return resolved, build_plan(spec, resolved.subjects, resolved.stacks.stacks, resolved.place)
+    plan = build_plan(
+        spec, resolved.subjects, resolved.stacks.stacks, resolved.place, resolved.workshops
+    )
+    return resolved, plan
 
 
 @dataclass(frozen=True)
@@ -212,17 +216,16 @@ class _Run:
     def carry_out(self, works: list[Work]) -> None:
         """Provision what is needed, then run group after group."""
         by_name = {f"group:{number}": work for number, work in enumerate(works)}
-        needed = {cell.environment_identity for work in works for cell in work.members}
+        wanted = {name: self._environments(work) for name, work in by_name.items()}
+        needed = {identity for identities in wanted.values() for identity in identities}
         jobs = [Job(f"env:{identity}", "provision") for identity in sorted(needed)]
         jobs += [
             Job(
                 name,
                 DEVICE_LANE,
-                wants=tuple(
-                    f"env:{e}" for e in sorted({c.environment_identity for c in work.members})
-                ),
+                wants=tuple(f"env:{identity}" for identity in sorted(wanted[name])),
             )
-            for name, work in by_name.items()
+            for name in by_name
         ]
         scheduler = Scheduler(jobs)
         with ThreadPoolExecutor(max_workers=LANES["provision"]) as pool:
@@ -241,6 +244,15 @@ class _Run:
                         future.result()
                         ok = name.removeprefix("env:") in self._provisioned
                         scheduler.on(Ended(name, ok=ok))
+
+    def _environments(self, work: Work) -> set[str]:
+        """What a group needs: the cells' own, and those that convert what is not converted yet."""
+        needed = {cell.environment_identity for cell in work.members}
+        for cell in work.members:
+            made = cell.conversion
+            if made is not None and not is_whole(artifact_folder(self._store, made.key)):
+                needed.add(made.environment_identity)
+        return needed
 
     def _provision(self, identity: str) -> None:
         if identity in self._provisioned:
@@ -311,7 +323,10 @@ class _Run:
         """The members whose environment is there; the others are recorded as failed."""
         members: list[Cell] = []
         for cell in work.members:
-            error = self._unavailable.get(cell.environment_identity)
+            error = next(
+                (self._unavailable[one] for one in cell.environments if one in self._unavailable),
+                None,
+            )
             if error is None and cell.key not in self.failures:
                 members.append(cell)
             elif error is None:

@@ -11,8 +11,8 @@ from typing import Any
 from harness.errors import SpecError
 from harness.plan.cells import Cell, CellInputs, Conversion
 from harness.plan.groups import Group, make_groups
-from harness.plan.routes import find_route, why_none
-from harness.spec.models import EnvironmentEntry, SweepSpec
+from harness.plan.routes import Route, find_route, why_none
+from harness.spec.models import ALL, EnvironmentEntry, SweepSpec
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,16 @@ class Stack:
     accelerator: str = "cpu"
     lock_sha256: str | None = None
     """Of what is installed, where that is a lock; None for what was found installed."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """An environment that converts models for those that cannot do it themselves."""
+
+    name: str
+    identity: str
+    executor: str
+    converters: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,9 +113,20 @@ class Plan:
 
 
 def build_plan(
-    spec: SweepSpec, subjects: Sequence[Subject], stacks: Sequence[Stack], place: Place
+    spec: SweepSpec,
+    subjects: Sequence[Subject],
+    stacks: Sequence[Stack],
+    place: Place,
+    workshops: Sequence[Workshop] = (),
 ) -> Plan:
     """Cross models, environments, backends and axes.
+
+    Args:
+        spec: the sweep.
+        subjects: models with their inputs.
+        stacks: the environments that run them.
+        place: this machine.
+        workshops: environments that convert where a stack has no converter of its own.
 
     Raises:
         SpecError: a model or an environment that takes part in no cell, an unknown backend or
@@ -116,12 +137,9 @@ def build_plan(
     cells: list[Cell] = []
     skipped: list[Skipped] = []
     for subject, stack in product(subjects, stacks):
-        for backend in _backends(spec, stack):
-            route = find_route(subject.format, stack.formats[backend], stack.converters)
-            if route is None:
-                reason = why_none(backend, subject.format, stack.formats)
-                skipped.append(Skipped(subject.name, stack.name, backend, reason))
-                continue
+        ways, without = _ways(spec, subject, stack, workshops)
+        skipped.extend(without)
+        for backend, (route, maker) in ways.items():
             for point in _points(spec, stack.entry, subject):
                 asked, threads, batch, precision, settings = point
                 device = place.devices[asked]
@@ -129,26 +147,7 @@ def build_plan(
                     reason = f"{stack.name} is a stack for {stack.accelerator}, not {device.kind}"
                     skipped.append(Skipped(subject.name, stack.name, backend, reason))
                     continue
-                conversion = None
-                if route.converter is not None:
-                    conversion = Conversion(
-                        converter=route.converter,
-                        environment=stack.name,
-                        environment_identity=stack.identity,
-                        source=subject.path,
-                        source_sha256=subject.sha256,
-                        source_format=subject.format,
-                        target_format=route.format,
-                        runner_sha256=place.runner_sha256,
-                        options={
-                            "batch": batch,
-                            **(
-                                {"item_shape": list(subject.item_shape)}
-                                if subject.item_shape
-                                else {}
-                            ),
-                        },
-                    )
+                conversion = _conversion(subject, route, maker, batch, place)
                 cells.append(
                     Cell(
                         model=subject.name,
@@ -191,6 +190,56 @@ def build_plan(
     return Plan(tuple(unique), tuple(groups), tuple(skipped), baseline)
 
 
+def _ways(
+    spec: SweepSpec, subject: Subject, stack: Stack, workshops: Sequence[Workshop]
+) -> tuple[dict[str, tuple[Route, Workshop]], list[Skipped]]:
+    """The backends that a model runs on, each with its route and who converts; and those without.
+
+    Backends that nobody named are taken in the order of the environment: the first that can run
+    the model.
+    """
+    wanted = stack.entry.backends or spec.backends
+    named = stack.formats if wanted == (ALL,) else [b for b in stack.formats if b in (wanted or ())]
+    ways: dict[str, tuple[Route, Workshop]] = {}
+    skipped: list[Skipped] = []
+    own = Workshop(stack.name, stack.identity, stack.executor, stack.converters)
+    makers = [own, *(w for w in workshops if w.executor == stack.executor)]
+    for backend in stack.formats if wanted is None else named:
+        routes = (
+            (found, maker)
+            for maker in makers
+            if (found := find_route(subject.format, stack.formats[backend], maker.converters))
+        )
+        way = next(routes, None)
+        if way is None:
+            reason = why_none(backend, subject.format, stack.formats)
+            skipped.append(Skipped(subject.name, stack.name, backend, reason))
+            continue
+        ways[backend] = way
+        if wanted is None:
+            return ways, []
+    return ways, skipped
+
+
+def _conversion(
+    subject: Subject, route: Route, maker: Workshop, batch: int, place: Place
+) -> Conversion | None:
+    if route.converter is None:
+        return None
+    shape = {"item_shape": list(subject.item_shape)} if subject.item_shape else {}
+    return Conversion(
+        converter=route.converter,
+        environment=maker.name,
+        environment_identity=maker.identity,
+        source=subject.path,
+        source_sha256=subject.sha256,
+        source_format=subject.format,
+        target_format=route.format,
+        runner_sha256=place.runner_sha256,
+        options={"batch": batch, **shape},
+    )
+
+
 def _unique(cells: Sequence[Cell]) -> list[Cell]:
     """The cells, each once; two models or environments that are the same are refused."""
     found: dict[str, Cell] = {}
@@ -221,7 +270,7 @@ def _check_names(spec: SweepSpec, stacks: Sequence[Stack]) -> None:
         )
     offered = {backend for stack in stacks for backend in stack.formats}
     asked = {*(spec.backends or ()), *(b for s in stacks for b in s.entry.backends or ())}
-    if unknown := sorted(asked - offered):
+    if unknown := sorted(asked - offered - {ALL}):
         raise SpecError(
             f"No environment of this sweep offers the backend {', '.join(unknown)}.",
             f"They offer: {', '.join(sorted(offered))}.",
@@ -238,11 +287,6 @@ def _check_devices(place: Place) -> None:
                 f"{first} and {asked} are both {device.name}: their results would be the same cell.",
                 "Name one of them.",
             )
-
-
-def _backends(spec: SweepSpec, stack: Stack) -> list[str]:
-    wanted = stack.entry.backends or spec.backends
-    return [b for b in stack.formats if wanted is None or b in wanted]
 
 
 def _points(

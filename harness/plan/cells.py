@@ -136,6 +136,12 @@ class Cell:
         return replace(self, repeat=repeat, role="control")
 
     @property
+    def environments(self) -> frozenset[str]:
+        """Identities of the environments it needs: its own, and the one that converts for it."""
+        maker = {self.conversion.environment_identity} if self.conversion else set()
+        return frozenset({self.environment_identity, *maker})
+
+    @property
     def label(self) -> str:
         """How the cell is called in progress and messages."""
         extra = [f"{k}={v}" for k, v in sorted(self.settings.items())]
@@ -181,4 +187,5 @@ class Cell:
                 "sha256": self.model_sha256,
             },
             "route": self.route,
+            "converted_in": self.conversion.environment if self.conversion else None,
         }

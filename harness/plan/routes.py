@@ -31,11 +31,16 @@ def find_route(
     if file_format in accepted:
         return Route(file_format, None, file_format)
     for converter in converters:
-        source, _, target = converter.partition(">")
-        produced = _ARTIFACT_FORMATS.get(target, target)
+        source, produced = produces(converter)
         if source == file_format and produced in accepted:
             return Route(converter, converter, produced)
     return None
+
+
+def produces(converter: str) -> tuple[str, str]:
+    """The format that a converter reads, and the one that it leaves behind."""
+    source, _, target = converter.partition(">")
+    return source, _ARTIFACT_FORMATS.get(target, target)
 
 
 def why_none(backend: str, file_format: str, formats: Mapping[str, Sequence[str]]) -> str:

@@ -32,8 +32,21 @@ def _is_device(text: str) -> str:
 
 Device = Annotated[str, AfterValidator(_is_device)]
 
+ALL = "all"
+"""In place of backends: every one that an environment offers."""
+
 VOLUME = "volume:"
 """How the path of images begins that lie in a named volume of the container engine."""
+
+
+def _all_alone(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if names is not None and ALL in names and len(names) > 1:
+        msg = "`all` stands alone: it is every backend"
+        raise ValueError(msg)
+    return names
+
+
+Backends = Annotated[tuple[Name, ...] | None, AfterValidator(_all_alone)]
 
 
 class _Strict(BaseModel):
@@ -96,7 +109,9 @@ class EnvironmentEntry(_Strict):
         description="A folder's name, package==version, image:REFERENCE or python:PATH; of "
         "several, the first with wheels for the Python at hand."
     )
-    backends: tuple[Name, ...] | None = Field(None, min_length=1)
+    backends: Backends = Field(
+        None, min_length=1, description="As the sweep's `backends`, for this environment."
+    )
     precision: tuple[Precision, ...] | None = Field(None, min_length=1)
     threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None = Field(None, min_length=1)
     settings: tuple[dict[str, Any], ...] | None = Field(
@@ -155,8 +170,11 @@ class SweepSpec(_Strict):
     data: DataEntry | None = None
     inputs: InputsEntry | None = None
     environments: tuple[EnvironmentEntry, ...] = Field(min_length=1)
-    backends: tuple[Name, ...] | None = Field(
-        None, min_length=1, description="Only these, of those that an environment offers."
+    backends: Backends = Field(
+        None,
+        min_length=1,
+        description="These, where an environment offers them; `all` for every one. By default each "
+        "environment's first that can run the model.",
     )
     axes: Axes = Axes()
     baseline: Name | None = Field(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
+from dataclasses import replace
 from types import ModuleType
+from typing import Dict, Tuple
 
+from runner import plugins
 from runner.backends.base import Backend, BackendProbe, LoadRequest, unsupported
 from runner.errors import RunnerError
 
-MODULES = {
-    "onnxruntime": "runner.backends.onnxruntime",
-    "openvino": "runner.backends.openvino",
-    "tflite": "runner.backends.tflite",
-    "torch.eager": "runner.backends.torch_eager",
-    "null": "runner.backends.null",
-}
+
+def names() -> Tuple[str, ...]:
+    """All backends there are, whether or not this environment can run them."""
+    return tuple(_modules())
 
 
 def create(name: str, request: LoadRequest) -> Backend:
@@ -35,16 +35,24 @@ def create(name: str, request: LoadRequest) -> Backend:
 
 def probe(name: str) -> BackendProbe:
     """Whether the backend `name` works in this environment; never raises."""
+    stack = ""
     try:
-        found: BackendProbe = _module(name).probe()
+        module = _module(name)
+        stack = str(getattr(module, "STACK", ""))
+        found: BackendProbe = module.probe()
     except RunnerError as error:
-        return BackendProbe(ok=False, detail=error.message)
+        return BackendProbe(ok=False, stack=stack, detail=error.message)
     except Exception as error:
-        return BackendProbe(ok=False, detail=f"{type(error).__name__}: {error}")
-    return found
+        return BackendProbe(ok=False, stack=stack, detail=f"{type(error).__name__}: {error}")
+    return replace(found, stack=stack)
+
+
+def _modules() -> Dict[str, plugins.Load]:
+    return plugins.find(sys.modules[__name__], plugins.BACKENDS, plugins.backend_name)
 
 
 def _module(name: str) -> ModuleType:
-    if name not in MODULES:
-        raise unsupported("the runner", "backend", name, tuple(MODULES))
-    return import_module(MODULES[name])
+    modules = _modules()
+    if name not in modules:
+        raise unsupported("the runner", "backend", name, tuple(modules))
+    return modules[name]()

@@ -18,7 +18,6 @@ import numpy as np
 import onnxruntime as ort
 
 from runner import placement, tiny
-from runner.backends import cuda
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -30,6 +29,7 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
+from runner.support import cuda
 
 _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -37,6 +37,8 @@ _LEVELS = {
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
+
+STACK = "onnxruntime"
 
 _OFFER = Offer(
     backend="onnxruntime",

@@ -25,6 +25,8 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError, classify
 
+STACK = "openvino"
+
 _OFFER = Offer(backend="openvino", formats=("onnx", "tflite"))
 
 

@@ -24,6 +24,8 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError, classify
 
+STACK = "litert"
+
 _OFFER = Offer(backend="tflite", formats=("tflite",), settings={"xnnpack": (True, False)})
 
 # Newest first: (distribution, module that holds Interpreter and OpResolverType).

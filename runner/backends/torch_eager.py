@@ -13,7 +13,6 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 import torch
 
-from runner.backends import cuda
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -25,6 +24,9 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
+from runner.support import cuda
+
+STACK = "torch"
 
 _OFFER = Offer(
     backend="torch.eager",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any, Dict
+import sys
+from typing import Any, Dict, Tuple
 
+from runner import plugins
 from runner.backends.base import unsupported
 from runner.errors import RunnerError
 from runner.events import Events
 from runner.jobs import ConvertJob
 
-MODULES = {
-    "onnx>torch": "runner.converters.onnx_to_torch",
-}
+_NO_AXES = {"input_axes": None, "output_axes": None}
+
+
+def names() -> Tuple[str, ...]:
+    """All converters there are, whether or not this environment can run them."""
+    return tuple(_modules())
 
 
 def convert(job: ConvertJob, events: Events) -> None:
@@ -23,23 +27,28 @@ def convert(job: ConvertJob, events: Events) -> None:
             environment does not have; `conversion` if the converter fails or its result is not
             usable.
     """
-    if job.converter not in MODULES:
-        raise unsupported("the runner", "converter", job.converter, tuple(MODULES))
+    modules = _modules()
+    if job.converter not in modules:
+        raise unsupported("the runner", "converter", job.converter, tuple(modules))
     try:
-        module = import_module(MODULES[job.converter])
+        module = modules[job.converter]()
     except ImportError as error:
         raise RunnerError(
             "unsupported", f"the converter {job.converter} does not import here: {error}"
         ) from error
-    events.emit("converted", **module.convert(job))
+    events.emit("converted", **dict(_NO_AXES, **module.convert(job)))
 
 
 def probe(name: str) -> Dict[str, Any]:
     """Whether the packages of a converter import here: `ok`, and `detail` why not; never raises."""
     try:
-        module = import_module(MODULES[name])
+        module = _modules()[name]()
         for each in getattr(module, "LATE_IMPORTS", ()):
             each()
     except Exception as error:
         return {"ok": False, "detail": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
     return {"ok": True, "detail": ""}
+
+
+def _modules() -> Dict[str, plugins.Load]:
+    return plugins.find(sys.modules[__name__], plugins.CONVERTERS, plugins.converter_name)

@@ -16,9 +16,10 @@ from harness.errors import EnvironmentSpecError, ProvisionError
 DIGEST = "sha256:" + "0123456789ab" + "c" * 52
 
 
-def backend(*, ok: bool = True, **changes: Any) -> dict[str, Any]:
+def backend(stack: str, *, ok: bool = True, **changes: Any) -> dict[str, Any]:
     return {
         "ok": ok,
+        "stack": stack,
         "version": "1.20.1" if ok else "",
         "detail": "" if ok else "ModuleNotFoundError: No module named 'x'",
         "formats": ["onnx"] if ok else [],
@@ -39,11 +40,11 @@ def probed() -> dict[str, Any]:
         "packages": {"onnxruntime": "1.20.1", "numpy": "2.2.6"},
         "contents": {"onnxruntime": "a" * 64},
         "backends": {
-            "onnxruntime": backend(),
-            "openvino": backend(ok=False),
-            "tflite": backend(ok=False),
-            "torch.eager": backend(version="2.6.0", formats=["pt2"], providers=["native"]),
-            "null": backend(version="2.2.6", formats=["json"], providers=["cpu"]),
+            "onnxruntime": backend("onnxruntime"),
+            "openvino": backend("openvino", ok=False),
+            "tflite": backend("litert", ok=False),
+            "torch.eager": backend("torch", version="2.6.0", formats=["pt2"], providers=["native"]),
+            "null": backend("", version="2.2.6", formats=["json"], providers=["cpu"]),
         },
         "converters": {"onnx>torch": {"ok": True, "detail": ""}},
         "builds": {"onnxruntime": {"git": "5c1b7cc"}},
@@ -197,13 +198,29 @@ def test_the_systems_packages_are_no_part_of_an_interpreter_of_this_machine() ->
 
 def test_an_environment_in_which_nothing_runs_a_model_is_refused_with_each_reason() -> None:
     event = probed()
-    for name in ("onnxruntime", "torch.eager"):
-        event["backends"][name] = backend(ok=False)
+    event["backends"]["onnxruntime"] = backend("onnxruntime", ok=False)
+    event["backends"]["torch.eager"] = backend(
+        "torch", ok=False, detail="OSError: libtorch is broken"
+    )
     with pytest.raises(ProvisionError) as caught:
-        environment_from(event, "python:/x", "python:/x", "python")
-    assert "Nothing in python:/x runs a model" in caught.value.message
-    assert "torch.eager: ModuleNotFoundError: No module named 'x'" in caught.value.message
-    assert "null" not in caught.value.message
+        environment_from(event, "image:x", "image:x", "image")
+    assert caught.value.message == (
+        "Nothing in image:x runs a model (torch.eager: OSError: libtorch is broken; "
+        "not installed: onnxruntime, openvino, tflite)."
+    )
+
+
+def test_the_stack_it_is_called_after_has_an_order_and_keras_comes_last() -> None:
+    event = probed()
+    event["backends"] = {
+        "keras.predict": backend("keras", formats=["keras"]),
+        "tpu": backend("tpu", formats=["onnx"]),
+        "torch.eager": backend("torch", version="2.6.0", formats=["pt2"]),
+        "jax": backend("jax", formats=["jax"]),
+    }
+    env = environment_from(event, "image:x", "image:x", "image")
+    assert env.backends == ("torch.eager", "jax", "tpu", "keras.predict")
+    assert (env.stack, env.version) == ("torch", "2.6.0")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from harness.errors import SpecError
-from harness.plan.build import DeviceHere, Place, Plan, Stack, Subject, build_plan
+from harness.plan.build import (
+    DeviceHere,
+    Place,
+    Plan,
+    Stack,
+    Subject,
+    Workshop,
+    build_plan,
+)
 from harness.plan.cells import CellInputs
 from harness.plan.groups import make_groups
 from harness.plan.routes import find_route
@@ -238,3 +246,45 @@ def test_routes_go_straight_where_they_can() -> None:
     assert straight is not None
     assert straight.converter is None
     assert find_route("tflite", ("pt2",), ("onnx>torch",)) is None
+
+
+SEVERAL = stack(
+    "s",
+    formats={"tensorflow.graph": ("keras",), "tflite": ("tflite",), "onnxruntime": ("onnx",)},
+)
+WORKSHOP = Workshop("w", "identity-w", "venv", ("onnx>tflite",))
+
+
+def test_of_backends_that_nobody_names_the_first_that_can_run_the_model_is_taken() -> None:
+    made = plan(spec(), [subject(), subject("l", "tflite")], [SEVERAL])
+    assert [(c.model, c.backend) for c in made.cells] == [("m", "onnxruntime"), ("l", "tflite")]
+    assert made.skipped == ()
+
+
+def test_all_stands_for_every_backend_and_those_without_a_way_are_told() -> None:
+    made = plan(spec(backends=["all"]), [subject(file_format="tflite")], [SEVERAL])
+    assert [c.backend for c in made.cells] == ["tflite"]
+    assert [s.backend for s in made.skipped] == ["tensorflow.graph", "onnxruntime"]
+    with pytest.raises(SpecError, match="`all` stands alone"):
+        spec(backends=["all", "tflite"])
+
+
+def test_another_environment_converts_where_a_stack_cannot() -> None:
+    made = build_plan(spec(), [subject()], [LITE], PLACE, [WORKSHOP])
+    [cell] = made.cells
+    assert cell.conversion is not None
+    assert (cell.route, cell.conversion.environment_identity) == ("onnx>tflite", "identity-w")
+    assert cell.environments == {"identity-l", "identity-w"}
+    assert cell.record()["converted_in"] == "w"
+    other = replace(WORKSHOP, identity="identity-x")
+    assert build_plan(spec(), [subject()], [LITE], PLACE, [other]).cells[0].key != cell.key
+
+
+def test_a_stack_converts_by_itself_where_it_can_and_never_by_another_executor() -> None:
+    able = replace(LITE, converters=("onnx>tflite",))
+    [cell] = build_plan(spec(), [subject()], [able], PLACE, [WORKSHOP]).cells
+    assert cell.conversion is not None
+    assert cell.conversion.environment == "l"
+    elsewhere = replace(WORKSHOP, executor="docker")
+    with pytest.raises(SpecError, match="None of the environments can run m"):
+        build_plan(spec(), [subject()], [LITE], PLACE, [elsewhere])

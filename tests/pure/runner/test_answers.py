@@ -94,3 +94,22 @@ def test_a_folder_that_can_not_be_written_is_kind_job(tmp_path: Path) -> None:
     ):
         files.add([np.zeros((1, 3), np.float32)], batch=1, keep=1)
     assert caught.value.kind == "job"
+
+
+def test_outputs_are_written_in_the_layout_of_the_model_that_was_converted(tmp_path: Path) -> None:
+    made = np.arange(2 * 4 * 5 * 3, dtype=np.float32).reshape(2, 4, 5, 3)
+    specs = (TensorSpec("map", "float32", None), *SPEC)
+    with AnswerFiles(str(tmp_path), specs, 2, 10**6, [(0, 3, 1, 2), None]) as files:
+        files.add([made, np.zeros((2, 3), np.float32)], batch=2, keep=2)
+        [first, second] = files.finish()
+    assert first["shape"] == [2, 3, 4, 5]
+    assert second["shape"] == [2, 3]
+    assert (np.load(tmp_path / "output_0.npy") == made.transpose(0, 3, 1, 2)).all()
+
+
+def test_axes_of_another_rank_than_the_output_are_refused(tmp_path: Path) -> None:
+    with (
+        AnswerFiles(str(tmp_path), SPEC, 2, 10**6, [(0, 3, 1, 2)]) as files,
+        pytest.raises(RunnerError, match="2 dimensions and its conversion says 4"),
+    ):
+        files.add([np.zeros((2, 3), np.float32)], batch=2, keep=2)

@@ -263,3 +263,17 @@ def test_the_runner_is_python_3_8() -> None:
     folder = Path(errors.__file__).parent
     for path in folder.rglob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+def test_an_infer_job_carries_the_axes_of_a_conversion() -> None:
+    axes = {"input_axes": [0, 2, 3, 1], "output_axes": [None, [0, 3, 1, 2]]}
+    job = read_job(json.dumps({**infer(), **axes}))
+    assert isinstance(job, InferJob)
+    assert job.input_axes == (0, 2, 3, 1)
+    assert job.output_axes == (None, (0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("axes", [[1, 0], [0, 2], [0, 1, 1]])
+def test_axes_that_are_no_transposition_of_items_are_refused(axes: list[int]) -> None:
+    with pytest.raises(RunnerError):
+        read_job(json.dumps({**infer(), "input_axes": axes}))

@@ -165,3 +165,20 @@ def test_pickled_and_absent_inputs_are_refused(tmp_path: Path) -> None:
     for named in (path, tmp_path / "absent.npy"):
         with pytest.raises(RunnerError, match="can't be read"):
             open_rows(Inputs("array", str(named), 1))
+
+
+def test_axes_turn_the_inputs_of_a_converted_model_in_the_end() -> None:
+    axes = (0, 2, 3, 1)
+    straight = prepare(ROWS, pixels(TORCH, "NHWC"), spec("float32"))
+    turned = prepare(ROWS, pixels(TORCH, "NCHW"), spec("float32"), axes)
+    assert turned.flags.c_contiguous
+    assert (turned == straight).all()
+    assert fed_item_shape(pixels(TORCH, "NCHW"), ROWS, axes) == (4, 5, 3)
+    array = Inputs("array", "x.npy", 2)
+    assert fed_item_shape(array, ROWS, (0, 3, 1, 2)) == (3, 4, 5)
+    assert prepare(ROWS, array, spec("uint8"), (0, 3, 1, 2)).shape == (2, 3, 4, 5)
+
+
+def test_axes_of_another_rank_are_refused() -> None:
+    with pytest.raises(RunnerError, match="takes inputs of 2 dimensions and the cell feeds 4"):
+        fed_item_shape(Inputs("array", "x.npy", 2), ROWS, (0, 1))

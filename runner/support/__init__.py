@@ -1,0 +1,1 @@
+"""What several backends or converters share; imported by them alone."""

@@ -1,0 +1,215 @@
+"""What every converter from ONNX does alike: options, a seeded input, checks of what it made.
+
+Each conversion is looked at right after it is made: read back, run on a seeded input, and compared
+with ONNX's own reference evaluator. The difference is recorded and decides nothing: a conversion
+that changes answers is what the harness is there to measure. One that is not finite is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from runner.backends.base import installed_version, only_input, unsupported
+from runner.errors import RunnerError, classify
+from runner.jobs import ConvertJob
+
+OPTIONS = ("batch", "item_shape")
+_PROBE_SEED = 0
+
+
+def options_of(job: ConvertJob, name: str) -> Tuple[int, Optional[Tuple[int, ...]]]:
+    """The batch, and the shape of one input where the job says it.
+
+    Raises:
+        RunnerError: kind `unsupported` for an unknown option, `job` for a bad value.
+    """
+    unknown = [option for option in job.options if option not in OPTIONS]
+    if unknown:
+        raise unsupported(name, "option", unknown[0], OPTIONS)
+    batch, item_shape = job.options.get("batch", 1), job.options.get("item_shape")
+    sizes = [batch] + list(item_shape or ())
+    if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
+        message = f"{name}: batch and the sizes of item_shape must be integers of at least 1"
+        raise RunnerError("job", message)
+    return batch, None if item_shape is None else tuple(item_shape)
+
+
+def read_onnx(job: ConvertJob, name: str) -> Any:
+    """The source as `onnx.ModelProto`.
+
+    Raises:
+        RunnerError: kind `unsupported` if it is no ONNX file, `model` if it can't be read.
+    """
+    import onnx
+
+    if job.source_format != "onnx":
+        raise unsupported(name, "source format", job.source_format, ("onnx",))
+    try:
+        return onnx.load(job.source)
+    except Exception as error:
+        refused = classify(error, "model")
+        message = f"{job.source}: {refused.message}"
+        raise RunnerError(refused.kind, message, refused.detail) from error
+
+
+def graph_input(model: Any, name: str) -> Any:
+    """The model's one input, as `onnx.ValueInfoProto`.
+
+    Raises:
+        RunnerError: kind `unsupported`, if it has none or several.
+    """
+    initialisers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initialisers]
+    only_input(name, [value.name for value in inputs])
+    return inputs[0]
+
+
+def fed_shape(
+    model: Any, batch: int, item_shape: Optional[Tuple[int, ...]], name: str
+) -> Tuple[int, ...]:
+    """The whole shape of the model's input as a cell will feed it.
+
+    Raises:
+        RunnerError: kind `unsupported`, if the model leaves more than the batch open and nobody
+            says what it is, or declares something else than what is asked for.
+    """
+    value = graph_input(model, name)
+    kind = value.type.tensor_type
+    declared = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
+    wanted = [batch, *(item_shape or declared[1:])]
+    if any(size is None for size in wanted):
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the input {value.name!r} leaves more than the batch open; give the "
+            "option item_shape",
+        )
+    misfit = len(wanted) != len(declared) or any(
+        size not in (None, want) for size, want in zip(declared, wanted)
+    )
+    if misfit:
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the input {value.name!r} is declared as {declared} and {wanted} was "
+            "asked for: use the model's own batch and shape, or export it with a dynamic batch",
+        )
+    return tuple(wanted)
+
+
+def seeded_input(
+    model: Any, batch: int, item_shape: Optional[Tuple[int, ...]], name: str
+) -> np.ndarray:
+    """An input of the model's own shape and dtype: standard normal, or small integers.
+
+    Raises:
+        RunnerError: as `fed_shape`.
+    """
+    import onnx
+
+    shape = fed_shape(model, batch, item_shape, name)
+    elem_type = graph_input(model, name).type.tensor_type.elem_type
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+    generator = np.random.Generator(np.random.PCG64(_PROBE_SEED))
+    if dtype.kind in "iu":
+        return generator.integers(0, 100, size=shape).astype(dtype)
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def reference_outputs(model: Any, fed: np.ndarray) -> Optional[List[np.ndarray]]:
+    """What ONNX's reference evaluator gives; None where it can't run the model."""
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        evaluator = ReferenceEvaluator(model)
+        outputs: List[np.ndarray] = evaluator.run(None, {evaluator.input_names[0]: fed})
+    except Exception as error:
+        print(f"runner: ONNX's reference evaluator can't run the model: {error!r}", flush=True)
+        return None
+    return [np.asarray(output) for output in outputs]
+
+
+def largest_difference(
+    expected: Optional[Sequence[np.ndarray]], got: Sequence[np.ndarray]
+) -> Optional[float]:
+    """The largest absolute difference over all outputs; None where it can't be told."""
+    if expected is None or any(e.shape != g.shape for e, g in zip(expected, got)):
+        return None
+    worst = [
+        float(np.abs(np.subtract(e, g, dtype=np.float64)).max(initial=0.0))
+        for e, g in zip(expected, got)
+    ]
+    return max(worst) if worst and np.isfinite(worst).all() else None
+
+
+def check_finite(outputs: Sequence[np.ndarray]) -> None:
+    """Refuse a conversion that gives NaN or infinity.
+
+    Raises:
+        RunnerError: kind `conversion`.
+    """
+    for index, output in enumerate(outputs):
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            raise RunnerError(
+                "conversion",
+                f"the converted model's output {index} is not finite on a seeded input: the "
+                "conversion succeeded and its result can't be used",
+            )
+
+
+@contextlib.contextmanager
+def written(target: str, suffix: str = "") -> Iterator[str]:
+    """A path to write to, which becomes the target if the block ends well.
+
+    Args:
+        target: the file to make.
+        suffix: what the path is to end with, where a library insists on one.
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+    part = f"{target}.part{suffix}"
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
+
+
+def converted(
+    target: str,
+    packages: Sequence[str],
+    difference: Optional[float],
+    input_axes: Optional[Sequence[int]] = None,
+    output_axes: Optional[Sequence[Optional[Sequence[int]]]] = None,
+) -> Dict[str, Any]:
+    """The fields of the event `converted`.
+
+    Args:
+        target: the file that was made.
+        packages: distributions that had a part in it; those that are not installed are left out.
+        difference: to the reference evaluator.
+        input_axes: how the source's input is transposed to become the target's.
+        output_axes: how each of the target's outputs is transposed to become the source's.
+    """
+    versions = {name: installed_version(name) for name in packages}
+    return {
+        "files": {os.path.basename(target): sha256(target)},
+        "versions": {name: version for name, version in versions.items() if version},
+        "probe_max_abs_diff": difference,
+        "input_axes": None if input_axes is None else list(input_axes),
+        "output_axes": None
+        if output_axes is None or all(axes is None for axes in output_axes)
+        else [None if axes is None else list(axes) for axes in output_axes],
+    }
+
+
+def sha256(path: str) -> str:
+    """Of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1024**2), b""):
+            digest.update(block)
+    return digest.hexdigest()
