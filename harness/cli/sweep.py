@@ -28,7 +28,8 @@ def command(  # noqa: PLR0917 - each parameter is an option
     spec: Annotated[
         Path | None,
         typer.Argument(
-            help="A sweep file (YAML). Without it and without --model: the quick sweep.",
+            help="A sweep file (YAML), or the name of one that ships: wardrobe. Options add what it "
+            "leaves open. Without it and without --model: the quick sweep.",
             show_default=False,
         ),
     ] = None,
@@ -223,6 +224,10 @@ def command(  # noqa: PLR0917 - each parameter is an option
     [bold]Your own model:[/bold]
 
       harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env openvino-2026.4
+
+    [bold]Every stack there is:[/bold]
+
+      harness sweep wardrobe --model m.onnx --recipe torch --data images/
 
     [bold]May I upgrade?[/bold]
 

@@ -1,4 +1,4 @@
-"""The spec that the options of `harness sweep` mean: a file's, the quick one's, or their own."""
+"""The spec that is meant: a file's with what options add, the quick one's, or the options' own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError
+from harness.paths import shipped
 from harness.progress import Progress
-from harness.spec.models import SweepSpec
+from harness.spec.models import VOLUME, SweepSpec
 
 Options = dict[str, Any]
 """Options by name (`--model`); None or an empty list where one was left away."""
@@ -25,12 +26,7 @@ def spec_of(path: Path | None, options: Options, progress: Progress) -> SweepSpe
 
     given = [name for name, value in options.items() if value not in (None, [])]
     if path is not None and str(path) != QUICK:
-        if given:
-            raise SpecError(
-                f"{', '.join(given)} cannot be given beside the sweep file {path}.",
-                "Write it into the file, or leave the file away.",
-            )
-        return load_spec(path)
+        return load_spec(_file(path), _document_of(options))
     if options["--model"] and path is None:
         return _spec_of_options(options)
     if given:
@@ -43,8 +39,14 @@ def spec_of(path: Path | None, options: Options, progress: Progress) -> SweepSpe
     return quick_spec(progress)
 
 
+def _file(path: Path) -> Path:
+    """A sweep file; a name alone may be one of those that ship."""
+    ours = shipped("sweeps") / f"{path}.yaml"
+    return ours if path.name == str(path) and not path.exists() and ours.is_file() else path
+
+
 def _spec_of_options(options: Options) -> SweepSpec:
-    from harness.spec.load import anchored, check_spec
+    from harness.spec.load import check_spec
 
     if not options["--env"]:
         raise SpecError(
@@ -52,40 +54,71 @@ def _spec_of_options(options: Options) -> SweepSpec:
             "Name at least one: --env onnxruntime-1.31 --env openvino-2026.4, or any version: "
             "--env onnxruntime==1.25.1. `harness env list` shows those that ship.",
         )
-    model = {
-        "recipe": options["--recipe"],
-        "class_offset": options["--class-offset"],
-        "output": options["--output"],
-    }
-    axes = {name: options[f"--{name}"] for name in ("device", "threads", "batch", "precision")}
-    document: dict[str, Any] = {
-        "models": [{"path": str(path), **_given(model)} for path in options["--model"]],
-        "environments": options["--env"],
-        "axes": _given(axes),
-        **_given({"backends": options["--backend"], "baseline": options["--baseline"]}),
-    }
-    source = {"labels": options["--labels"], "limit": options["--limit"]}
-    if options["--data"] is not None:
-        document["data"] = _given(
-            {
-                "path": options["--data"],
-                "synsets": options["--synsets"],
-                "labelled": False if options["--no-labels"] else None,
-                **source,
-            }
-        )
-    if options["--inputs"] is not None:
-        if options["--synsets"] is not None:
-            raise SpecError(
-                "--synsets belongs to --data.", "Give --labels a class index a row for --inputs."
-            )
-        document["inputs"] = _given({"path": options["--inputs"], **source})
     if options["--data"] is None and options["--inputs"] is None:
         raise SpecError(
             "There is nothing to run the model on.",
             "Give a folder of images with --data DIR, or an array with --inputs X.npy.",
         )
-    return anchored(check_spec(document, "options"), _here())
+    return check_spec(_document_of(options), "options")
+
+
+def _document_of(options: Options) -> dict[str, Any]:
+    """What the options say of a sweep file's content, with absolute paths."""
+    model = {
+        "recipe": _recipe(options["--recipe"]),
+        "class_offset": options["--class-offset"],
+        "output": options["--output"],
+    }
+    if _given(model) and not options["--model"]:
+        raise SpecError(
+            f"{', '.join(_named(options, '--recipe', '--class-offset', '--output'))} belong to a "
+            "model, and none is named.",
+            "Name one with --model PATH, or write them into the sweep file.",
+        )
+    models = [{"path": _absolute(path), **_given(model)} for path in options["--model"] or ()]
+    axes = {name: options[f"--{name}"] for name in ("device", "threads", "batch", "precision")}
+    source = {"labels": _absolute(options["--labels"]), "limit": options["--limit"]}
+    data = {
+        "path": _absolute(options["--data"]),
+        "synsets": _absolute(options["--synsets"]),
+        "labelled": False if options["--no-labels"] else None,
+    }
+    inputs = {"path": _absolute(options["--inputs"])}
+    if options["--inputs"] is not None:
+        if options["--synsets"] is not None:
+            raise SpecError(
+                "--synsets belongs to --data.", "Give --labels a class index a row for --inputs."
+            )
+        inputs.update(source)
+    else:
+        data.update(source)
+    return _given(
+        {
+            "models": models,
+            "data": _given(data) or None,
+            "inputs": _given(inputs) or None,
+            "environments": options["--env"],
+            "backends": options["--backend"],
+            "axes": _given(axes) or None,
+            "baseline": options["--baseline"],
+        }
+    )
+
+
+def _named(options: Options, *names: str) -> list[str]:
+    return [name for name in names if options[name] is not None]
+
+
+def _absolute(path: Path | None) -> str | None:
+    """As meant from the current folder; a named volume stays what it is."""
+    if path is None or path.as_posix().startswith(VOLUME):
+        return None if path is None else str(path)
+    return str(_here() / path.expanduser())
+
+
+def _recipe(recipe: str | None) -> str | None:
+    """The name of a recipe, or the path of a recipe file."""
+    return _absolute(Path(recipe)) if recipe is not None and Path(recipe).suffix else recipe
 
 
 def _here() -> Path:
@@ -98,12 +131,8 @@ def _here() -> Path:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Without options that were left away; paths become text."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in values.items()
-        if value not in (None, [])
-    }
+    """Without what was left away."""
+    return {name: value for name, value in values.items() if value not in (None, [])}
 
 
 def adjusted(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,11 +34,31 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, An
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def load_spec(path: Path) -> SweepSpec:
+def load_spec(path: Path, more: Mapping[str, Any] | None = None) -> SweepSpec:
     """Read a sweep file (YAML); relative paths in it are meant from its own folder.
 
+    Args:
+        path: the file.
+        more: what it leaves open, with absolute paths: a model for a file that has none.
+
     Raises:
-        SpecError: unreadable, not YAML, an unknown key or a bad value: each with its place.
+        SpecError: unreadable, not YAML, an unknown key or a bad value: each with its place; or
+            something in `more` that the file says too.
+    """
+    document = read_document(path)
+    if again := _fill(document, more or {}):
+        raise SpecError(
+            f"{path} says {', '.join(again)} itself.",
+            "Change it in the file, or take it out there to give it as an option.",
+        )
+    return anchored(check_spec(document, str(path)), path.resolve().parent)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """What a sweep file says, unchecked.
+
+    Raises:
+        SpecError: unreadable, not YAML, or no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -61,7 +81,21 @@ def load_spec(path: Path) -> SweepSpec:
             f"{path} holds no sweep: a mapping with models, data and environments is expected.",
             "`harness sweep --schema` prints what may stand there.",
         )
-    return anchored(check_spec(document, str(path)), path.resolve().parent)
+    return document
+
+
+def _fill(document: dict[str, Any], more: Mapping[str, Any], place: str = "") -> list[str]:
+    """Put what is missing into a document; the places that it has already."""
+    again = []
+    for key, value in more.items():
+        there = document.get(key)
+        if there is None:
+            document[key] = value
+        elif isinstance(there, dict) and isinstance(value, Mapping):
+            again += _fill(there, value, f"{place}{key}.")
+        else:
+            again.append(f"{place}{key}")
+    return again
 
 
 def check_spec(document: dict[str, Any], origin: str) -> SweepSpec:

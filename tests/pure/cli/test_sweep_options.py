@@ -1,0 +1,91 @@
+"""Which sweep a file and options mean together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.sweep_options import spec_of
+from harness.errors import SpecError
+from harness.progress import SilentProgress
+from harness.spec.models import SweepSpec
+
+NOTHING: dict[str, Any] = dict.fromkeys(
+    [
+        "--model",
+        "--recipe",
+        "--class-offset",
+        "--output",
+        "--data",
+        "--inputs",
+        "--synsets",
+        "--no-labels",
+        "--labels",
+        "--limit",
+        "--env",
+        "--backend",
+        "--device",
+        "--threads",
+        "--batch",
+        "--precision",
+        "--baseline",
+    ]
+)
+
+
+def meant(path: Path | None, **options: Any) -> SweepSpec:
+    named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    return spec_of(path, {**NOTHING, **named}, SilentProgress())
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file without a model, in another folder than the current one."""
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = tmp_path / "sweeps" / "matrix.yaml"
+    path.write_text("environments: [a, b]\naxes: {threads: [1, 2]}\ndata: {path: images}\n")
+    return path
+
+
+def test_options_add_what_a_file_leaves_open(matrix: Path) -> None:
+    spec = meant(matrix, model=[Path("m.onnx")], recipe="tf", limit=5, precision=["default"])
+    [model] = spec.models
+    assert model.path == Path.cwd() / "m.onnx"
+    assert model.recipe == "tf"
+    assert spec.data is not None
+    assert (spec.data.path, spec.data.limit) == (matrix.parent / "images", 5)
+    assert (spec.axes.threads, spec.axes.precision) == ((1, 2), ("default",))
+
+
+def test_what_a_file_says_itself_is_refused_as_an_option(matrix: Path) -> None:
+    with pytest.raises(SpecError, match=r"matrix\.yaml says data\.path, axes\.threads itself"):
+        meant(matrix, model=[Path("m.onnx")], data=Path("x"), threads=[4])
+
+
+def test_a_way_of_feeding_without_a_model_is_refused(matrix: Path) -> None:
+    with pytest.raises(SpecError, match="--recipe, --class-offset belong to a model"):
+        meant(matrix, recipe="tf", class_offset=1)
+
+
+def test_a_file_that_has_no_model_and_gets_none_is_refused(matrix: Path) -> None:
+    with pytest.raises(SpecError, match="models: is required"):
+        meant(matrix)
+
+
+def test_a_sweep_that_ships_is_named_without_its_folder() -> None:
+    spec = meant(Path("wardrobe"), model=[Path("m.onnx")], recipe="tf", data=Path("volume:V/val"))
+    assert spec.name == "wardrobe"
+    assert spec.data is not None
+    assert spec.data.volume == "V/val"
+
+
+def test_a_recipe_file_is_meant_from_the_current_folder_and_a_recipe_is_a_name(
+    matrix: Path,
+) -> None:
+    for given, found in (("own.json", str(Path.cwd() / "own.json")), ("caffe", "caffe")):
+        [model] = meant(matrix, model=[Path("m.onnx")], recipe=given).models
+        assert model.recipe == found
