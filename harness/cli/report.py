@@ -1,4 +1,4 @@
-"""`harness report`: a sweep as one HTML page."""
+"""`harness report`: a sweep as one HTML page, or as Markdown."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def command(
         Path | None,
         typer.Option("--out", help="The page to write (default: reports/SWEEP.html in the store)."),
     ] = None,
+    markdown: Annotated[
+        bool,
+        typer.Option(
+            "--markdown",
+            help="Print one table and the labels that changed, for an issue or a pull request.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Write a sweep's report: one HTML page that needs nothing but a browser."""
@@ -33,9 +40,26 @@ def command(
         if not newest:
             raise StoreError(f"There is no sweep in {store} yet.", "Run `harness sweep` first.")
         sweep = newest[-1]
+    if markdown:
+        _print_markdown(store, sweep, out)
+        return
     path = write_report(store, sweep, out or store / "reports" / f"{sweep}.html")
     if as_json:
         document = {"sweep": sweep, "path": str(path)}
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
         return
     sys.stdout.write(f"{path}\n")
+
+
+def _print_markdown(store: Path, sweep: str, out: Path | None) -> None:
+    from harness.analysis.sweep_result import sweep_result
+    from harness.canonical import storage_errors
+    from harness.report.markdown import as_markdown
+
+    text = as_markdown(sweep_result(store, sweep))
+    if out is None:
+        sys.stdout.write(text)
+        return
+    with storage_errors(out):
+        out.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"{out}\n")

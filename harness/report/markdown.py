@@ -1,0 +1,130 @@
+"""A sweep as Markdown: one table, to be pasted into an issue, a pull request or a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.report import words
+from harness.report.verdict import verdict
+
+FLIPS_SHOWN = 50
+
+Document = dict[str, Any]
+
+_HEADS = (
+    *("environment", "backend", "route", "top-1", "top-5", "flips", "largest difference"),
+    *("p50", "time", "95 % interval"),
+)
+
+
+def as_markdown(result: Document) -> str:
+    """The verdict, a table of cells for each model, the labels that changed, and what failed.
+
+    Flips, differences and times are against the model's reference, the row that says so.
+
+    Args:
+        result: what `harness.analysis.sweep_result` returns.
+    """
+    found = verdict(result)
+    parts = [f"**{_text(found.headline)}**"]
+    if found.detail:
+        parts.append(_text(found.detail))
+    models = list(dict.fromkeys(str(cell["model"]) for cell in result["cells"]))
+    for model in models:
+        cells = [cell for cell in result["cells"] if cell["model"] == model]
+        if len(models) > 1:
+            parts.append(f"### {_text(model)}")
+        parts.append(_cells(cells, result))
+    if flips := _flips(result):
+        parts.append(flips)
+    if failed := _failures(result):
+        parts.append(failed)
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(cells: Sequence[Document], result: Document) -> str:
+    against = _against_reference(result)
+    references = {pair["a"] for pair in against.values()}
+    several = len({(cell["executor"], cell["device"]) for cell in cells}) > 1
+    rows = []
+    for cell in cells:
+        pair = against.get(cell["key"])
+        place = str(cell["environment"])
+        if several:
+            place += f", {cell['executor']}, {cell['device']}"
+        row = [place, words.backend(cell), str(cell.get("route") or words.NOTHING)]
+        row += [words.share(cell["top1"]), words.share(cell["top5"])]
+        if cell["status"] == "failed":
+            row += ["failed", words.NOTHING]
+        elif pair is None:
+            row += ["reference" if cell["key"] in references else words.NOTHING, words.NOTHING]
+        else:
+            row += [words.count(pair["flips"]), words.largest(pair)]
+        row.append(words.duration(cell["latency_p50_ns"]))
+        row.append(words.ratio(pair["time_ratio"]) if pair else words.NOTHING)
+        row.append(words.interval(pair["time_low"], pair["time_high"]) if pair else words.NOTHING)
+        rows.append(row)
+    return _table(_HEADS, rows, left=3)
+
+
+def _against_reference(result: Document) -> dict[str, Document]:
+    """The pairs with all measures, by the key of the cell that is not the reference."""
+    return {str(p["b"]): p for p in result["pairs"] if p["agreement"] is not None}
+
+
+def _flips(result: Document) -> str:
+    """Each label that changed, with how sure the reference was and how far scores moved."""
+    named = {cell["key"]: cell for cell in result["cells"]}
+    called = words.whole_names(result["cells"])
+    rows = []
+    for key, pair in _against_reference(result).items():
+        if key not in named:
+            continue
+        for flip in pair["flipped"] or ():
+            margin = flip["margin_a"]
+            rows.append(
+                [
+                    called[key],
+                    str(flip["name"] or flip["image"]),
+                    words.class_name(flip, "label"),
+                    words.class_name(flip, "a"),
+                    words.class_name(flip, "b"),
+                    words.NOTHING if margin is None else f"{margin:.2g}",
+                    words.largest(pair),
+                ]
+            )
+    if not rows:
+        return ""
+    more = f"\n\n… and {len(rows) - FLIPS_SHOWN} more." if len(rows) > FLIPS_SHOWN else ""
+    heads = ("cell", "image", "truth", "reference", "here", "its margin", "largest difference")
+    return _table(heads, rows[:FLIPS_SHOWN], left=5) + more
+
+
+def _failures(result: Document) -> str:
+    called = words.whole_names([*result["cells"], *result["controls"]])
+    lines = [
+        f"- failed: {called.get(one['key'], one['key'][:8])} ({one['kind']}): {one['message']}"
+        for one in result["failures"]
+    ]
+    lines += [f"- skipped: {words.skipped(one)}" for one in result["skipped"]]
+    lines += [
+        f"- problem: {called.get(one['key'], one['key'][:8])}: {one['message']}"
+        for one in result.get("problems", [])
+    ]
+    return "\n".join(f"- {_text(line[2:])}" for line in lines)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """A table whose first `left` columns stand on the left, the others on the right."""
+    rule = [":--" if number < left else "--:" for number in range(len(heads))]
+    lines = [heads, rule, *([_text(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text(text: str) -> str:
+    """Text that no reader of Markdown takes for markup or HTML."""
+    folded = " ".join(text.split())
+    for sign in ("\\", "`", "*", "_", "|", "[", "]"):
+        folded = folded.replace(sign, f"\\{sign}")
+    return folded.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
