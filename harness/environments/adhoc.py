@@ -95,11 +95,7 @@ def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
             f"{match['version']!r} in {reference!r} is not a version.",
             "Write one full version, for example onnxruntime==1.25.1.",
         ) from error
-    # A package of that name is meant before a stack: `onnxruntime` is the CPU's, `onnxruntime-gpu`
-    # is a package of the same stack.
-    stack = [f for f in folders if canonicalize_name(f.file.package) == name] or [
-        f for f in folders if f.file.stack == name
-    ]
+    stack = _folders_of(match["package"], name, folders)
     if not stack:
         known = sorted({folder.file.package for folder in folders})
         close = difflib.get_close_matches(name, known, n=1)
@@ -108,7 +104,7 @@ def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
             (f"Did you mean {close[0]}=={version}? " if close else "")
             + f"Known packages: {', '.join(known)}.",
         )
-    template = nearest_folder(stack, version)
+    template = nearest_folder(_of_build(stack, version), version)
     local = template.file.local_version
     if local and version.local is None:
         version = Version(f"{version}+{local}")
@@ -118,6 +114,35 @@ def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
         template=template,
         constraints=tuple(dict.fromkeys(item for f in stack for item in f.file.constraints)),
     )
+
+
+def _folders_of(
+    named: str, package: str, folders: Sequence[EnvironmentFolder]
+) -> list[EnvironmentFolder]:
+    """The folders that a name may be pinned after; never those that were themselves made so.
+
+    A folder's own name means that folder. Else it is a package, or a stack, whose package may be
+    called otherwise: `tensorflow` is a stack, on the CPU by the package `tensorflow-cpu`.
+    """
+    written = [f for f in folders if not f.path.is_relative_to(home().resolve())]
+    if exact := [f for f in written if f.name == named]:
+        return exact
+    return [f for f in written if package in {canonicalize_name(f.file.package), f.file.stack}]
+
+
+def _of_build(
+    folders: Sequence[EnvironmentFolder], version: Version
+) -> Sequence[EnvironmentFolder]:
+    """The folders that make the build asked for: by the version's label, else those of the CPU.
+
+    `torch` is one package for the CPU and for CUDA, and only its label (`+cpu`, `+cu128`) differs.
+    """
+    label = version.local
+    if label is not None:
+        labelled = [folder for folder in folders if folder.file.local_version == label]
+        kind = {"cu": "cuda", "ro": "rocm"}.get(label[:2])
+        return labelled or [f for f in folders if f.file.accelerator == kind] or folders
+    return [folder for folder in folders if folder.file.accelerator == "cpu"] or folders
 
 
 def nearest_folder(folders: Sequence[EnvironmentFolder], version: Version) -> EnvironmentFolder:
@@ -180,10 +205,7 @@ def forget(folder: EnvironmentFolder) -> bool:
 
 
 def _resolve(pin: Pin, wanted: str | Path | None, progress: Progress) -> tuple[Interpreter, str]:
-    requirements = repin(
-        read_requirements(pin.template.path / REQUIREMENTS_FILE), pin.package, pin.version
-    )
-    requirements += extra_requirements(pin.constraints, pin.package, requirements)
+    requirements = _requirements(pin, pin.version)
     file = pin.template.file
     unsuited: list[str] = []
     failure: UvFailure | None = None
@@ -196,6 +218,7 @@ def _resolve(pin: Pin, wanted: str | Path | None, progress: Progress) -> tuple[I
                 command=f"harness env build {pin.package}=={pin.version}",
                 extra_index=file.extra_index,
                 find_links=file.find_links,
+                exclude=file.exclude,
             )
         except UvError as error:
             failure = error.failure
@@ -214,6 +237,18 @@ def _resolve(pin: Pin, wanted: str | Path | None, progress: Progress) -> tuple[I
         f"{pin.package}=={pin.version} cannot be installed with Python {either(unsuited)}{tags}.",
         "Choose another version, or install a Python that it has wheels for.",
     )
+
+
+def _requirements(pin: Pin, version: str) -> tuple[str, ...]:
+    """The template's requirements at another version, with what that version does not declare."""
+    template = pin.template
+    requirements = repin(
+        read_requirements(template.path / REQUIREMENTS_FILE),
+        pin.package,
+        version,
+        template.file.together,
+    )
+    return requirements + extra_requirements(pin.constraints, pin.package, requirements)
 
 
 def _candidates(pin: Pin, wanted: str | Path | None) -> Iterator[Interpreter]:
@@ -256,10 +291,7 @@ def _write(
             "constraints": (),
         }
     )
-    requirements = repin(
-        read_requirements(pin.template.path / REQUIREMENTS_FILE), pin.package, version
-    )
-    requirements += extra_requirements(pin.constraints, pin.package, requirements)
+    requirements = _requirements(pin, version)
     with storage_errors(target):
         if before is not None:
             (target / f"requirements-{python}.lock").write_text(lock_text, encoding="utf-8")

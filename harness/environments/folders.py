@@ -82,6 +82,11 @@ class EnvironmentFile(_Strict):
     """The version of `package` that the locks pin."""
     package: str = Field(min_length=1)
     """The distribution that `name==version` pins."""
+    together: tuple[str, ...] = ()
+    """Distributions of `requirements.in` that are released with `package` and must have its
+    version: a compiler and its runtime."""
+    exclude: tuple[str, ...] = ()
+    """Distributions that others declare and that nothing here uses: left out of the locks."""
     description: str = ""
     python: tuple[PythonVersion, ...] = Field(min_length=1)
     """Pythons (`X.Y`) that have a lock, the preferred first."""

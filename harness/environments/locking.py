@@ -33,7 +33,7 @@ def extra_requirements(
     constraints: Sequence[Constraint], package: str, requirements: Sequence[str]
 ) -> tuple[str, ...]:
     """What `constraints` add for the version of `package` that `requirements` pin."""
-    pinned = pinned_packages("\n".join(requirements)).get(package)
+    pinned = pinned_version(requirements, package)
     if pinned is None:
         return ()
     version = Version(pinned)
@@ -67,15 +67,35 @@ def read_requirements(path: Path) -> tuple[str, ...]:
     return kept
 
 
-def repin(requirements: Sequence[str], package: str, version: str) -> tuple[str, ...]:
-    """The requirements with `package` pinned to another version, and added if absent."""
-    wanted = f"{package}=={version}"
-    others = (
-        line
-        for line in requirements
-        if canonicalize_name(Requirement(line).name) != canonicalize_name(package)
-    )
-    return (wanted, *others)
+def repin(
+    requirements: Sequence[str], package: str, version: str, together: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The requirements with `package`, and what is released with it, pinned to another version.
+
+    Extras are kept; a package that the requirements do not name is added.
+    """
+    read = [(line, Requirement(line)) for line in requirements]
+    pinned = []
+    for name in (package, *together):
+        same = canonicalize_name(name)
+        extras = sorted(
+            {e for _, found in read if canonicalize_name(found.name) == same for e in found.extras}
+        )
+        pinned.append(f"{name}[{','.join(extras)}]=={version}" if extras else f"{name}=={version}")
+    moved = {canonicalize_name(name) for name in (package, *together)}
+    others = (line for line, found in read if canonicalize_name(found.name) not in moved)
+    return (*pinned, *others)
+
+
+def pinned_version(requirements: Sequence[str], package: str) -> str | None:
+    """The version that requirements pin a package to, with extras or without; None: not pinned."""
+    wanted = canonicalize_name(package)
+    for line in requirements:
+        found = Requirement(line)
+        exact = [each.version for each in found.specifier if each.operator == "=="]
+        if canonicalize_name(found.name) == wanted and exact:
+            return exact[0]
+    return None
 
 
 def lock_folder(
@@ -96,13 +116,14 @@ def lock_folder(
     """
     file = folder.file
     requirements = read_requirements(folder.path / REQUIREMENTS_FILE)
-    pinned = pinned_packages("\n".join(requirements)).get(file.package)
-    if pinned is None or Version(pinned) != Version(file.version):
-        raise EnvironmentSpecError(
-            f"{folder.path / REQUIREMENTS_FILE} pins {file.package} to {pinned or 'nothing'}, "
-            f"env.toml says {file.version}.",
-            f"Write {file.package}=={file.version} in it.",
-        )
+    for package in (file.package, *file.together):
+        pinned = pinned_version(requirements, package)
+        if pinned is None or Version(pinned) != Version(file.version):
+            raise EnvironmentSpecError(
+                f"{folder.path / REQUIREMENTS_FILE} pins {package} to {pinned or 'nothing'}, "
+                f"env.toml says {file.version}.",
+                f"Write {package}=={file.version} in it.",
+            )
     requirements += extra_requirements(file.constraints, file.package, requirements)
     written = []
     for python in pythons:
@@ -117,6 +138,7 @@ def lock_folder(
                     command=command,
                     extra_index=file.extra_index,
                     find_links=file.find_links,
+                    exclude=file.exclude,
                     previous=None if upgrade else target,
                     task=task,
                 )
@@ -139,6 +161,7 @@ def compile_lock(
     interpreter: Path | None = None,
     extra_index: Sequence[str] = (),
     find_links: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     previous: Path | None = None,
     task: Task | None = None,
 ) -> str:
@@ -164,6 +187,12 @@ def compile_lock(
             "--no-python-downloads", "--python-version", python,
             "--custom-compile-command", command,
         ]  # fmt: skip
+        if exclude:
+            # An override with a marker that never holds: whoever asks for it gets nothing.
+            never = Path(folder) / "overrides.txt"
+            lines = (f"{name} ; python_version < '0'\n" for name in exclude)
+            never.write_text("".join(lines), encoding="utf-8")
+            arguments += ["--override", str(never)]
         if platform is not None:
             arguments += ["--python-platform", platform]
         if interpreter is not None:

@@ -41,6 +41,26 @@ def test_a_package_is_pinned_to_another_version():
     )
 
 
+def test_what_is_released_together_moves_together_and_extras_stay():
+    before = ("numpy", "jax==0.10.2", "Jax_cuda13.plugin[with-cuda]==0.10.2")
+    assert repin(before, "jax-cuda13-plugin", "0.9.2", ("jax",)) == (
+        "jax-cuda13-plugin[with-cuda]==0.9.2",
+        "jax==0.9.2",
+        "numpy",
+    )
+
+
+def test_a_companion_that_is_pinned_to_another_version_is_refused(make_folder):
+    folder = make_folder(extra='together = ["onnxruntime-runtime"]')
+    requirements = folder.path / "requirements.in"
+    for line, said in (("onnxruntime-runtime==9.8.0", r"to 9\.8\.0"), ("numpy", "to nothing")):
+        requirements.write_text(f"onnxruntime[x]==9.9.0\n{line}\n", encoding="utf-8")
+        with pytest.raises(
+            EnvironmentSpecError, match=f"pins onnxruntime-runtime {said}, env.toml says 9.9.0"
+        ):
+            lock_folder(folder, ["3.11"], SilentProgress())
+
+
 @pytest.mark.parametrize(
     ("version", "added"), [("1.17.0", ("numpy<2",)), ("1.19.0", ()), ("1.19.0rc1", ())]
 )
