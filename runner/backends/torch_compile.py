@@ -1,0 +1,154 @@
+"""The backend `torch.compile`: an exported program (`pt2`) compiled by inductor in this process.
+
+On the CPU, where it needs a C++ compiler, or on one NVIDIA GPU. Settings: `mode` = default |
+reduce-overhead | max-autotune | max-autotune-no-cudagraphs (on the CPU, which has no CUDA graphs,
+default or max-autotune); `freezing` = false | true (weights become constants, which are folded and
+laid out for oneDNN); `onednn` = true | false (false: PyTorch's own convolutions on the CPU).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
+
+import torch
+
+from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
+from runner.errors import RunnerError, classify
+from runner.support import torch_inductor
+from runner.support.torch_backend import TorchBackend
+from runner.support.torch_inductor import Workshop
+from runner.support.torch_operators import called, inputs_taken
+from runner.support.torch_probe import inductor, probed
+from runner.support.torch_program import TorchProgram, held, made_on_cpu
+from runner.support.torch_setup import GPU
+
+STACK = "torch"
+
+_GRAPHS = ("reduce-overhead", "max-autotune-no-cudagraphs")
+_OFFER = Offer(
+    backend="torch.compile",
+    formats=("pt2",),
+    devices=("cpu", "cuda"),
+    settings={
+        "mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
+        "freezing": (False, True),
+        "onednn": (True, False),
+    },
+)
+
+
+class _Compiled:
+    """One whole graph, compiled by its first call; a second compilation would be an error."""
+
+    def __init__(self) -> None:
+        self._module: Any = None
+        self._workshop: Optional[Workshop] = None
+        self._ran: Dict[str, Any] = {}
+        self._operators: Dict[str, int] = {}
+        self._on_cpu: Dict[str, str] = {}
+
+    def make(self, program: TorchProgram) -> Callable[[Any], Any]:
+        settings = program.settings
+        self._ran = torch_inductor.require_compiler("torch.compile", headers=True)
+        self._workshop = Workshop()
+        torch_inductor.configure(settings)
+        import torch._dynamo.config as dynamo
+
+        dynamo.error_on_recompile = True
+        self._module = program.module()
+        compiled = torch.compile(
+            self._module, fullgraph=True, dynamic=False, mode=settings["mode"], backend="inductor"
+        )
+        try:
+            with torch.inference_mode():
+                compiled(program.example())
+        except Exception as error:
+            failed = classify(error, "unsupported")
+            message = f"torch.compile can't compile the program: {failed.message}"
+            raise RunnerError(failed.kind, message, failed.detail) from error
+        self._look(self._workshop, settings, on_gpu=program.device != "cpu")
+        return compiled  # type: ignore[no-any-return]
+
+    def ran(self) -> Dict[str, Any]:
+        return self._ran
+
+    def operators(self) -> Dict[str, int]:
+        return self._operators
+
+    def held(self) -> Iterable[Tuple[str, Any]]:
+        return held(self._module)
+
+    def on_cpu(self) -> Dict[str, str]:
+        return self._on_cpu
+
+    def close(self) -> None:
+        self._module = None
+        if self._workshop is not None:
+            self._workshop.close()
+        torch.compiler.reset()
+
+    def _look(self, workshop: Workshop, settings: Mapping[str, Any], *, on_gpu: bool) -> None:
+        """Read what was generated: that it is one graph, is frozen as asked, and is where asked."""
+        wrappers = [text for text in workshop.sources(".py") if "def call(" in text]
+        if len(wrappers) != 1:
+            raise RunnerError(
+                "unsupported",
+                f"torch.compile generated {len(wrappers)} graphs of a program that is one: parts "
+                "of it would run eagerly; ask for torch.eager, or another version of PyTorch",
+            )
+        self._operators = called(wrappers[0])
+        inputs = inputs_taken(wrappers[0])
+        if settings["freezing"] and inputs != 1:
+            raise RunnerError(
+                "unsupported",
+                f"torch.compile was asked for freezing and the compiled graph still takes {inputs} "
+                "tensors: its weights are no constants; ask for freezing: false",
+            )
+        self._ran["frozen"] = inputs == 1
+        if on_gpu:
+            self._on_cpu = made_on_cpu(self._module)
+            generated = {n: "cpu" for n in self._operators if n.endswith("(inductor C++)")}
+            self._on_cpu.update(generated)
+        else:
+            self._ran["vector_isa"] = torch_inductor.vector_isa()
+
+
+def create(request: LoadRequest) -> TorchBackend:
+    """A program to be compiled.
+
+    Raises:
+        RunnerError: kind `unsupported`, for a mode that would do nothing on the CPU.
+    """
+    settings = _OFFER.accept(request)
+    if request.device == "cpu" and settings["mode"] in _GRAPHS:
+        raise unsupported(
+            "torch.compile",
+            "mode on the CPU",
+            settings["mode"],
+            ("default", "max-autotune"),
+            why="it differs from those in CUDA graphs alone",
+        )
+    return TorchBackend(_OFFER, request, _Compiled())
+
+
+def probe() -> BackendProbe:
+    """Whether PyTorch imports, and whether there is what inductor needs: `refused` says what is not."""
+    return probed(_OFFER, inductor(_try_compiler, _try_gpu), needed="")
+
+
+def _try_compiler() -> Optional[str]:
+    return torch_inductor.try_compiler("torch.compile", headers=True)
+
+
+def _try_gpu() -> Optional[str]:
+    torch_inductor.require_compiler("torch.compile", headers=True)
+    workshop = Workshop()
+    try:
+        torch_inductor.configure({"freezing": False})
+        compiled = torch.compile(lambda x: (x * 2 + 1).sum(), fullgraph=True, dynamic=False)
+        with torch.inference_mode():
+            total = float(compiled(torch.ones(2, 2, device=GPU)))
+    finally:
+        torch.compiler.reset()
+        workshop.close()
+    return None if total == 12 else f"the sum of four threes is {total}"

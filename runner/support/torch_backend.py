@@ -1,0 +1,125 @@
+"""What every PyTorch backend does alike; a `Way` is what each of them does by itself."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
+
+import numpy as np
+import torch
+
+from runner.backends.base import Description, LoadRequest, Offer
+from runner.errors import RunnerError
+from runner.support.torch_operators import most, observed
+from runner.support.torch_program import TorchProgram, as_list, check_file, on_device
+from runner.support.torch_setup import GPU, as_set_up, set_up, warnings_are_no_errors
+
+
+class Way(Protocol):
+    """How a backend makes of a program what is called, and what it knows of that afterwards."""
+
+    def make(self, program: TorchProgram) -> Callable[[Any], Any]:
+        """What is called with the input; everything that compiles is done when it returns."""
+
+    def ran(self) -> Dict[str, Any]:
+        """What it says of itself for `Description.ran`."""
+
+    def operators(self) -> Optional[Dict[str, int]]:
+        """What it runs, by kind; None: it is found by looking at one run."""
+
+    def held(self) -> Iterable[Tuple[str, Any]]:
+        """The tensors that it holds, by name."""
+
+    def on_cpu(self) -> Dict[str, str]:
+        """What of it runs on the CPU, by name, once it was made for a GPU."""
+
+    def close(self) -> None:
+        """Remove what it left in files and memory."""
+
+
+class TorchBackend:
+    """A program that is run in one of PyTorch's ways, in inference mode."""
+
+    def __init__(self, offer: Offer, request: LoadRequest, way: Way) -> None:
+        self._offer = offer
+        self._settings = offer.accept(request)
+        self._request = request
+        self._way = way
+        self._on_gpu = request.device == "cuda"
+        self._program: Optional[TorchProgram] = None
+        self._run: Optional[Callable[[Any], Any]] = None
+        self._proof: Dict[str, Any] = {}
+
+    def load(self) -> None:
+        """Set PyTorch up, and read the archive."""
+        check_file(self._request.path)
+        self._proof = set_up(self._offer.backend, self._request, self._settings)
+        self._program = TorchProgram(self._offer.backend, self._request, self._settings)
+
+    def compile(self) -> None:
+        """Make what is called, and move it to the GPU."""
+        if self._program is None:
+            raise RunnerError("backend", "compile before load")
+        self._about = (self._program.input, self._program.outputs)
+        with warnings_are_no_errors():
+            self._run = self._way.make(self._program)
+        self._program.close()
+
+    def describe(self) -> Description:
+        """The input and outputs that the program was exported with, and what runs it."""
+        ran = self._offer.ran(self._request, self._settings, "torch")
+        ran.update(as_set_up(self._request))
+        ran["versions"]["torch"] = ran["version"]
+        ran.update(self._way.ran())
+        operators = self._way.operators()
+        if operators is not None:
+            ran["operators"] = most(operators)
+        return Description(input=self._about[0], outputs=self._about[1], ran=ran)
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """One call; from the GPU the outputs come back, which waits for them."""
+        if self._on_gpu:
+            return [tensor.cpu().numpy() for tensor in self._call(batch)]
+        return [tensor.numpy() for tensor in self._call(batch)]
+
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """Which operators a run took, where that is not known yet; and on a GPU, that all is there.
+
+        All means every parameter, buffer, constant and output, and no operator on the CPU.
+        """
+        found: Dict[str, Any] = {}
+        if self._way.operators() is None:
+            found["operators"] = most(observed(lambda: self._call(batch)))
+        return dict(found, **self._proven(batch)) if self._on_gpu else found
+
+    def close(self) -> None:
+        """Drop what is called, and its files."""
+        self._run = None
+        self._way.close()
+
+    def _call(self, batch: np.ndarray) -> List[Any]:
+        """The output tensors, where they are left."""
+        run: Any = self._run
+        with torch.inference_mode():
+            return as_list(run(on_device(torch.from_numpy(batch), GPU if self._on_gpu else "cpu")))
+
+    def _proven(self, batch: np.ndarray) -> Dict[str, Any]:
+        held = dict(self._way.held())
+        held.update((f"output {i}", tensor) for i, tensor in enumerate(self._call(batch)))
+        elsewhere = {name: str(t.device) for name, t in held.items() if str(t.device) != GPU}
+        elsewhere.update(self._way.on_cpu())
+        if elsewhere:
+            listed = ", ".join(f"{name} on {where}" for name, where in list(elsewhere.items())[:6])
+            raise RunnerError(
+                "unsupported",
+                f"{self._offer.backend} was asked to run on {GPU} and {len(elsewhere)} of the "
+                f"program's parts are elsewhere ({listed}): export the program on the GPU, or ask "
+                "for the device cpu",
+            )
+        return {
+            "device_proof": dict(
+                self._proof,
+                device=GPU,
+                tensors=len(held),
+                allocated_bytes=int(torch.cuda.memory_allocated(0)),
+            )
+        }

@@ -1,0 +1,168 @@
+"""What inductor needs and leaves: a compiler, a folder of its own, the code that it generated."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from runner.errors import RunnerError
+
+_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+# A person who debugs PyTorch sets these; either would make it run eagerly and say nothing.
+_OFF_SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+
+
+class Workshop:
+    """A folder of this process alone for what inductor writes, so that nothing passes on."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="inductor-")
+        self._before = {name: os.environ.get(name) for name in _VARIABLES}
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.folder
+        os.environ["TRITON_CACHE_DIR"] = os.path.join(self.folder, "triton")
+
+    def sources(self, ending: str) -> List[str]:
+        """The text of every file in it whose name ends so."""
+        found = []
+        for place, _, names in sorted(os.walk(self.folder)):
+            for name in sorted(names):
+                if name.endswith(ending):
+                    with open(os.path.join(place, name), encoding="utf-8") as file:
+                        found.append(file.read())
+        return found
+
+    def close(self) -> None:
+        """Remove it, and put the variables back."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def require_compiler(backend: str, *, headers: bool) -> Dict[str, str]:
+    """The C++ compiler that inductor will start, for `ran`.
+
+    Args:
+        backend: which backend needs it.
+        headers: whether what it compiles is a module for Python, which needs Python's headers.
+
+    Raises:
+        RunnerError: kind `unsupported`, where there is none, or the headers are missing.
+    """
+    name, path = compiler()
+    if path is None:
+        raise RunnerError(
+            "unsupported",
+            f"{backend} generates C++ and needs the compiler {name}, which is not installed here: "
+            "install g++ (Debian's package g++), name another by the variable CXX, or run this "
+            "environment as a container image, which brings one",
+        )
+    if headers and not os.path.isfile(python_header()):
+        raise RunnerError(
+            "unsupported",
+            f"{backend} compiles modules for Python and needs its headers, and there is no "
+            f"{python_header()}: install them (Debian's package libpython3-dev), or run this "
+            "environment as a container image, which brings them",
+        )
+    for switch in _OFF_SWITCHES:
+        if os.environ.get(switch, "0") not in ("", "0"):
+            raise RunnerError(
+                "unsupported",
+                f"{backend}: the variable {switch} is set, with which PyTorch compiles nothing and "
+                "runs eagerly: unset it",
+            )
+    return {"compiler": compiler_version(path)}
+
+
+def compiler() -> Tuple[str, Optional[str]]:
+    """The compiler's name, and where it is; inductor's own rule."""
+    name = os.environ.get("CXX") or "g++"
+    return name, shutil.which(name)
+
+
+def compiler_version(path: str) -> str:
+    """The first line that a compiler says of its version."""
+    try:
+        done = subprocess.run(
+            [path, "--version"], stdout=subprocess.PIPE, check=True, timeout=60, text=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RunnerError(
+            "unsupported", f"the compiler {path} does not start: {error}; install g++ again"
+        ) from error
+    return done.stdout.splitlines()[0].strip() if done.stdout else path
+
+
+def python_header() -> str:
+    """Where this Python's `Python.h` is, if it is installed."""
+    return os.path.join(sysconfig.get_path("include"), "Python.h")
+
+
+_SMALL = """
+#include <omp.h>
+{include}
+extern "C" int four() {{
+    int sum = 0;
+    #pragma omp parallel for reduction(+:sum) num_threads(1)
+    for (int i = 0; i < 4; ++i) sum += 1;
+    return sum;
+}}
+"""
+
+
+def try_compiler(backend: str, *, headers: bool) -> Optional[str]:
+    """Compile, load and call a small library, as inductor does; None, or why that failed.
+
+    Inductor itself takes long to compile anything, and a probe shall not.
+
+    Raises:
+        RunnerError: kind `unsupported`, as `require_compiler`.
+    """
+    require_compiler(backend, headers=headers)
+    include = "#include <Python.h>" if headers else ""
+    with tempfile.TemporaryDirectory(prefix="inductor-") as folder:
+        source, library = os.path.join(folder, "small.cpp"), os.path.join(folder, "small.so")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(_SMALL.format(include=include))
+        command = [compiler()[0], "-std=c++17", "-shared", "-fPIC", "-fopenmp"]
+        command += ["-I" + os.path.dirname(python_header()), source, "-o", library]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, text=True
+        )
+        if done.returncode != 0:
+            return f"{command[0]} failed: {' '.join(done.stdout.split())[-400:]}"
+        total = ctypes.CDLL(library).four()
+    return None if total == 4 else f"the sum of four ones is {total}"
+
+
+def configure(settings: Mapping[str, Any]) -> Any:
+    """Inductor's configuration, set for one cell: freezing as asked, and no helper processes.
+
+    A pool of compilers would outlive the compilation and wait beside what is timed.
+    """
+    import torch._inductor.config as inductor
+
+    inductor.compile_threads = 1
+    inductor.freezing = bool(settings["freezing"])
+    return inductor
+
+
+def vector_isa() -> str:
+    """The vector instructions that inductor's C++ is compiled for; `none` where there are none.
+
+    Inductor finds out by compiling: where the compiler fails it says `none` and goes on, slowly.
+    """
+    try:
+        from torch._inductor.cpu_vec_isa import pick_vec_isa
+    except ImportError:
+        # Before PyTorch 2.5.
+        from torch._inductor.codecache import pick_vec_isa
+    isa = pick_vec_isa()
+    return str(isa).strip() if isa else "none"

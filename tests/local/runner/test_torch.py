@@ -1,0 +1,191 @@
+"""PyTorch's backends in the shipped environment, each as a process of its own, on a tiny program."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.environments.provision import provision
+from harness.environments.registry import resolve
+from harness.errors import HarnessError
+from harness.progress import SilentProgress
+
+COUNT = 10
+INPUTS = {"kind": "pixels", "count": COUNT, "layout": "NCHW", "raw_quantised": False}
+SCALE = {"channels": "rgb", "divide": 255, "subtract": 0, "divide_after": 1}
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on this machine")
+PROGRAM = """
+import sys, numpy as np, torch
+torch.manual_seed(3)
+model = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, groups=8),
+    torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 5),
+).eval()
+for batch, name in ((1, "one.pt2"), (4, "four.pt2")):
+    with torch.no_grad():
+        program = torch.export.export(model, (torch.rand(batch, 3, 8, 8),))
+    torch.export.save(program, name)
+flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5)).eval()
+with torch.no_grad():
+    torch.export.save(torch.export.export(flat, (torch.rand(1, 3, 8, 8),)), "flat.pt2")
+pixels = np.load(sys.argv[1]).astype(np.float32) / np.float32(255)
+with torch.inference_mode():
+    np.save("expected.npy", model(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())).numpy())
+"""
+
+Infer = Callable[..., Any]
+
+
+@cache
+def interpreter() -> str:
+    """The environment's Python, installed if it is not yet; skips where it can't be."""
+    try:
+        return str(provision(resolve("torch-2.13"), SilentProgress()).python)
+    except HarnessError as error:
+        pytest.skip(f"torch-2.13 can't be installed here: {error}")
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with programs of batch 1 and 4, their pixels, and what they give."""
+    folder = tmp_path_factory.mktemp("programs")
+    generator = np.random.Generator(np.random.PCG64(7))
+    pixels = generator.integers(0, 256, size=(COUNT, 8, 8, 3), dtype=np.uint8)
+    np.save(folder / "pixels.npy", pixels)
+    command = [interpreter(), "-c", PROGRAM, "pixels.npy"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def infer(
+    start: Any, programs: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Infer]:
+    """Start a worker on a program: `infer(backend, settings, program="one", **job)`."""
+    (short / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(short / "tmp"))
+
+    def begin(
+        backend: str, settings: dict[str, Any] | None = None, program: str = "one", **job: Any
+    ) -> Any:
+        return start(
+            python=interpreter(),
+            backend=backend,
+            settings=settings or {},
+            model={"path": str(programs / f"{program}.pt2"), "format": "pt2"},
+            inputs=dict(INPUTS, path=str(programs / "pixels.npy"), normalise=SCALE),
+            **job,
+        )
+
+    yield begin
+    left = list((short / "tmp").glob("inductor-*"))
+    assert left == [], "what a cell generated is gone with it"
+
+
+def ran_and_answered(worker: Any, programs: Path) -> dict[str, Any]:
+    """What ran, once the answers are found to be right and another run gives the same."""
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log()[-3000:])
+    assert worker.command("answers")["ok"]
+    first = worker.output().copy()
+    assert worker.command("answers")["ok"]
+    np.testing.assert_array_equal(worker.output(), first)
+    assert min(worker.command("round", iterations=3, warmup=1)["durations_ns"]) > 0
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+    assert first.dtype == np.float32
+    np.testing.assert_allclose(first, np.load(programs / "expected.npy"), atol=1e-5)
+    ran: dict[str, Any] = event["ran"]
+    assert (ran["version"], ran["precision"], ran["device"]) == ("2.13.0+cpu", "f32", "cpu")
+    return ran
+
+
+def total(operators: dict[str, int], *words: str) -> int:
+    return sum(count for name, count in operators.items() if all(word in name for word in words))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_eager_tells_the_kernels_and_takes_the_threads(
+    infer: Infer, programs: Path, threads: int
+) -> None:
+    ran = ran_and_answered(infer("torch.eager", threads=threads), programs)
+    assert ran["threads"] == threads
+    assert total(ran["operators"], "conv2d") == 2
+    assert total(ran["operators"], "linear") == 1
+    assert total(ran["operators"], "oneDNN") >= 1
+
+
+def test_eager_without_onednn_uses_none_of_it(infer: Infer, programs: Path) -> None:
+    ran = ran_and_answered(infer("torch.eager", {"onednn": False}), programs)
+    assert total(ran["operators"], "conv2d") == 2
+    assert total(ran["operators"], "oneDNN") == 0
+
+
+def test_eager_in_channels_last_gives_the_answers_in_the_same_order(
+    infer: Infer, programs: Path
+) -> None:
+    worker = infer("torch.eager", {"memory_format": "channels_last"}, program="four", batch=4)
+    assert ran_and_answered(worker, programs)["settings"]["memory_format"] == "channels_last"
+
+
+def test_channels_last_is_refused_for_a_program_without_images(infer: Infer) -> None:
+    worker = infer("torch.eager", {"memory_format": "channels_last"}, program="flat")
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "no weight of four dimensions" in worker.error()["message"]
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_torchscript_says_whether_it_is_frozen(infer: Infer, programs: Path, freeze: bool) -> None:
+    ran = ran_and_answered(
+        infer("torch.jit", {"freeze": freeze}, program="four", batch=4), programs
+    )
+    assert ran["frozen"] is freeze
+    assert total(ran["operators"], "conv") == 2
+
+
+def test_torchscript_for_inference_runs_onednns_convolutions(infer: Infer, programs: Path) -> None:
+    ran = ran_and_answered(infer("torch.jit", {"optimize_for_inference": True}), programs)
+    assert total(ran["operators"], "mkldnn_convolution", "oneDNN") == 2
+
+
+@NEEDS_COMPILER
+@pytest.mark.parametrize(
+    ("backend", "freezing"), [("torch.compile", True), ("torch.export", False)]
+)
+def test_inductor_compiles_the_whole_program_and_says_by_what(
+    infer: Infer, programs: Path, backend: str, freezing: bool
+) -> None:
+    ran = ran_and_answered(infer(backend, {"freezing": freezing}), programs)
+    assert ran["frozen"] is freezing
+    assert total(ran["operators"], "inductor C++") >= 1
+    library = "oneDNN" if freezing else "ATen"
+    assert total(ran["operators"], "convolution", library) == 2
+    assert ran["compiler"]
+    assert ran["vector_isa"]
+
+
+@pytest.mark.parametrize("backend", ["torch.compile", "torch.export"])
+def test_without_a_compiler_a_cell_is_refused_and_gpp_is_named(
+    infer: Infer, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    worker = infer(backend)
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "install g++" in worker.error()["message"]
+
+
+@pytest.mark.parametrize("backend", ["torch.jit", "torch.compile", "torch.export"])
+def test_a_build_for_the_cpu_refuses_the_gpu(infer: Infer, backend: str) -> None:
+    worker = infer(backend, device="cuda")
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "this PyTorch is built for the CPU" in worker.error()["message"]
