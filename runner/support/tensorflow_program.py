@@ -1,0 +1,194 @@
+"""The life of a model in TensorFlow, whichever way it is executed.
+
+A backend says how a function of a tensor becomes what is called (`Way`); the rest is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+import numpy as np
+
+from runner.backends.base import (
+    BackendProbe,
+    Description,
+    LoadRequest,
+    Offer,
+    installed_version,
+    start_each,
+)
+from runner.errors import RunnerError
+from runner.inputs import check_fit
+from runner.support import (
+    keras_saved,
+    tensorflow_operators,
+    tensorflow_source,
+    tensorflow_stack,
+)
+from runner.support.tensorflow_operators import Operator
+from runner.support.tensorflow_source import Source, Step
+from runner.support.tensorflow_stack import Stack
+
+Call = Callable[[Any], List[Any]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to execute a function.
+
+    `make(tf, step, spec, settings)` gives what is called. `first(call, fed)` is its first call,
+    where that optimises or compiles, and gives the operators where they are told then.
+    `watched(call, fed)` gives the operators where they can be asked for later.
+    """
+
+    offer: Offer
+    make: Callable[[Any, Step, Any, Mapping[str, Any]], Call]
+    first: Optional[Callable[[Call, Any], List[Operator]]] = None
+    watched: Optional[Callable[[Call, Any], List[Operator]]] = None
+
+
+class TensorFlowProgram:
+    """One model, executed in one way."""
+
+    def __init__(self, request: LoadRequest, way: Way) -> None:
+        self._settings = way.offer.accept(request)
+        self._request = request
+        self._way = way
+        self._name = way.offer.backend
+        self._operators: List[Operator] = []
+        self._source: Optional[Source] = None
+        self._call: Optional[Call] = None
+        # Importing takes seconds, which are no part of reading a model.
+        keras_saved.choose_engine("tensorflow")
+        with keras_saved.warnings_are_no_errors():
+            self._stack: Stack = tensorflow_stack.start(
+                self._name,
+                request,
+                onednn=self._settings.get("onednn", True),
+                grappler=self._settings.get("grappler", True),
+            )
+            if request.format == "keras":
+                import_module("keras")
+
+    def load(self) -> None:
+        """Read the model."""
+        with keras_saved.warnings_are_no_errors(), self._stack.tf.device(self._stack.device):
+            self._source = tensorflow_source.read(self._name, self._stack.tf, self._request)
+
+    def compile(self) -> None:
+        """Trace, optimise, compile: for the batch of the request, by a first call on zeros."""
+        source, request, tf = self._loaded(), self._request, self._stack.tf
+        check_fit(source.input, request.item_shape, request.batch)
+        shape = (request.batch, *request.item_shape)
+        spec = tf.TensorSpec(shape, tf.dtypes.as_dtype(source.input.dtype), name="fed")
+        with keras_saved.warnings_are_no_errors(), tf.device(self._stack.device):
+            self._call = self._way.make(tf, source.step, spec, self._settings)
+            if self._way.first is None:
+                return
+            zeros = tf.constant(np.zeros(shape, np.dtype(source.input.dtype)))
+            self._operators = self._way.first(self._call, zeros)
+        self._check_precision()
+
+    def describe(self) -> Description:
+        """The input and outputs that the model declares."""
+        source = self._loaded()
+        ran = self._way.offer.ran(self._request, self._settings, tensorflow_stack.package())
+        ran["versions"].update(source.ran.get("versions", {}))
+        ran.update({name: value for name, value in source.ran.items() if name != "versions"})
+        ran.update(self._stack.ran)
+        if self._operators:
+            ran["operators"] = tensorflow_operators.count(self._operators)
+        return Description(input=source.input, outputs=source.outputs, ran=ran)
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """One call; NumPy arrays of one's own, which waits for the GPU."""
+        call: Any = self._call
+        return [tensor.numpy() for tensor in call(self._stack.tf.constant(batch))]
+
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """The operators, where they were not told yet; on the GPU, that all of them ran there."""
+        call: Any = self._call
+        tf = self._stack.tf
+        found: Dict[str, Any] = {}
+        if self._way.watched is not None:
+            self._operators = self._way.watched(call, tf.constant(batch))
+            self._check_precision()
+            found["operators"] = tensorflow_operators.count(self._operators)
+        if self._request.device == "cuda":
+            placed = tensorflow_operators.require_gpu(self._name, self._operators)
+            devices = [str(tensor.device) for tensor in call(tf.constant(batch))]
+            check_outputs_on_gpu(self._name, devices)
+            found["device_proof"] = dict(self._stack.proof, device=devices[0], **placed)
+        return found
+
+    def close(self) -> None:
+        """Drop the function and what owns its variables."""
+        self._call = None
+        self._source = None
+
+    def _loaded(self) -> Source:
+        if self._source is None:
+            raise RunnerError("backend", f"{self._name}: compile or describe before load")
+        return self._source
+
+    def _check_precision(self) -> None:
+        if self._request.precision == "f32":
+            tensorflow_operators.require_float32(self._name, self._operators)
+
+
+def check_outputs_on_gpu(backend: str, devices: List[str]) -> None:
+    """Refuse outputs that came from elsewhere.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    elsewhere = [device for device in devices if "GPU" not in device]
+    if elsewhere:
+        raise RunnerError(
+            "unsupported",
+            f"{backend} was asked for the GPU and {len(elsewhere)} of its outputs came from "
+            f"{elsewhere[0] or 'an unknown place'}: its times would not be the GPU's; ask for the "
+            "device cpu",
+        )
+
+
+def probe(way: Way) -> BackendProbe:
+    """Whether TensorFlow computes in this way, on the CPU and on the GPU where it is built for one."""
+    keras_saved.choose_engine("tensorflow")
+    with keras_saved.warnings_are_no_errors():
+        tf = import_module("tensorflow")
+    providers = ["cpu", *(["cuda"] if tf.test.is_built_with_cuda() else [])]
+    settings = {name: values[0] for name, values in way.offer.settings.items()}
+
+    def start(provider: str) -> Optional[str]:
+        if provider == "cuda" and not tf.config.list_physical_devices("GPU"):
+            return "TensorFlow finds no GPU that it can use"
+        with tf.device(tensorflow_stack.GPU if provider == "cuda" else "/CPU:0"):
+            identity = tf.constant(np.eye(4, dtype=np.float32))
+            call = way.make(
+                tf,
+                lambda fed: [tf.linalg.matmul(fed, identity)],
+                tf.TensorSpec((1, 4), tf.float32),
+                settings,
+            )
+            row = np.array([[1.0, -2.0, 3.0, 0.5]], np.float32)
+            (output,) = call(tf.constant(row))
+        if not (output.numpy() == row).all():
+            return f"a product with the identity gave {output.numpy().tolist()}"
+        return None
+
+    started, refused = start_each(providers, start)
+    ok = "cpu" in started
+    return BackendProbe(
+        ok=ok,
+        version=installed_version(tensorflow_stack.package()),
+        detail="" if ok else refused["cpu"],
+        formats=way.offer.formats,
+        offer=way.offer,
+        providers=tuple(providers),
+        started=started,
+        refused=refused,
+        builds={"tensorflow": tensorflow_stack.builds()},
+    )

@@ -1,0 +1,93 @@
+"""What TensorFlow's backends read: a `.keras` file or a SavedModel, as one function of a tensor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Tuple
+
+from runner.backends.base import LoadRequest, TensorSpec, only_input
+from runner.errors import RunnerError, classify
+from runner.support import keras_saved
+
+Step = Callable[[Any], List[Any]]
+_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as it was read: one tensor in, a list of tensors out."""
+
+    step: Step
+    input: TensorSpec
+    outputs: Tuple[TensorSpec, ...]
+    kept: Any
+    """What owns the variables: TensorFlow frees them with it."""
+    ran: Dict[str, Any] = field(default_factory=dict)
+
+
+def read(backend: str, tf: Any, request: LoadRequest) -> Source:
+    """Read the model of a request.
+
+    Raises:
+        RunnerError: as `keras_saved.read`; kind `unsupported`, if a SavedModel has no one function
+            of one tensor that could be meant.
+    """
+    if request.format == "savedmodel":
+        return _saved_model(backend, tf, request.path)
+    model = keras_saved.read(backend, request.path, request.precision)
+    spec, outputs = keras_saved.described(backend, model)
+
+    def step(fed: Any) -> List[Any]:
+        return keras_saved.flatten(model(fed, training=False))
+
+    ran = {"versions": keras_saved.versions(), **keras_saved.about(model, request.path)}
+    return Source(step, spec, outputs, model, ran)
+
+
+def _saved_model(backend: str, tf: Any, path: str) -> Source:
+    if not os.path.isfile(os.path.join(path, "saved_model.pb")):
+        raise RunnerError("model", f"{path} is no SavedModel: it is no folder with saved_model.pb")
+    try:
+        loaded = tf.saved_model.load(path)
+    except Exception as error:
+        refused = classify(error, "model")
+        message = f"{path}: {refused.message}"
+        raise RunnerError(refused.kind, message, refused.detail) from error
+    name, signature = _signature(backend, loaded, path)
+    inputs = dict(signature.structured_input_signature[1])
+    only_input(backend, sorted(inputs))
+    ((key, given),) = inputs.items()
+
+    def step(fed: Any) -> List[Any]:
+        return keras_saved.flatten(signature(**{key: fed}))
+
+    outputs = dict(signature.structured_outputs)
+    return Source(
+        step,
+        _spec(key, given),
+        tuple(_spec(output, outputs[output]) for output in sorted(outputs)),
+        loaded,
+        {"signature": name},
+    )
+
+
+def _signature(backend: str, loaded: Any, path: str) -> Tuple[str, Any]:
+    """The signature that is meant: `serving_default`, or the only one there is."""
+    signatures = dict(loaded.signatures)
+    if _SIGNATURE in signatures:
+        return _SIGNATURE, signatures[_SIGNATURE]
+    if len(signatures) == 1:
+        return next(iter(signatures.items()))
+    listed = ", ".join(sorted(signatures)) or "none"
+    raise RunnerError(
+        "unsupported",
+        f"{backend}: {path} has the signatures {listed}, and none is named {_SIGNATURE}: save it "
+        "with the function to be run as the signature serving_default",
+    )
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    dims = tensor.shape.dims
+    shape = None if dims is None else tuple(tensor.shape.as_list())
+    return TensorSpec(name=name, dtype=str(tensor.dtype.name), shape=shape)

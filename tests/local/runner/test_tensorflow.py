@@ -1,0 +1,190 @@
+"""TensorFlow and Keras in their shipped environment, on a model small enough to compute by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.environments.provision import provision
+from harness.environments.registry import resolve
+from harness.errors import HarnessError
+from harness.progress import SilentProgress
+
+COUNT = 5
+PROGRAM = """
+import sys
+import keras
+import numpy as np
+folder, seed = sys.argv[1], np.random.Generator(np.random.PCG64(3))
+x = keras.Input((8, 8, 3), name="image")
+y = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(x)
+y = keras.layers.BatchNormalization(name="norm")(y)
+y = keras.layers.ReLU(6.0)(y)
+y = keras.layers.DepthwiseConv2D(3, name="depthwise")(y)
+y = keras.layers.GlobalAveragePooling2D()(y)
+model = keras.Model(x, keras.layers.Dense(3, name="dense")(y))
+for layer in model.layers:
+    drawn = [seed.normal(size=w.shape).astype("f4") for w in layer.get_weights()]
+    if layer.name == "norm":
+        drawn[3] = np.abs(drawn[3]) + 0.5
+    layer.set_weights(drawn)
+model.save(folder + "/model.keras")
+model.export(folder + "/saved")
+scaled = keras.layers.Lambda(lambda t: t * 2)(model.output)
+keras.Model(x, scaled).save(folder + "/lambda.keras")
+narrow = keras.layers.Dense(2, dtype="mixed_bfloat16")(keras.layers.Flatten()(x))
+keras.Model(x, keras.layers.Activation("linear", dtype="float32")(narrow)).save(
+    folder + "/narrow.keras"
+)
+rows = np.load(folder + "/rows.npy")
+np.save(folder + "/expected.npy", model(rows, training=False).numpy())
+"""
+
+Model = Callable[[str], Path]
+
+
+@cache
+def interpreter(environment: str) -> str:
+    """The Python of a shipped environment, installed if it is not yet; skips where it can't be."""
+    try:
+        return str(provision(resolve(environment), SilentProgress()).python)
+    except HarnessError as error:
+        pytest.skip(f"{environment} can't be installed here: {error}")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The folder of an environment's models, rows, and what the model gives for them."""
+
+    @cache
+    def make(environment: str) -> Path:
+        folder = tmp_path_factory.mktemp(environment)
+        generator = np.random.Generator(np.random.PCG64(7))
+        rows = generator.normal(size=(COUNT, 8, 8, 3)).astype(np.float32)
+        np.save(folder / "rows.npy", rows)
+        subprocess.run(
+            [interpreter(environment), "-c", PROGRAM, str(folder)],
+            check=True,
+            capture_output=True,
+            env=dict(os.environ, KERAS_HOME=str(folder / "home")),
+        )
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def infer(start: Any, model: Model) -> Callable[..., Any]:
+    """Start a worker: `infer(environment, backend, file of the model, **job)`."""
+
+    def begin(environment: str, backend: str, name: str = "model.keras", **changes: Any) -> Any:
+        folder = model(environment)
+        inputs = {"kind": "array", "path": str(folder / "rows.npy"), "count": COUNT}
+        form = "keras" if name.endswith(".keras") else "savedmodel"
+        return start(
+            python=interpreter(environment),
+            backend=backend,
+            model={"path": str(folder / name), "format": form},
+            inputs=inputs,
+            **changes,
+        )
+
+    return begin
+
+
+def answered(worker: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """The event `loaded`, and the answers."""
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log())
+    reply = worker.command("answers")
+    assert reply["ok"], reply
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+    return event, worker.output()
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "changes", "operator"),
+    [
+        ("tensorflow.graph", "model.keras", {"batch": 2}, "_MklNative"),
+        ("tensorflow.graph", "saved", {"settings": {"freeze": False}}, "ReadVariableOp (CPU)"),
+        (
+            "tensorflow.graph",
+            "model.keras",
+            {"settings": {"onednn": False, "grappler": False}},
+            "Conv2D (CPU)",
+        ),
+        ("tensorflow.eager", "model.keras", {}, "Conv2D (CPU)"),
+        ("tensorflow.xla", "saved", {"settings": {"freeze": True}, "batch": 2}, "(XLA)"),
+        ("keras.predict", "model.keras", {"batch": 2}, "_MklNative"),
+        ("keras.predict", "model.keras", {"settings": {"jit_compile": True}}, "XLA program (CPU)"),
+    ],
+)
+def test_every_way_gives_the_models_answers_and_says_what_ran(
+    infer: Callable[..., Any],
+    model: Model,
+    backend: str,
+    name: str,
+    changes: dict[str, Any],
+    operator: str,
+) -> None:
+    event, got = answered(infer("tensorflow-2.21", backend, name, **changes))
+    expected = np.load(model("tensorflow-2.21") / "expected.npy")
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    ran = event["ran"]
+    assert any(operator in kind for kind in ran["operators"]), ran["operators"]
+    onednn = changes.get("settings", {}).get("onednn", True)
+    assert onednn or not any("Mkl" in kind for kind in ran["operators"])
+    assert (ran["threads"], ran["inter_op_threads"], ran["cores"]) == (1, 1, 1)
+    assert ran["onednn"] is onednn
+    assert ran["versions"]["tensorflow-cpu"].startswith("2.21")
+
+
+@pytest.mark.parametrize("backend", ["tensorflow.graph", "keras.predict"])
+def test_keras_2_gives_the_same_answers(
+    infer: Callable[..., Any], model: Model, backend: str
+) -> None:
+    event, got = answered(infer("tensorflow-2.15", backend))
+    expected = np.load(model("tensorflow-2.15") / "expected.npy")
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert event["ran"]["versions"]["keras"].startswith("2.15")
+    # The two environments draw the same weights, so two Kerases must agree on the answers.
+    other = np.load(model("tensorflow-2.21") / "expected.npy")
+    np.testing.assert_allclose(got, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "words"),
+    [
+        ("tensorflow.graph", "lambda.keras", "a Lambda or custom layer"),
+        ("keras.predict", "narrow.keras", "in bfloat16"),
+    ],
+)
+def test_models_that_need_code_or_less_than_float32_are_refused(
+    infer: Callable[..., Any], backend: str, name: str, words: str
+) -> None:
+    worker = infer("tensorflow-2.21", backend, name)
+    assert worker.event() is None
+    worker.wait()
+    error = worker.error()
+    assert error["kind"] == "unsupported"
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("environment", ["tensorflow-2.21", "tensorflow-2.15"])
+def test_the_probe_says_what_starts(environment: str) -> None:
+    interpreter(environment)
+    probed = provision(resolve(environment), SilentProgress()).probe
+    found = probed["backends"]
+    ways = ("tensorflow.graph", "tensorflow.eager", "tensorflow.xla")
+    assert [found[name]["started"] for name in ways] == [["cpu"]] * 3
+    assert found["keras.predict"]["started"] == ["tensorflow"]
+    assert found["keras.predict"]["stack"] == "keras"
+    assert probed["builds"]["tensorflow"]
