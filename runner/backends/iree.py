@@ -1,0 +1,250 @@
+"""The backend `iree`: ONNX models compiled by IREE for this processor, and run by its runtime.
+
+Settings:
+
+- `driver` = auto | local-sync | local-task: in the calling thread, or by a pool of workers. `auto`
+  takes local-sync for one thread.
+- `target_cpu` = host | generic: all features of this processor, or those of any x86-64.
+- `opt_level` = default | O0 | O1 | O2 | O3: `--iree-opt-level`; `default` does not pass it.
+- `data_tiling` = default | true | false: `--iree-opt-data-tiling`, likewise.
+
+IREE is imported when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from runner import tiny
+from runner.backends.base import (
+    BackendProbe,
+    Description,
+    LoadRequest,
+    Offer,
+    TensorSpec,
+    installed_version,
+    start_each,
+    unsupported,
+)
+from runner.errors import RunnerError
+from runner.support import processor
+
+STACK = "iree"
+
+_OFFER = Offer(
+    backend="iree",
+    formats=("onnx",),
+    settings={
+        "driver": ("auto", "local-sync", "local-task"),
+        "target_cpu": ("host", "generic"),
+        "opt_level": ("default", "O0", "O1", "O2", "O3"),
+        "data_tiling": ("default", True, False),
+    },
+)
+_DRIVERS = ("local-sync", "local-task")
+_WORKER = "iree-worker"
+
+
+class Iree:
+    """One compiled module in a context of its own."""
+
+    def __init__(self, request: LoadRequest) -> None:
+        self._settings = _OFFER.accept(request)
+        self._request = request
+        self._driver = _driver(self._settings["driver"], request.threads)
+        self._device: Optional[Any] = None
+        self._context: Optional[Any] = None
+        self._function: Optional[Any] = None
+
+    def load(self) -> None:
+        """Read the model, and start the driver with its number of threads."""
+        request = self._request
+        if not os.path.isfile(request.path):
+            raise RunnerError("model", f"no such model file: {request.path}")
+        from runner.support import iree_compile
+
+        self._model = iree_compile.read(request.path)
+        self._device = _device(self._driver, request.threads)
+
+    def compile(self) -> None:
+        """Import, compile for the batch asked for, and load the module."""
+        from runner.support import iree_compile
+
+        request = self._request
+        shape = (request.batch, *request.item_shape)
+        self._compiled = iree_compile.compile_model(self._model, shape, _flags(self._settings))
+        self._opset = iree_compile.opset_of(self._model)
+        fixed = iree_compile.fix_shapes(self._model, shape)
+        self._input = _spec(fixed.graph.input[0])
+        self._outputs = tuple(_spec(value) for value in fixed.graph.output)
+        self._context, self._function = _loaded(self._compiled.module, self._device)
+
+    def describe(self) -> Description:
+        """The model's input and outputs, with the shapes that it was compiled for."""
+        ran = _OFFER.ran(self._request, self._settings, "iree-base-compiler")
+        ran["versions"].update(
+            {name: installed_version(name) for name in ("iree-base-runtime", "onnx")}
+        )
+        ran["driver"] = self._driver
+        ran["threads"] = _proven_threads(self._driver, self._request.threads)
+        ran["computes_in"] = "float32"
+        ran["flags"] = list(self._compiled.flags)
+        ran["opset"] = {"model": self._opset, "compiled": self._compiled.opset}
+        ran["operators"] = dict(self._compiled.operators)
+        return Description(input=self._input, outputs=self._outputs, ran=ran)
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """One call, and its outputs on the host."""
+        function: Any = self._function
+        results = function(batch)
+        outputs = results if isinstance(results, (tuple, list)) else (results,)
+        return [output.to_host() for output in outputs]
+
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
+        """Nothing: there is no other place than the CPU."""
+        return {}
+
+    def close(self) -> None:
+        """Drop the function, its context and the device, in that order."""
+        self._function = None
+        self._context = None
+        self._device = None
+
+
+def create(request: LoadRequest) -> Iree:
+    """A model to be loaded; an ImportError where IREE is not installed, which it does not import."""
+    if "iree" not in sys.modules and find_spec("iree") is None:
+        raise ImportError("No module named 'iree'")
+    return Iree(request)
+
+
+def probe() -> BackendProbe:
+    """Whether IREE compiles a tiny model here, and which of its drivers for the CPU run it."""
+    import onnx
+    from iree import runtime
+    from iree.compiler import version
+
+    from runner.support import iree_compile
+
+    model = onnx.load_from_string(tiny.ONNX)
+    model.graph.name = iree_compile.NAME
+    compiled = iree_compile.compile_model(
+        model, tiny.ROW.shape, ("--iree-llvmcpu-target-cpu=host",)
+    )
+    listed = tuple(name for name in _DRIVERS if name in runtime.query_available_drivers())
+    started, refused = start_each(listed, lambda driver: _start(driver, compiled.module))
+    ok = bool(started)
+    return BackendProbe(
+        ok=ok,
+        version=installed_version("iree-base-compiler"),
+        detail="" if ok else "; ".join(refused.values()) or "no driver for the CPU",
+        formats=_OFFER.formats,
+        offer=_OFFER,
+        providers=listed,
+        started=started,
+        refused=refused,
+        builds={
+            "iree": {"version": version.VERSION, "git": str(version.REVISIONS.get("IREE", ""))}
+        },
+        cpu_used={"iree": _cpu_features()},
+    )
+
+
+def _start(driver: str, module: bytes) -> Optional[str]:
+    """Run a tiny model by one driver; why it did not, where it did not."""
+    from iree import runtime
+
+    context, function = _loaded(module, runtime.get_device(driver, cache=False))
+    output = np.array(function(tiny.ROW).to_host())
+    del context
+    return None if tiny.is_right(output) else f"a tiny model gave {output.tolist()}"
+
+
+def _driver(asked: str, threads: int) -> str:
+    """The driver that runs with a number of threads.
+
+    Raises:
+        RunnerError: kind `unsupported`, for several threads in the calling one.
+    """
+    if asked == "auto":
+        return "local-sync" if threads == 1 else "local-task"
+    if asked == "local-sync" and threads > 1:
+        raise unsupported(
+            "iree", "number of threads", threads, (1,), why="local-sync runs in the calling thread"
+        )
+    return asked
+
+
+def _flags(settings: Dict[str, Any]) -> Tuple[str, ...]:
+    """The compiler's flags for settings."""
+    flags = [f"--iree-llvmcpu-target-cpu={settings['target_cpu']}"]
+    if settings["opt_level"] != "default":
+        flags.append(f"--iree-opt-level={settings['opt_level']}")
+    if settings["data_tiling"] != "default":
+        flags.append(f"--iree-opt-data-tiling={'true' if settings['data_tiling'] else 'false'}")
+    return tuple(flags)
+
+
+def _device(driver: str, threads: int) -> Any:
+    """A device of the driver; the task system has exactly as many workers as threads."""
+    from iree import runtime
+
+    if driver == "local-task":
+        runtime.flags.parse_flags(f"--task_topology_group_count={threads}")
+    return runtime.get_device(driver, cache=False)
+
+
+def _loaded(module: bytes, device: Any) -> Tuple[Any, Any]:
+    """A context with the module in it, and its function."""
+    from iree import runtime
+
+    from runner.support.iree_compile import NAME
+
+    context = runtime.SystemContext(config=runtime.Config(device=device))
+    loaded = runtime.VmModule.copy_buffer(context.instance, module)
+    context.add_vm_module(loaded)
+    return context, context.modules[loaded.name][NAME]
+
+
+def _proven_threads(driver: str, threads: int) -> int:
+    """The threads that compute: the calling one, or the workers that this process has.
+
+    Raises:
+        RunnerError: kind `unsupported`, where there are not as many as asked for.
+    """
+    found = 1 if driver == "local-sync" else processor.threads_named(_WORKER)
+    if found != threads:
+        raise RunnerError(
+            "unsupported",
+            f"iree was asked to use {threads} threads and its task system has {found} workers: "
+            "this version does not take --task_topology_group_count; use another version",
+        )
+    return found
+
+
+def _cpu_features() -> Tuple[str, ...]:
+    """The processor features that IREE's runtime finds; none where it has no such tool."""
+    tool = os.path.join(os.path.dirname(sys.executable), "iree-cpuinfo")
+    if not os.path.exists(tool):
+        return ()
+    said = subprocess.run([tool], capture_output=True, text=True, check=False, timeout=60)
+    rows = [line.split() for line in said.stdout.splitlines()]
+    return tuple(row[0] for row in rows if len(row) == 2 and row[1] == "1")
+
+
+def _spec(value: Any) -> TensorSpec:
+    import onnx
+
+    kind = value.type.tensor_type
+    dtype = str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+    if dtype == "bfloat16" or dtype.startswith(("complex", "float8")):
+        message = f"iree: {value.name!r} is {dtype}, which NumPy does not know"
+        raise RunnerError("unsupported", message)
+    shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
+    return TensorSpec(name=value.name, dtype=dtype, shape=shape)

@@ -1,0 +1,209 @@
+"""An ONNX model through IREE's importer and compiler, to a module that its runtime loads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+import onnx
+from iree.compiler import tools
+from iree.compiler.extras import onnx_importer
+from iree.compiler.ir import Context
+from onnx import shape_inference, version_converter
+
+from runner.backends.base import only_input
+from runner.errors import RunnerError, classify
+from runner.support.tally import tally
+
+NAME = "main"
+"""What the function is called, whatever the graph's name."""
+
+OPSET = 17
+"""The importer's patterns are written for this opset and later ones; older models are raised."""
+
+_FLAGS = ("--iree-input-type=onnx", "--iree-hal-target-backends=llvm-cpu")
+_KIND = re.compile(r"_dispatch_\d+_?(.*)$")
+_SIZES = re.compile(r"_(?:\d+|D)(?:x(?:\d+|D))*(?:_.*)?$|_(?:[fi]\d+|bf16)(?:x.*)?$")
+_OPERATOR = re.compile(r'"onnx\.(\w+)"')
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A module, with what it is made of.
+
+    `opset` is that of the model as it was compiled; `operators` the calls of one run by kind.
+    """
+
+    module: bytes
+    flags: Tuple[str, ...]
+    opset: int
+    operators: Dict[str, int]
+
+
+def read(path: str) -> Any:
+    """The model as `onnx.ModelProto`.
+
+    Raises:
+        RunnerError: kind `model`, if it can't be read; `unsupported`, if it has several inputs.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception as error:
+        refused = classify(error, "model")
+        raise RunnerError(refused.kind, f"{path}: {refused.message}", refused.detail) from error
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in held]
+    only_input("iree", [value.name for value in inputs])
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.graph.name = NAME
+    return model
+
+
+def opset_of(model: Any) -> int:
+    """The opset of ONNX's own operators."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def fix_shapes(model: Any, shape: Sequence[int]) -> Any:
+    """The model with the shape of its input, and every other shape found from it.
+
+    Raises:
+        RunnerError: kind `unsupported`, if it declares another one; `model`, if its parts do not
+            fit each other.
+    """
+    declared = model.graph.input[0].type.tensor_type.shape.dim
+    sizes = [d.dim_value if d.dim_value > 0 else None for d in declared]
+    if len(sizes) != len(shape) or any(s not in (None, w) for s, w in zip(sizes, shape)):
+        raise RunnerError(
+            "unsupported",
+            f"iree: the input {model.graph.input[0].name!r} is declared as {sizes} and "
+            f"{list(shape)} is to be fed: use the model's own batch and shape, or export it with a "
+            "dynamic batch",
+        )
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for dimension, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, shape):
+        dimension.Clear()
+        dimension.dim_value = size
+    del fixed.graph.value_info[:]
+    for output in fixed.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    try:
+        return shape_inference.infer_shapes(fixed, data_prop=True)
+    except Exception as error:
+        refused = classify(error, "model")
+        message = f"the shapes of the model can't be found: {refused.message}"
+        raise RunnerError(refused.kind, message, refused.detail) from error
+
+
+def compile_model(model: Any, shape: Sequence[int], flags: Sequence[str]) -> Compiled:
+    """Import and compile; a model below opset 17 that does not compile is raised to it first.
+
+    Raises:
+        RunnerError: kind `unsupported`, with IREE's words, for an operator that it can't take.
+    """
+    opset = opset_of(model)
+    try:
+        return _compiled(fix_shapes(model, shape), flags)
+    except RunnerError as error:
+        if opset >= OPSET or error.kind != "unsupported":
+            raise
+        first = error
+    try:
+        raised = version_converter.convert_version(model, OPSET)
+    except Exception as error:
+        raise RunnerError(
+            first.kind,
+            f"{first.message}; and the model can't be raised from opset {opset} to {OPSET}: "
+            f"{' '.join(str(error).split())[:300]}",
+            first.detail,
+        ) from error
+    return _compiled(fix_shapes(raised, shape), flags)
+
+
+def operators_of(statistics: str) -> Dict[str, int]:
+    """Calls by kind from the compiler's statistics: of the main function, not of what sets it up."""
+    return tally(
+        f"{_kind(symbol)} (llvm-cpu)" if command == "dispatch" else command
+        for _, command, symbol, *_ in _commands(statistics)
+    )
+
+
+def _compiled(model: Any, flags: Sequence[str]) -> Compiled:
+    folder = tempfile.mkdtemp(prefix="iree-")
+    try:
+        statistics = os.path.join(folder, "statistics.csv")
+        extra = [
+            *flags,
+            "--iree-scheduling-dump-statistics-format=csv",
+            f"--iree-scheduling-dump-statistics-file={statistics}",
+        ]
+        try:
+            module = tools.compile_str(
+                _imported(model), target_backends=["llvm-cpu"], input_type="onnx", extra_args=extra
+            )
+        except tools.CompilerToolError as error:
+            raise _refusal(str(error)) from error
+        with open(statistics, encoding="utf-8") as file:
+            said = file.read()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Compiled(module, (*_FLAGS, *flags), opset_of(model), operators_of(said))
+
+
+def _imported(model: Any) -> bytes:
+    """The importer's MLIR, as bytecode."""
+    stream = io.BytesIO()
+    try:
+        with Context() as context:
+            info = onnx_importer.ModelInfo(model)
+            module = info.create_module(context=context).operation
+            onnx_importer.NodeImporter.define_function(info.main_graph, module).import_all()
+            module.verify()
+            module.write_bytecode(stream)
+    except Exception as error:
+        failed = classify(error, "unsupported")
+        message = f"IREE's importer can't take the model: {failed.message}"
+        raise RunnerError(failed.kind, message, failed.detail) from error
+    return stream.getvalue()
+
+
+def _refusal(said: str) -> RunnerError:
+    """What the compiler said, shortened to the first complaints."""
+    complaints = re.findall(r"error: (.*)", said)
+    operator = _OPERATOR.search(" ".join(complaints)) or _OPERATOR.search(said)
+    words = "; ".join(" ".join(each.split())[:300] for each in complaints[:2])
+    if complaints and (operator or "torch." in said):
+        which = f"the operator {operator.group(1)}" if operator else "an operator"
+        message = f"IREE can't compile {which} as this model uses it: {words}"
+        return RunnerError("unsupported", message, said[-20000:])
+    killed = re.search(r"Error code: -(\d+)", said)
+    if killed and not words:
+        words = f"it crashed on this model (signal {killed.group(1)}); try another version of IREE"
+    message = f"IREE's compiler failed: {words or ' '.join(said.split())[:500]}"
+    found = classify(RuntimeError(message))
+    return RunnerError(found.kind, message, said[-20000:])
+
+
+def _commands(statistics: str) -> Iterator[List[str]]:
+    """The rows of the tables of commands that belong to the main function."""
+    mine = False
+    for line in statistics.splitlines():
+        if line.startswith("; ") and " > " in line:
+            mine = f"@{NAME}" in line
+        elif mine and line and not line.startswith((";", '"Depth"')):
+            yield next(csv.reader([line]))
+
+
+def _kind(symbol: str) -> str:
+    """`conv` for `@main$async_dispatch_1::@main$async_dispatch_1_conv_64x55x55x3x3_f32`."""
+    found = _KIND.search(symbol.rpartition("@")[2])
+    name = found.group(1) if found else ""
+    return _SIZES.sub("", name) or name or "dispatch"
