@@ -1,15 +1,16 @@
 """Where ONNX Runtime ran each node of a graph, from its own profile of one run.
 
-A session that is asked for a GPU gives every node that its provider does not take to the CPU and
-says nothing; the profile names the provider of each node that ran.
+A session that is asked for a GPU gives every node that its provider does not take to the next one,
+at last to the CPU, and says nothing; the profile names the provider of each node that ran.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Mapping
+import re
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, Sequence
 
 from runner.errors import RunnerError
 
@@ -39,15 +40,23 @@ _LOOKS = frozenset(["Shape", "Size"])
 _WHOLE_NUMBERS, _SCALES = 32, 8
 """At most so many in a shape, and in the scales of a resize."""
 
+_KINDS = 64
+"""At most so many in `ran["operators"]`."""
+_COMPILED = re.compile(r"^TRTKernel_.*")
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Nodes by provider; of those on the CPU, by operator: shape arithmetic, and computation."""
+    """Nodes by provider; of those on the CPU, by operator: shape arithmetic, and computation.
+
+    `operators` counts all of them, by operator and provider: `Conv (CPUExecutionProvider)`.
+    """
 
     nodes: Mapping[str, int]
     shapes_on_cpu: Mapping[str, int]
     computed_on_cpu: Mapping[str, int]
     copies: int = 0
+    operators: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_profile(path: str) -> Placement:
@@ -74,6 +83,7 @@ def placement(events: Iterable[Mapping[str, Any]]) -> Placement:
     nodes: Dict[str, int] = {}
     shapes: Dict[str, int] = {}
     computed: Dict[str, int] = {}
+    operators: Dict[str, int] = {}
     copies = 0
     seen = set()
     for event in events:
@@ -85,21 +95,32 @@ def placement(events: Iterable[Mapping[str, Any]]) -> Placement:
         seen.add(node)
         nodes[provider] = nodes.get(provider, 0) + 1
         operator = str(details.get("op_name", "?"))
+        kind = f"{_unnumbered(operator)} ({provider})"
+        operators[kind] = operators.get(kind, 0) + 1
         if operator in _COPIES:
             copies += 1
         if provider == CPU:
             table = shapes if _is_shape_arithmetic(operator, details) else computed
             table[operator] = table.get(operator, 0) + 1
-    return Placement(nodes, shapes, computed, copies)
+    return Placement(nodes, shapes, computed, copies, operators)
 
 
-def require(found: Placement, provider: str) -> Dict[str, Any]:
-    """What goes into `ran` once every node that computes ran on `provider`.
+def told(found: Placement) -> Dict[str, Any]:
+    """What goes into `ran` of where nodes ran: by provider, and the most frequent kinds."""
+    return {"nodes": dict(found.nodes), "operators": dict(_most(found.operators, _KINDS))}
+
+
+def require(found: Placement, provider: str, beside: Sequence[str] = ()) -> Dict[str, Any]:
+    """What goes into `ran` once every node that computes ran on `provider`, or those `beside`.
+
+    `beside` are providers of the same device, which take what the first one leaves.
 
     Raises:
         RunnerError: kind `unsupported`, naming the operators that ran on the CPU.
     """
-    there = found.nodes.get(provider, 0) - found.copies
+    # The copies are CUDA's, which stands beside TensorRT.
+    copies = found.copies if not beside else 0
+    there = found.nodes.get(provider, 0) - copies
     if found.computed_on_cpu or there < 1:
         listed = ", ".join(f"{name} {count}" for name, count in _most(found.computed_on_cpu))
         on_cpu = sum(found.computed_on_cpu.values())
@@ -110,11 +131,19 @@ def require(found: Placement, provider: str) -> Dict[str, Any]:
             "its times would not be the GPU's. Use a newer onnxruntime-gpu, export the model with "
             "operators that it runs on the GPU, or ask for the device cpu",
         )
-    return {"nodes": dict(found.nodes), "shape_nodes_on_cpu": dict(found.shapes_on_cpu)}
+    proof = dict(told(found), shape_nodes_on_cpu=dict(found.shapes_on_cpu))
+    if beside:
+        proof["nodes_beside"] = {one: found.nodes[one] for one in beside if one in found.nodes}
+    return proof
 
 
-def _most(counts: Mapping[str, int]) -> List[Any]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]
+def _most(counts: Mapping[str, int], limit: int = 8) -> List[Any]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+
+def _unnumbered(operator: str) -> str:
+    """An operator's kind; a part of a graph that a provider compiled has a name of its own."""
+    return _COMPILED.sub("TRTKernel", operator)
 
 
 def _is_shape_arithmetic(operator: str, details: Mapping[str, Any]) -> bool:

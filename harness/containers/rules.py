@@ -34,6 +34,8 @@ _ENVIRONMENT = {
     "TRITON_CACHE_DIR": f"{HOME}/.cache/triton",
     "CUDA_CACHE_PATH": f"{HOME}/.cache/cuda",
     "NUMBA_CACHE_DIR": f"{HOME}/.cache/numba",
+    # ONNX Runtime from 1.29 on starts a thread for telemetry where it is imported.
+    "ORT_DISABLE_TELEMETRY": "1",
     "MPLCONFIGDIR": f"{HOME}/.config/matplotlib",
     "LANG": "C.UTF-8",
     "PYTHONNOUSERSITE": "1",

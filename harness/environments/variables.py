@@ -28,6 +28,8 @@ def runner_variables(
         "PYTHONNOUSERSITE": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
+        # ONNX Runtime from 1.29 on starts a thread for telemetry where it is imported.
+        "ORT_DISABLE_TELEMETRY": "1",
     }
 
 

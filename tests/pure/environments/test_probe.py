@@ -60,6 +60,7 @@ def test_a_probe_has_the_variables_of_a_cell_and_nothing_else_of_the_callers(tmp
         "PYTHONNOUSERSITE": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
     }
     assert (tmp_path / "home").is_dir()
     assert (tmp_path / "tmp").is_dir()

@@ -1,99 +1,23 @@
-"""ONNX Runtime on a GPU: what is asked of it, what must be shown, and every refusal."""
+"""ONNX Runtime with a made-up library: what it is told, what must be shown, every refusal."""
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from support.fake_onnxruntime import CPU, CUDA, FakeRuntime
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
 
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 BATCH = np.zeros((1, 3), np.float32)
-
-
-class FakeRuntime(ModuleType):
-    """The module `onnxruntime` of a build for CUDA, whose sessions say what they are told to."""
-
-    def __init__(self, version: str = "1.31.1", **behaviour: Any) -> None:
-        super().__init__("onnxruntime")
-        self.__version__ = version
-        self.available = behaviour.get("available", [CUDA, CPU])
-        self.taken = behaviour.get("taken", [CUDA, CPU])
-        self.placed = behaviour.get(
-            "placed", [("Conv", CUDA, [1, 32, 9, 9]), ("Gemm", CUDA, [1, 9])]
-        )
-        self.preloaded = 0
-        self.sessions: list[Any] = []
-        self.GraphOptimizationLevel = SimpleNamespace(
-            ORT_ENABLE_ALL=3, ORT_ENABLE_EXTENDED=2, ORT_ENABLE_BASIC=1, ORT_DISABLE_ALL=0
-        )
-        self.ExecutionMode = SimpleNamespace(ORT_SEQUENTIAL=0)
-        self.SessionOptions = SimpleNamespace
-
-        def session(path: Any, options: Any, providers: Any) -> FakeSession:
-            self.sessions.append(FakeSession(self, path, options, providers))
-            return self.sessions[-1]
-
-        self.InferenceSession = session
-
-    def get_available_providers(self) -> list[str]:
-        return list(self.available)
-
-    def preload_dlls(self) -> None:
-        self.preloaded += 1
-
-
-class FakeSession:
-    """A session whose profile places nodes where the test says."""
-
-    def __init__(self, runtime: FakeRuntime, _path: Any, options: Any, providers: Any) -> None:
-        self.runtime, self.options, self.asked = runtime, options, providers
-        self.falls_back = True
-
-    def get_providers(self) -> list[str]:
-        return list(self.runtime.taken)
-
-    def disable_fallback(self) -> None:
-        self.falls_back = False
-
-    def get_inputs(self) -> list[Any]:
-        return [SimpleNamespace(name="x", type="tensor(float)", shape=[1, 3])]
-
-    def get_outputs(self) -> list[Any]:
-        return [SimpleNamespace(name="y", type="tensor(float)", shape=[1, 9])]
-
-    def get_provider_options(self) -> dict[str, Any]:
-        return {CUDA: dict(self.asked[0][1], cudnn_conv_algo_search="EXHAUSTIVE"), CPU: {}}
-
-    def run(self, _names: Any, _feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return [np.zeros((1, 9), np.float32)]
-
-    def end_profiling(self) -> str:
-        events = [
-            {
-                "cat": "Node",
-                "name": f"n{index}_kernel_time",
-                "args": {
-                    "op_name": operator,
-                    "provider": provider,
-                    "node_index": str(index),
-                    "output_type_shape": [{"float": shape}],
-                },
-            }
-            for index, (operator, provider, shape) in enumerate(self.runtime.placed)
-        ]
-        path = self.options.profile_file_prefix + "_1.json"
-        Path(path).write_text(json.dumps(events))
-        return path
 
 
 @pytest.fixture
@@ -142,6 +66,7 @@ def test_a_model_whose_nodes_all_ran_on_the_gpu_is_proven(load: Loader, one_gpu:
     backend.run(BATCH)
     assert backend.prove(BATCH) == {
         "nodes": {CUDA: 2},
+        "operators": {f"Conv ({CUDA})": 1, f"Gemm ({CUDA})": 1},
         "shape_nodes_on_cpu": {},
         "tf32": False,
         "device_proof": {
@@ -156,7 +81,8 @@ def test_a_model_whose_nodes_all_ran_on_the_gpu_is_proven(load: Loader, one_gpu:
     ran = backend.describe().ran
     assert ran["device"] == "cuda"
     assert ran["providers"] == [CUDA, CPU]
-    assert ran["provider_options"]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+    assert ran["settings"]["provider"] == "cuda"
+    assert ran["provider_options"][CUDA]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
     assert not Path(session.options.profile_file_prefix).parent.exists()
 
 
@@ -208,11 +134,118 @@ def test_a_version_that_does_not_know_the_option_is_not_given_it(
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
-def test_on_the_cpu_nothing_is_profiled_and_nothing_has_to_be_proven(
+def test_on_the_cpu_the_first_run_says_what_ran_and_the_rest_is_not_profiled(
     load: Loader, no_gpu: Any
 ) -> None:
-    runtime = FakeRuntime(taken=[CPU])
+    placed = [("Conv", CPU, [1, 32]), ("Conv", CPU, [1, 32]), ("Gemm", CPU, [1, 9])]
+    runtime = FakeRuntime(taken=[CPU], placed=placed)
     backend = load(runtime, device="cpu")
-    assert runtime.sessions[0].asked == [CPU]
-    assert not hasattr(runtime.sessions[0].options, "enable_profiling")
-    assert backend.prove(BATCH) == {}
+    (session,) = runtime.sessions
+    assert session.asked == [CPU]
+    assert session.options.enable_profiling is True
+    backend.run(BATCH)
+    assert backend.prove(BATCH) == {
+        "nodes": {CPU: 3},
+        "operators": {f"Conv ({CPU})": 2, f"Gemm ({CPU})": 1},
+    }
+    assert session.profiles == 1
+    assert not Path(session.options.profile_file_prefix).parent.exists()
+
+
+def test_what_tensorrt_leaves_may_run_on_the_same_gpu_and_is_said(
+    load: Loader, one_gpu: Any
+) -> None:
+    placed = [
+        ("TRTKernel_graph_main_1234_0", TENSORRT, [1, 9]),
+        ("TRTKernel_graph_main_1234_1", TENSORRT, [1, 9]),
+        ("NonMaxSuppression", CUDA, [1, 3]),
+        ("Shape", CPU, [4]),
+    ]
+    known = [TENSORRT, CUDA, CPU]
+    runtime = FakeRuntime(available=known, taken=known, placed=placed)
+    backend = load(runtime, settings={"provider": "tensorrt"})
+    assert runtime.sessions[0].asked == [
+        (TENSORRT, {"device_id": "0"}),
+        (CUDA, {"device_id": "0", "use_tf32": "0"}),
+        CPU,
+    ]
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+    backend.run(BATCH)
+    with pytest.raises(RunnerError, match=r"1 nodes that compute ran on the CPU \(Shape 1\)"):
+        backend.prove(BATCH)
+    runtime.placed = placed[:3]
+    backend = load(runtime, settings={"provider": "tensorrt"})
+    proof = backend.prove(BATCH)
+    assert proof["nodes"] == {TENSORRT: 2, CUDA: 1}
+    assert proof["nodes_beside"] == {CUDA: 1}
+    assert proof["operators"] == {f"TRTKernel ({TENSORRT})": 2, f"NonMaxSuppression ({CUDA})": 1}
+    assert set(backend.describe().ran["provider_options"]) == {TENSORRT, CUDA}
+
+
+def test_a_model_of_which_tensorrt_takes_nothing_is_refused(load: Loader, one_gpu: Any) -> None:
+    known = [TENSORRT, CUDA, CPU]
+    backend = load(FakeRuntime(available=known, taken=known), settings={"provider": "tensorrt"})
+    with pytest.raises(RunnerError, match=f"asked for {TENSORRT} and ran 0 nodes there"):
+        backend.prove(BATCH)
+
+
+def test_tensorrt_that_does_not_start_is_refused_and_named(load: Loader, one_gpu: Any) -> None:
+    known = [TENSORRT, CUDA, CPU]
+    with pytest.raises(RunnerError, match=f"could not start {TENSORRT} on NVIDIA Test") as caught:
+        load(FakeRuntime(available=known, taken=[CUDA, CPU]), settings={"provider": "tensorrt"})
+    assert caught.value.kind == "unsupported"
+    assert "library of TensorRT" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "words"),
+    [
+        ("cuda", {"provider": "cpu"}, r"provider 'cpu' \(it supports: cuda, tensorrt\)"),
+        ("cpu", {"provider": "cuda"}, r"provider 'cuda' \(it supports: cpu\)"),
+        ("cpu", {"provider": "openvino"}, "value of provider 'openvino'"),
+        ("cuda", {"provider": "tensorrt"}, "built without it; onnxruntime-gpu has it"),
+        ("cpu", {"execution_mode": "parallel", "mem_pattern": True}, "plans no memory"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    load: Loader, one_gpu: Any, device: str, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RunnerError, match=words) as caught:
+        load(FakeRuntime(), device=device, settings=settings)
+    assert caught.value.kind == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("settings", "pools", "mode", "patterns"),
+    [({}, (4, 1), 0, True), ({"execution_mode": "parallel"}, (1, 4), 1, False)],
+)
+def test_the_threads_are_inside_nodes_or_between_them(
+    load: Loader,
+    no_gpu: Any,
+    settings: dict[str, Any],
+    pools: tuple[int, int],
+    mode: int,
+    patterns: bool,
+) -> None:
+    runtime = FakeRuntime(taken=[CPU], placed=[("Conv", CPU, [1])])
+    backend = load(runtime, device="cpu", threads=4, settings=settings)
+    options = runtime.sessions[0].options
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == pools
+    assert options.execution_mode == mode
+    assert options.enable_mem_pattern is patterns
+    ran = backend.describe().ran
+    assert (ran["intra_op_threads"], ran["inter_op_threads"]) == pools
+    assert ran["settings"]["mem_pattern"] is patterns
+
+
+def test_spinning_and_the_arena_are_switched_off_where_that_is_asked(
+    load: Loader, no_gpu: Any
+) -> None:
+    runtime = FakeRuntime(taken=[CPU], placed=[("Conv", CPU, [1])])
+    load(runtime, device="cpu", settings={"allow_spinning": False, "arena": False})
+    options = runtime.sessions[0].options
+    assert options.enable_cpu_mem_arena is False
+    assert options.entries == {
+        "session.intra_op.allow_spinning": "0",
+        "session.inter_op.allow_spinning": "0",
+    }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import RunnerError
-from runner.placement import CPU, placement, read_profile, require
+from runner.placement import CPU, placement, read_profile, require, told
 
 CUDA = "CUDAExecutionProvider"
 
@@ -43,7 +43,20 @@ def test_every_node_counts_once_for_its_provider_however_often_it_ran() -> None:
     assert found.nodes == {CUDA: 2, CPU: 1}
     assert found.shapes_on_cpu == {"Shape": 1}
     assert found.computed_on_cpu == {}
-    assert require(found, CUDA) == {"nodes": {CUDA: 2, CPU: 1}, "shape_nodes_on_cpu": {"Shape": 1}}
+    assert require(found, CUDA) == {
+        "nodes": {CUDA: 2, CPU: 1},
+        "operators": {f"Conv ({CUDA})": 1, f"Gemm ({CUDA})": 1, f"Shape ({CPU})": 1},
+        "shape_nodes_on_cpu": {"Shape": 1},
+    }
+
+
+def test_at_most_64_kinds_are_told_the_most_frequent_first() -> None:
+    events = [node(i, f"Op{i}", CPU, {"float": [9]}) for i in range(80)]
+    events += [node(100 + i, "Op79", CPU, {"float": [9]}) for i in range(3)]
+    found = told(placement(events))
+    assert found["nodes"] == {CPU: 83}
+    assert len(found["operators"]) == 64
+    assert next(iter(found["operators"].items())) == (f"Op79 ({CPU})", 4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,278 @@
+"""The backend `tvm`: ONNX and TensorFlow Lite models by Apache TVM (Relax), compiled in the cell.
+
+Settings on the CPU: `target` = llvm | c (C source, by the C compiler that is here), `mcpu` = host |
+generic | x86-64-v2 | x86-64-v3 | x86-64-v4, `pipeline` = default | default_build (TVM's own names;
+the second does not fuse operators), `fast_math` = false | true. On the GPU: `target` = cuda | opencl
+| vulkan.
+
+Nothing is tuned, so TVM's schedules for the CPU are loops without threads: `parallel_kernels` says
+how many kernels split their work, beside the `threads` of the pool.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib import import_module
+from typing import Any, Dict, List, Optional, Tuple
+
+# TVM's threads would leave the cores that this process may use: it binds them by number.
+os.environ["TVM_BIND_THREADS"] = "0"
+
+import numpy as np
+import tvm
+
+from runner import tiny
+from runner.backends.base import (
+    BackendProbe,
+    Description,
+    LoadRequest,
+    Offer,
+    installed_version,
+    start_each,
+    unsupported,
+)
+from runner.errors import RunnerError
+from runner.support import cuda, tvm_build, tvm_model
+
+STACK = "tvm"
+
+_PACKAGE = "apache-tvm"
+_FORMATS = ("onnx", "tflite")
+_ON_CPU = Offer(
+    backend="tvm",
+    formats=_FORMATS,
+    devices=("cpu", "cuda"),
+    settings={
+        "target": tvm_build.CPU_TARGETS,
+        "mcpu": tvm_build.PROCESSORS,
+        "pipeline": tvm_build.PIPELINES,
+        "fast_math": (False, True),
+    },
+)
+_ON_GPU = Offer(
+    backend="tvm",
+    formats=_FORMATS,
+    devices=("cpu", "cuda"),
+    settings={"target": tvm_build.GPU_TARGETS},
+)
+
+
+class Tvm:
+    """A Relax module, imported in `load`, compiled for the shape that is fed in `compile`."""
+
+    def __init__(self, request: LoadRequest) -> None:
+        offer = _offer(request)
+        self._settings = offer.accept(request)
+        self._offer, self._request = offer, request
+        self._imported: Optional[tvm_model.Imported] = None
+        self._main: Optional[Any] = None
+        self._folder: Optional[str] = None
+        self._proof: Dict[str, Any] = {}
+        self._ran: Dict[str, Any] = {}
+
+    def load(self) -> None:
+        """Import the file, for the batch and shape that will be fed."""
+        request = self._request
+        fed = (request.batch, *request.item_shape)
+        self._imported = tvm_model.read(request.path, request.format, fed)
+
+    def compile(self) -> None:
+        """Run TVM's passes, generate code, and load it into a virtual machine."""
+        if self._imported is None:
+            raise RunnerError("backend", "compile before load")
+        kind = self._settings["target"]
+        self._device = self._gpu(kind) if self._request.device == "cuda" else tvm.cpu(0)
+        target = self._target(kind)
+        pipeline = self._settings.get("pipeline", "default")
+        try:
+            lowered = tvm_build.lower(self._imported.module, target, pipeline)
+            executable = tvm_build.compile_lowered(lowered, target)
+            if kind == "c":
+                executable = self._by_compiler(executable)
+            relax = import_module("tvm.relax")
+            self._machine = relax.VirtualMachine(executable, self._device)
+            self._main = self._machine[tvm_model.ENTRY]
+        except BaseException:
+            self._forget()
+            raise
+        self._check_threads()
+        self._ran.update(
+            target=str(target),
+            llvm=tvm_build.llvm_version(),
+            pipeline=pipeline,
+            executable="virtual machine, bytecode",
+            kernels=lowered.kernels,
+            parallel_kernels=lowered.parallel_kernels,
+            operators=_most({f"{name} ({kind})": n for name, n in lowered.calls.items()}),
+        )
+
+    def describe(self) -> Description:
+        """The module's input and outputs."""
+        if self._imported is None or self._main is None:
+            raise RunnerError("backend", "describe before compile")
+        ran = self._offer.ran(self._request, self._settings, _PACKAGE)
+        ran["versions"]["apache-tvm-ffi"] = installed_version("apache-tvm-ffi")
+        ran.update(self._ran)
+        return Description(self._imported.input, self._imported.outputs, ran)
+
+    def run(self, batch: np.ndarray) -> List[np.ndarray]:
+        """Copy the input to TVM's memory, call the function, copy the outputs back."""
+        main: Any = self._main
+        result = main(tvm.runtime.tensor(batch, self._device))
+        return [tensor.numpy() for tensor in _flat(result)]
+
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """On the GPU: its name by TVM, and that the outputs lie in its memory."""
+        if self._request.device != "cuda":
+            return {}
+        main: Any = self._main
+        result = main(tvm.runtime.tensor(batch, self._device))
+        places = sorted({str(tensor.device) for tensor in _flat(result)})
+        if places != [str(self._device)]:
+            raise RunnerError(
+                "unsupported",
+                f"tvm was asked to run on {self._device} and its outputs are on "
+                f"{', '.join(places)}: its times would not be the GPU's",
+            )
+        return {"device_proof": self._proof, "outputs_on": places[0]}
+
+    def close(self) -> None:
+        """Drop the virtual machine, and what was compiled on disk."""
+        self._main = self._machine = self._imported = None
+        self._forget()
+
+    def _target(self, kind: str) -> Any:
+        settings = self._settings
+        if self._request.device == "cuda":
+            return tvm_build.gpu_target(kind, self._device)
+        mcpu = tvm_build.processor(settings["mcpu"])
+        return tvm_build.cpu_target(kind, mcpu, fast_math=settings["fast_math"])
+
+    def _gpu(self, kind: str) -> Any:
+        """The one GPU, as TVM's device of a kind.
+
+        Raises:
+            RunnerError: kind `wrong-device` or `unsupported`, if TVM does not reach it that way.
+        """
+        self._proof = cuda.require("tvm", self._request.precision)
+        device, reason = _device(kind)
+        if reason is not None:
+            raise unsupported("tvm", "target", kind, tvm_build.GPU_TARGETS, why=reason)
+        named = str(device.device_name)
+        if named != self._proof["name"]:
+            raise RunnerError(
+                "wrong-device",
+                f"tvm: its device {device} is {named!r} and the GPU of this cell is "
+                f"{self._proof['name']!r}; make that one the first, or ask for target cuda",
+            )
+        return device
+
+    def _by_compiler(self, executable: Any) -> Any:
+        settings = self._settings
+        path, said = tvm_build.compiler()
+        flags = tvm_build.compiler_flags(settings["mcpu"], fast_math=settings["fast_math"])
+        self._ran.update(compiler=said, compiler_flags=flags)
+        self._folder = tempfile.mkdtemp(prefix="tvm-c-")
+        return tvm_build.compile_c(executable, self._folder, path, flags)
+
+    def _check_threads(self) -> None:
+        """Refuse a pool of another size, which TVM makes where there are too few cores."""
+        count = tvm_build.ask("runtime.NumThreads")
+        taken = self._request.threads if count is None else int(count())
+        if taken != self._request.threads:
+            raise unsupported("tvm", "number of threads", self._request.threads, (taken,))
+
+    def _forget(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def create(request: LoadRequest) -> Tvm:
+    """A module to be loaded; its pool of threads is made when it is first used."""
+    os.environ["TVM_NUM_THREADS"] = str(request.threads)
+    return Tvm(request)
+
+
+def probe() -> BackendProbe:
+    """Whether TVM imports, and which of its targets run a tiny model."""
+    providers = (*tvm_build.CPU_TARGETS, *tvm_build.GPU_TARGETS)
+    started, refused = start_each(providers, _start)
+    ok = "llvm" in started
+    return BackendProbe(
+        ok=ok,
+        version=str(tvm.__version__),
+        detail="" if ok else refused["llvm"],
+        formats=_FORMATS,
+        offer=_ON_CPU,
+        providers=providers,
+        started=started,
+        refused=refused,
+        builds={"tvm": {"llvm": tvm_build.llvm_version()}},
+        cpu_used={"tvm": tvm_build.features()},
+    )
+
+
+def _offer(request: LoadRequest) -> Offer:
+    """What there is on the device that is asked for.
+
+    Raises:
+        RunnerError: kind `unsupported`, for a target of the other device.
+    """
+    kind = request.settings.get("target")
+    here, there, device = _ON_CPU, _ON_GPU, "cuda"
+    if request.device == "cuda":
+        here, there, device = _ON_GPU, _ON_CPU, "cpu"
+    if kind in there.settings["target"]:
+        why = f"this cell runs on the device {request.device}, and that target on {device}"
+        raise unsupported("tvm", "target", kind, here.settings["target"], why=why)
+    return here
+
+
+def _start(kind: str) -> Optional[str]:
+    """Run a tiny model by one target; why it did not, where it did not."""
+    device, reason = _device(kind)
+    if reason is not None:
+        return reason
+    folder = tempfile.mkdtemp(prefix="tvm-probe-")
+    try:
+        imported = tvm_model.from_onnx(tiny.ONNX, folder, tiny.ROW.shape)
+        if kind in tvm_build.GPU_TARGETS:
+            target = tvm_build.gpu_target(kind, device)
+        else:
+            target = tvm_build.cpu_target(kind, tvm_build.processor("host"), fast_math=False)
+        executable = tvm_build.compile_lowered(
+            tvm_build.lower(imported.module, target, "default"), target
+        )
+        if kind == "c":
+            path, _ = tvm_build.compiler()
+            flags = tvm_build.compiler_flags("host", fast_math=False)
+            executable = tvm_build.compile_c(executable, folder, path, flags)
+        machine = import_module("tvm.relax").VirtualMachine(executable, device)
+        output = machine[tvm_model.ENTRY](tvm.runtime.tensor(tiny.ROW, device)).numpy()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    right: bool = tiny.is_right(output)
+    return None if right else f"a tiny model gave {output.tolist()}"
+
+
+def _device(kind: str) -> Tuple[Any, Optional[str]]:
+    """TVM's device for a target, and why there is none."""
+    if kind in tvm_build.CPU_TARGETS:
+        return tvm.cpu(0), None
+    if tvm_build.ask(f"device_api.{kind}") is None:
+        return None, tvm_build.no_runtime(kind)
+    device = getattr(tvm, kind)(0)
+    return (device, None) if device.exist else (None, "TVM finds no device of this kind")
+
+
+def _flat(result: Any) -> List[Any]:
+    return [result] if hasattr(result, "numpy") else list(result)
+
+
+def _most(counts: Dict[str, int]) -> Dict[str, int]:
+    """At most 64, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ordered[:64])

@@ -1,0 +1,66 @@
+"""What ONNX Runtime says of a model: its tensors, and the errors when it refuses a file."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from runner.backends.base import TensorSpec, unsupported
+from runner.errors import RunnerError, classify
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+}
+
+# ONNX Runtime's own exception classes differ between versions; its words do not.
+_MODEL_WORDS = (
+    "INVALID_PROTOBUF",
+    "INVALID_GRAPH",
+    "NO_SUCHFILE",
+    "NO_MODEL",
+    "INVALID_ARGUMENT",
+    "External data",
+    "External initializer",
+    "GetFileLength",
+)
+_UNSUPPORTED_WORDS = re.compile(
+    r"Unsupported model IR version: \d+, max supported IR version: \d+"
+    r"|Opset \d+ is under development|.*official support for.*opset.*till opset \d+"
+    r"|NOT_IMPLEMENTED : .*"
+)
+
+
+def spec(node: Any) -> TensorSpec:
+    """An input or output of a session.
+
+    Raises:
+        RunnerError: kind `unsupported`, for what is no tensor of numbers.
+    """
+    kind = node.type
+    if not kind.startswith("tensor("):
+        message = f"onnxruntime: {node.name} is {kind}, and only tensors can be compared"
+        raise RunnerError("unsupported", message)
+    dtype = _DTYPES.get(kind, kind[len("tensor(") : -1])
+    if dtype not in _DTYPES.values() and not dtype.lstrip("u").startswith("int"):
+        numeric = (*_DTYPES.values(), "int8", "uint8", "int16", "int32", "int64")
+        raise unsupported("onnxruntime", f"dtype of {node.name}", dtype, numeric)
+    shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in node.shape)
+    return TensorSpec(name=node.name, dtype=dtype, shape=shape)
+
+
+def load_error(error: Exception, version: str, path: str) -> RunnerError:
+    """The refusal of a file, by what ONNX Runtime said."""
+    text = str(error)
+    refused_for = _UNSUPPORTED_WORDS.search(text)
+    if refused_for:
+        return RunnerError(
+            "unsupported",
+            f"onnxruntime {version} can't run {path}: {refused_for.group()}; use a newer "
+            "onnxruntime, or export with an older opset and IR version",
+            classify(error).detail,
+        )
+    refused = classify(error, "model" if any(w in text for w in _MODEL_WORDS) else "backend")
+    return RunnerError(refused.kind, f"{path}: {refused.message}", refused.detail)

@@ -1,0 +1,238 @@
+"""TVM in its shipped environment, on a small model: targets, pipelines, threads, TFLite, refusals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from harness.environments.provision import provision
+from harness.environments.registry import resolve
+from harness.errors import HarnessError
+from harness.progress import SilentProgress
+from runner import tiny
+
+Load = Callable[..., Any]
+
+
+def convolution(**changes: Any) -> onnx.ModelProto:
+    """[N, 3, 6, 6] through Conv, Clip and a mean: [N, 4], and the best of them."""
+    generator = np.random.Generator(np.random.PCG64(3))
+    weights = generator.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    activation = changes.get("activation", "Clip")
+    bounds = ["low", "high"] if activation == "Clip" else []
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            helper.make_node(activation, ["c", *bounds], ["r"]),
+            helper.make_node("GlobalAveragePool", ["r"], ["g"]),
+            helper.make_node("Flatten", ["g"], ["scores"]),
+            helper.make_node("ArgMax", ["scores"], ["best"], axis=1, keepdims=0),
+        ],
+        "convolution",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 6, 6])],
+        [
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 4]),
+            helper.make_tensor_value_info("best", TensorProto.INT64, ["N"]),
+        ],
+        [
+            numpy_helper.from_array(weights, "w"),
+            numpy_helper.from_array(np.float32(0), "low"),
+            numpy_helper.from_array(np.float32(6), "high"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    try:
+        return str(provision(resolve("tvm-0.27"), SilentProgress()).python)
+    except HarnessError as error:
+        pytest.skip(f"tvm-0.27 can't be installed here: {error}")
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    generator = np.random.Generator(np.random.PCG64(5))
+    drawn: np.ndarray = generator.standard_normal((4, 3, 6, 6)).astype(np.float32)
+    return drawn
+
+
+@pytest.fixture
+def load(start: Any, tmp_path: Path, python: str, rows: np.ndarray) -> Load:
+    """Start a worker on the model and rows: `load(graph, **job)`."""
+
+    def begin(graph: onnx.ModelProto | None = None, **changes: Any) -> Any:
+        onnx.save(graph or convolution(), tmp_path / "m.onnx")
+        np.save(tmp_path / "x.npy", rows)
+        return start(
+            **{
+                "python": python,
+                "backend": "tvm",
+                "model": {"path": str(tmp_path / "m.onnx"), "format": "onnx"},
+                "inputs": {"kind": "array", "path": str(tmp_path / "x.npy"), "count": len(rows)},
+                **changes,
+            }
+        )
+
+    return begin
+
+
+def loaded(worker: Any) -> Any:
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log())
+    return event
+
+
+def refusal(worker: Any) -> tuple[str, str]:
+    assert worker.wait() == 1
+    error = worker.error()
+    return error["kind"], error["message"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch"),
+    [
+        ({}, 1),
+        ({}, 2),
+        ({"pipeline": "default_build"}, 2),
+        ({"mcpu": "generic", "fast_math": True}, 1),
+        ({"target": "c"}, 2),
+        ({"target": "c", "mcpu": "generic", "fast_math": True}, 1),
+    ],
+)
+def test_every_target_and_pipeline_gives_the_reference_answers(
+    load: Load, rows: np.ndarray, tmp_path: Path, settings: dict[str, Any], batch: int
+) -> None:
+    worker = load(settings=settings, batch=batch)
+    event = loaded(worker)
+    assert worker.command("answers")["nonfinite"] == 0
+    scores, best = ReferenceEvaluator(convolution()).run(None, {"x": rows})
+    np.testing.assert_allclose(worker.output(0), scores, atol=1e-5)
+    assert worker.output(1).tolist() == best.tolist()
+    assert [output["name"] for output in event["outputs"]] == ["scores", "best"]
+    assert event["input"]["shape"] == [batch, 3, 6, 6]
+    ran = event["ran"]
+    kind = settings.get("target", "llvm")
+    fused = settings.get("pipeline", "default") == "default"
+    assert any(name.startswith("fused_conv2d") for name in ran["operators"]) is fused
+    assert all(name.endswith(f" ({kind})") for name in ran["operators"])
+    assert ran["parallel_kernels"] == 0
+    assert ran["threads"] == 1
+    assert f'"kind":"{kind}"' in ran["target"]
+    if kind == "c":
+        assert "-O3" in ran["compiler_flags"]
+        assert ("-ffast-math" in ran["compiler_flags"]) is settings.get("fast_math", False)
+        assert ("-march=native" in ran["compiler_flags"]) is ("mcpu" not in settings)
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+
+
+def test_the_threads_stay_on_the_cores_that_the_process_may_use(load: Load) -> None:
+    """TVM binds threads to cores by number, also to cores that a cell was not given."""
+    core = max(os.sched_getaffinity(0))
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        worker = load(threads=1)
+    finally:
+        os.sched_setaffinity(0, before)
+    loaded(worker)
+    tasks = Path(f"/proc/{worker.process.pid}/task")
+    assert {frozenset(os.sched_getaffinity(int(t.name))) for t in tasks.iterdir()} == {
+        frozenset({core})
+    }
+
+
+def test_more_threads_than_cores_are_refused(load: Load) -> None:
+    cores = os.cpu_count() or 1
+    kind, message = refusal(load(threads=cores + 1))
+    assert kind == "unsupported"
+    assert f"number of threads {cores + 1}" in message
+
+
+def test_a_compiler_that_is_absent_or_fails_is_said(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "/bin/false")
+    kind, message = refusal(load(settings={"target": "c"}))
+    assert kind == "backend"
+    assert "/bin/false ended with 1" in message
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    kind, message = refusal(load(settings={"target": "c"}))
+    assert kind == "unsupported"
+    assert "needs a C compiler" in message
+    assert "system_packages" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"settings": {"target": "cuda"}}, "this cell runs on the device cpu"),
+        ({"settings": {"target": "rocm"}}, "it supports: llvm, c"),
+        ({"device": "cuda"}, "libcuda.so.1"),
+    ],
+)
+def test_what_does_not_run_here_is_refused(load: Load, changes: dict[str, Any], words: str) -> None:
+    kind, message = refusal(load(**changes))
+    assert kind in ("unsupported", "wrong-device")
+    assert words in message
+
+
+def test_a_damaged_file_and_an_unknown_operator_are_told_apart(load: Load, tmp_path: Path) -> None:
+    kind, message = refusal(load(convolution(activation="NoSuchOperator")))
+    assert (kind, "NoSuchOperator" in message) == ("unsupported", True)
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(convolution().SerializeToString()[:200])
+    assert refusal(load(model={"path": str(damaged), "format": "onnx"}))[0] == "model"
+    damaged.write_bytes(b"no model")
+    assert refusal(load(model={"path": str(damaged), "format": "tflite"}))[0] == "model"
+
+
+def test_a_tflite_model_runs(load: Load, tmp_path: Path) -> None:
+    """The runner's own: one product by the identity."""
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tiny.TFLITE)
+    np.save(tmp_path / "row.npy", tiny.ROW)
+    worker = load(
+        model={"path": str(path), "format": "tflite"},
+        inputs={"kind": "array", "path": str(tmp_path / "row.npy"), "count": 1},
+    )
+    event = loaded(worker)
+    worker.command("answers")
+    assert worker.output().tolist() == tiny.ROW.tolist()
+    assert event["input"]["shape"] == [1, 4]
+
+
+def test_nothing_is_left_on_disk(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    worker = load(settings={"target": "c"})
+    loaded(worker)
+    worker.command("finish")
+    assert worker.wait() == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_probe_starts_what_runs_here_and_says_why_the_rest_does_not() -> None:
+    try:
+        probed = provision(resolve("tvm-0.27"), SilentProgress()).probe
+    except HarnessError as error:
+        pytest.skip(f"tvm-0.27 can't be installed here: {error}")
+    found = probed["backends"]["tvm"]
+    assert "llvm" in found["started"]
+    assert set(found["started"]) | set(found["refused"]) == set(found["providers"])
+    assert "USE_VULKAN is OFF" in found["refused"]["vulkan"]
+    assert probed["builds"]["tvm"]["llvm"].isdigit()

@@ -1,0 +1,102 @@
+"""A made-up `onnxruntime`, of a build for CUDA unless told otherwise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+class FakeRuntime(ModuleType):
+    """The module `onnxruntime` of a build for CUDA, whose sessions say what they are told to."""
+
+    def __init__(self, version: str = "1.31.1", **behaviour: Any) -> None:
+        super().__init__("onnxruntime")
+        self.__version__ = version
+        self.available = behaviour.get("available", [CUDA, CPU])
+        self.taken = behaviour.get("taken", [CUDA, CPU])
+        self.placed = behaviour.get(
+            "placed", [("Conv", CUDA, [1, 32, 9, 9]), ("Gemm", CUDA, [1, 9])]
+        )
+        self.preloaded = 0
+        self.sessions: list[Any] = []
+        self.GraphOptimizationLevel = SimpleNamespace(
+            ORT_ENABLE_ALL=3, ORT_ENABLE_EXTENDED=2, ORT_ENABLE_BASIC=1, ORT_DISABLE_ALL=0
+        )
+        self.ExecutionMode = SimpleNamespace(ORT_SEQUENTIAL=0, ORT_PARALLEL=1)
+        self.SessionOptions = FakeOptions
+
+        def session(path: Any, options: Any, providers: Any) -> FakeSession:
+            self.sessions.append(FakeSession(self, path, options, providers))
+            return self.sessions[-1]
+
+        self.InferenceSession = session
+
+    def get_available_providers(self) -> list[str]:
+        return list(self.available)
+
+    def preload_dlls(self) -> None:
+        self.preloaded += 1
+
+
+class FakeOptions(SimpleNamespace):
+    """Options that keep what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__(entries={})
+
+    def add_session_config_entry(self, key: str, value: str) -> None:
+        self.entries[key] = value
+
+
+class FakeSession:
+    """A session whose profile places nodes where the test says."""
+
+    def __init__(self, runtime: FakeRuntime, _path: Any, options: Any, providers: Any) -> None:
+        self.runtime, self.options, self.asked = runtime, options, providers
+        self.falls_back = True
+        self.profiles = 0
+
+    def get_providers(self) -> list[str]:
+        return list(self.runtime.taken)
+
+    def disable_fallback(self) -> None:
+        self.falls_back = False
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x", type="tensor(float)", shape=[1, 3])]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="y", type="tensor(float)", shape=[1, 9])]
+
+    def get_provider_options(self) -> dict[str, Any]:
+        told = {one[0]: dict(one[1]) for one in self.asked if not isinstance(one, str)}
+        told[CUDA]["cudnn_conv_algo_search"] = "EXHAUSTIVE"
+        return dict(told, **{CPU: {}})
+
+    def run(self, _names: Any, _feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [np.zeros((1, 9), np.float32)]
+
+    def end_profiling(self) -> str:
+        self.profiles += 1
+        events = [
+            {
+                "cat": "Node",
+                "name": f"n{index}_kernel_time",
+                "args": {
+                    "op_name": operator,
+                    "provider": provider,
+                    "node_index": str(index),
+                    "output_type_shape": [{"float": shape}],
+                },
+            }
+            for index, (operator, provider, shape) in enumerate(self.runtime.placed)
+        ]
+        path = self.options.profile_file_prefix + "_1.json"
+        Path(path).write_text(json.dumps(events))
+        return path
