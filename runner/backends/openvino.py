@@ -2,6 +2,11 @@
 
 Precision `f32` is asked for explicitly, because OpenVINO's own choice (`default`) is bf16 on a CPU
 that has it, and labels change with it. The batch is fixed when the model is read.
+
+Settings: `execution_mode` = performance | accuracy (with precision `default`, accuracy keeps the
+model's own number format); `cpu_pinning` = True | False (threads stay on their cores). One stream
+answers one request at a time, so that all threads work on it; the hint for throughput would only
+share them out among streams that nobody feeds.
 """
 
 from __future__ import annotations
@@ -24,10 +29,15 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
+from runner.support import openvino_graph
 
 STACK = "openvino"
 
-_OFFER = Offer(backend="openvino", formats=("onnx", "tflite"))
+_OFFER = Offer(
+    backend="openvino",
+    formats=("onnx", "tflite"),
+    settings={"execution_mode": ("performance", "accuracy"), "cpu_pinning": (True, False)},
+)
 
 
 class OpenVino:
@@ -74,10 +84,24 @@ class OpenVino:
         }
         if self._request.precision == "f32":
             wanted["INFERENCE_PRECISION_HINT"] = "f32"
+        # What was not asked for is left to OpenVINO, which may know this machine better.
+        if "execution_mode" in self._request.settings:
+            wanted["EXECUTION_MODE_HINT"] = str(self._settings["execution_mode"]).upper()
+        if "cpu_pinning" in self._request.settings:
+            wanted["ENABLE_CPU_PINNING"] = self._settings["cpu_pinning"]
         self._compiled = self._core.compile_model(self._model, "CPU", wanted)
-        self._precision = _type_name(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
-        if self._request.precision == "f32" and self._precision != "f32":
-            raise RunnerError("backend", f"asked for f32 and OpenVINO took {self._precision}")
+        self._nodes = openvino_graph.nodes(self._compiled)
+        hint = _type_name(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
+        self._precision = openvino_graph.precision(self._nodes, hint)
+        reduced = openvino_graph.reduced(self._nodes) or (() if hint == "f32" else (hint,))
+        if self._request.precision == "f32" and reduced:
+            raise RunnerError("backend", f"asked for f32 and OpenVINO took {', '.join(reduced)}")
+        pinned = bool(self._compiled.get_property("ENABLE_CPU_PINNING"))
+        if pinned != self._settings["cpu_pinning"] and "cpu_pinning" in self._request.settings:
+            raise unsupported(
+                "openvino", "value of cpu_pinning", not pinned, (pinned,), why="on this machine"
+            )
+        self._settings["cpu_pinning"] = pinned
         taken = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
         if taken != self._request.threads:
             raise unsupported("openvino", "number of threads", self._request.threads, (taken,))
@@ -91,7 +115,8 @@ class OpenVino:
         ran = _OFFER.ran(self._request, self._settings, "openvino")
         ran["precision"] = self._precision
         ran["providers"] = list(compiled.get_property("EXECUTION_DEVICES"))
-        ran["cpu_pinning"] = bool(compiled.get_property("ENABLE_CPU_PINNING"))
+        ran["streams"] = int(compiled.get_property("NUM_STREAMS"))
+        ran["operators"] = openvino_graph.by_primitive(self._nodes)
         return Description(
             input=_spec(compiled.inputs[0], self._input_name),
             outputs=tuple(_spec(o, n) for o, n in zip(compiled.outputs, self._output_names)),
@@ -128,6 +153,7 @@ def probe() -> BackendProbe:
         version=ov.__version__.split("-", 1)[0],
         detail="" if ok else refused.get("CPU", "OpenVINO finds no CPU device"),
         formats=_OFFER.formats,
+        offer=_OFFER,
         providers=devices,
         started=started,
         refused=refused,

@@ -1,12 +1,12 @@
 """The backend `tflite`: TFLite models by LiteRT, or by the older packages with the same interpreter.
 
-Settings: `xnnpack` = true | false (false: LiteRT's own kernels, no delegate).
+Settings: `kernels` = xnnpack | builtin | reference: the delegate XNNPACK with the library's own
+kernels for what it does not take; these alone; or the plain loops that define what an operator is.
 """
 
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -21,35 +21,25 @@ from runner.backends.base import (
     installed_version,
     only_input,
     start_each,
+    unsupported,
 )
 from runner.errors import RunnerError, classify
+from runner.support import native_threads
+from runner.support.tflite_interpreter import (
+    RESOLVERS,
+    by_kernel,
+    delegated,
+    import_interpreter,
+    operators,
+    partitions,
+    resolver,
+)
 
 STACK = "litert"
 
-_OFFER = Offer(backend="tflite", formats=("tflite",), settings={"xnnpack": (True, False)})
+_OFFER = Offer(backend="tflite", formats=("tflite",), settings={"kernels": tuple(RESOLVERS)})
 
-# Newest first: (distribution, module that holds Interpreter and OpResolverType).
-_PACKAGES = (
-    ("ai-edge-litert", "ai_edge_litert.interpreter"),
-    ("tflite-runtime", "tflite_runtime.interpreter"),
-    ("tensorflow", "tensorflow.lite.python.interpreter"),
-    ("tensorflow-cpu", "tensorflow.lite.python.interpreter"),
-)
-
-
-def _interpreter_module() -> Tuple[str, Any]:
-    """The first package that is installed, and its module.
-
-    Raises:
-        ImportError: if there is none, or if the one that is installed does not import.
-    """
-    for package, module in _PACKAGES:
-        if installed_version(package):
-            return package, import_module(module)
-    raise ImportError("none of " + ", ".join(p for p, _ in _PACKAGES) + " is installed")
-
-
-_PACKAGE, _TFLITE = _interpreter_module()
+_PACKAGE, _TFLITE = import_interpreter()
 
 
 class TfLite:
@@ -57,25 +47,30 @@ class TfLite:
 
     def __init__(self, request: LoadRequest) -> None:
         self._settings = _OFFER.accept(request)
+        self._kernels = str(self._settings["kernels"])
+        self._resolver = resolver(_TFLITE, _PACKAGE, self._kernels)
+        if self._kernels == "reference" and request.threads != 1:
+            raise unsupported(
+                "tflite",
+                "number of threads",
+                request.threads,
+                (1,),
+                why="the reference kernels run on one, whatever they are told",
+            )
         self._request = request
         self._interpreter: Optional[Any] = None
+        self._threads_before = native_threads.count()
 
     def load(self) -> None:
         """Make the interpreter."""
         request = self._request
         if not os.path.isfile(request.path):
             raise RunnerError("model", f"no such model file: {request.path}")
-        resolvers = _TFLITE.OpResolverType
-        resolver = (
-            resolvers.AUTO
-            if self._settings["xnnpack"]
-            else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        )
         try:
             interpreter = _TFLITE.Interpreter(
                 model_path=request.path,
                 num_threads=request.threads,
-                experimental_op_resolver_type=resolver,
+                experimental_op_resolver_type=self._resolver,
             )
         except Exception as error:
             refused = classify(error, "model")
@@ -105,6 +100,9 @@ class TfLite:
         for output in interpreter.get_output_details():
             if resized and len(output["shape"]) and int(output["shape"][0]) != request.batch:
                 raise _fixed_batch(details, request.batch, None)
+        self._operators = operators(interpreter)
+        if self._kernels == "xnnpack":
+            _require_delegate(self._operators)
 
     def describe(self) -> Description:
         """Input and outputs with their scales and zero points."""
@@ -112,9 +110,11 @@ class TfLite:
         if interpreter is None:
             raise RunnerError("backend", "describe before load")
         ran = _OFFER.ran(self._request, self._settings, _PACKAGE)
-        delegated = _delegated(interpreter)
-        if delegated is not None:
-            ran["delegated_partitions"] = delegated
+        ran["package"] = _PACKAGE
+        if self._operators is not None:
+            ran["operators"] = by_kernel(self._operators, self._kernels)
+            ran["delegated_operators"] = len(delegated(self._operators))
+            ran["delegated_partitions"] = partitions(self._operators)
         return Description(
             input=_spec(interpreter.get_input_details()[0]),
             outputs=tuple(_spec(d) for d in interpreter.get_output_details()),
@@ -129,8 +129,19 @@ class TfLite:
         return [interpreter.get_tensor(index) for index in self._output_indices]
 
     def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
-        """Only the CPU is offered."""
-        return {}
+        """Only the CPU is offered; what is told is how many threads the library started.
+
+        XNNPACK's pool holds the calling thread and all others from the start. The library's own
+        kernels start theirs where they have work for them, so that fewer may be there.
+        """
+        started = native_threads.started_since(self._threads_before)
+        if started is None:
+            return {}
+        wanted = self._request.threads - 1
+        too_few = self._kernels == "xnnpack" and started < wanted
+        if too_few or (wanted == 0 and started > 0):
+            raise unsupported("tflite", "number of threads", wanted + 1, (started + 1,))
+        return {"threads_started": started}
 
     def close(self) -> None:
         """Drop the interpreter."""
@@ -143,8 +154,8 @@ def create(request: LoadRequest) -> TfLite:
 
 
 def probe() -> BackendProbe:
-    """Whether the interpreter runs a tiny model by its own kernels, and by XNNPACK."""
-    providers = ("xnnpack", "builtin")
+    """Whether the interpreter runs a tiny model by each of its kinds of kernels."""
+    providers = tuple(RESOLVERS)
     started, refused = start_each(providers, _start)
     ok = "builtin" in started
     return BackendProbe(
@@ -152,6 +163,7 @@ def probe() -> BackendProbe:
         version=installed_version(_PACKAGE),
         detail="" if ok else refused["builtin"],
         formats=_OFFER.formats,
+        offer=_OFFER,
         providers=providers,
         started=started,
         refused=refused,
@@ -159,13 +171,11 @@ def probe() -> BackendProbe:
     )
 
 
-def _start(provider: str) -> Optional[str]:
-    resolvers = _TFLITE.OpResolverType
-    own = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+def _start(kernels: str) -> Optional[str]:
     interpreter = _TFLITE.Interpreter(
         model_content=tiny.TFLITE,
         num_threads=1,
-        experimental_op_resolver_type=resolvers.AUTO if provider == "xnnpack" else own,
+        experimental_op_resolver_type=resolver(_TFLITE, _PACKAGE, kernels),
     )
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], tiny.ROW)
@@ -173,10 +183,24 @@ def _start(provider: str) -> Optional[str]:
     output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     if not tiny.is_right(output):
         return f"a tiny model gave {output.tolist()}"
-    delegated = _delegated(interpreter)
-    if provider == "xnnpack" and delegated == 0:
+    listed = operators(interpreter)
+    if kernels == "xnnpack" and listed is not None and not partitions(listed):
         return "the delegate took no part of a tiny model"
     return None
+
+
+def _require_delegate(listed: Optional[List[Dict[str, Any]]]) -> None:
+    """Refuse a model of which XNNPACK took nothing: it would run by other kernels than asked for.
+
+    Older packages leave quantised operators alone.
+    """
+    if listed is not None and listed and not partitions(listed):
+        raise RunnerError(
+            "unsupported",
+            f"tflite: XNNPACK in {_PACKAGE} {installed_version(_PACKAGE)} takes none of the "
+            f"model's {len(listed)} operators (are they quantised?), so all of it would run by the "
+            "library's own kernels: ask for kernels=builtin, which is just that",
+        )
 
 
 def _resized(details: Dict[str, Any], fed: Tuple[int, ...]) -> Tuple[int, ...]:
@@ -203,15 +227,6 @@ def _fixed_batch(details: Dict[str, Any], batch: int, error: Optional[Exception]
         f"tflite: the model can't be resized from batch {declared} to {batch}{reason}: ask for "
         f"batch {declared}, or export it with a dynamic batch",
     )
-
-
-def _delegated(interpreter: Any) -> Optional[int]:
-    """How many parts of the graph a delegate took: what `xnnpack` really did; None if not told."""
-    try:
-        operators = interpreter._get_ops_details()  # noqa: SLF001 (no public way to ask)
-        return sum(1 for operator in operators if operator["op_name"] == "DELEGATE")
-    except Exception:
-        return None
 
 
 def _spec(details: Dict[str, Any]) -> TensorSpec:

@@ -163,9 +163,9 @@ def test_openvino_refuses_a_quantised_tflite_model_whose_scales_it_drops(
     assert "tflite" in worker.error()["message"]
 
 
-@pytest.mark.parametrize("xnnpack", [True, False])
+@pytest.mark.parametrize("kernels", ["xnnpack", "builtin", "reference"])
 def test_int8_tflite_on_raw_pixels_gives_probabilities_and_sensible_labels(
-    infer: Infer, real_data: Path, images: tuple[Path, np.ndarray], xnnpack: bool
+    infer: Infer, real_data: Path, images: tuple[Path, np.ndarray], kernels: str
 ) -> None:
     inputs = {
         "kind": "pixels",
@@ -176,7 +176,7 @@ def test_int8_tflite_on_raw_pixels_gives_probabilities_and_sensible_labels(
         "raw_quantised": True,
     }
     worker = infer(
-        "litert-2.3", "tflite", real_data / INT8, inputs=inputs, settings={"xnnpack": xnnpack}
+        "litert-2.3", "tflite", real_data / INT8, inputs=inputs, settings={"kernels": kernels}
     )
     got = answers(worker)
     assert got.dtype == np.float32
@@ -289,7 +289,7 @@ def test_arrays_several_outputs_and_integer_outputs(
         ("onnxruntime-1.31", "onnxruntime", ["CPUExecutionProvider"], ("onnxruntime", "git")),
         ("onnxruntime-1.17", "onnxruntime", ["CPUExecutionProvider"], ("onnxruntime", "git")),
         ("openvino-2026.4", "openvino", ["CPU"], ("openvino", "build")),
-        ("litert-2.3", "tflite", ["xnnpack", "builtin"], ("tflite", "package")),
+        ("litert-2.3", "tflite", ["xnnpack", "builtin", "reference"], ("tflite", "package")),
         ("torch-2.13", "torch.eager", ["onednn", "native"], ("torch", "onednn")),
     ],
 )

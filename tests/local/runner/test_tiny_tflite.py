@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.progress import SilentProgress
 
 WEIGHTS = np.array([[1, 0.5], [0, 2], [-1, 0]], np.float32)
+INT8 = "models/mobilenet_v2_1.0_224_tf_int8_ptq.tflite"
 ROWS = np.array([[1, 0], [0, 1], [-1, 0], [0, 3], [2, 0]], np.float32)
 
 
@@ -103,36 +104,108 @@ def fully_connected(weights: np.ndarray) -> bytes:
     return bytes(b.Output())
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize(
-    ("environment", "backend", "settings"),
-    [
-        ("litert-2.3", "tflite", {"xnnpack": True}),
-        ("litert-2.3", "tflite", {"xnnpack": False}),
-        ("openvino-2026.4", "openvino", {}),
-    ],
-)
-def test_a_float_model_with_a_dynamic_batch(
-    start: Any, tmp_path: Path, environment: str, backend: str, settings: dict[str, Any], batch: int
-) -> None:
+def python_of(environment: str) -> str:
+    """The Python of a shipped environment, installed if it is not yet; skips where it can't be."""
     try:
-        python = provision(resolve(environment), SilentProgress()).python
+        return str(provision(resolve(environment), SilentProgress()).python)
     except HarnessError as error:
         pytest.skip(f"{environment} can't be installed here: {error}")
-    (tmp_path / "m.tflite").write_bytes(fully_connected(WEIGHTS))
-    np.save(tmp_path / "x.npy", ROWS)
-    worker = start(
-        python=str(python),
-        backend=backend,
-        settings=settings,
-        model={"path": str(tmp_path / "m.tflite"), "format": "tflite"},
-        inputs={"kind": "array", "path": str(tmp_path / "x.npy"), "count": 5},
-        batch=batch,
-    )
+
+
+@pytest.fixture
+def load(start: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Start a worker on the tiny model and its rows: `load(environment, backend, **job)`."""
+
+    def begin(environment: str, backend: str, **changes: Any) -> Any:
+        (tmp_path / "m.tflite").write_bytes(fully_connected(WEIGHTS))
+        np.save(tmp_path / "x.npy", ROWS)
+        return start(
+            python=python_of(environment),
+            backend=backend,
+            model={"path": str(tmp_path / "m.tflite"), "format": "tflite"},
+            inputs={"kind": "array", "path": str(tmp_path / "x.npy"), "count": 5},
+            **changes,
+        )
+
+    return begin
+
+
+ENVIRONMENTS = ["litert-2.3", "litert-1.4", "tflite-runtime-2.14"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("kernels", ["xnnpack", "builtin", "reference"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_float_model_runs_by_the_kernels_asked_for(
+    load: Callable[..., Any], environment: str, kernels: str, batch: int
+) -> None:
+    worker = load(environment, "tflite", settings={"kernels": kernels}, batch=batch)
     event = worker.event()
     assert event is not None, (worker.wait(), worker.error(), worker.log())
     assert event["input"]["shape"] == [batch, 2]
-    if backend == "tflite":
-        assert event["ran"]["delegated_partitions"] == int(settings["xnnpack"])
+    ran = event["ran"]
+    taken = int(kernels == "xnnpack")
+    assert (ran["delegated_partitions"], ran["delegated_operators"]) == (taken, taken)
+    assert ran["operators"] == {f"FULLY_CONNECTED ({kernels})": 1}
+    assert ran["threads_started"] == 0
+    assert worker.command("answers")["outputs"][0]["shape"] == [5, 3]
+    assert (worker.output() == ROWS @ WEIGHTS.T).all()
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_xnnpack_holds_a_pool_of_exactly_the_threads_asked_for(
+    load: Callable[..., Any], environment: str
+) -> None:
+    worker = load(environment, "tflite", threads=2)
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log())
+    assert event["ran"]["threads_started"] == 1
+
+
+def test_reference_kernels_refuse_more_than_one_thread(load: Callable[..., Any]) -> None:
+    worker = load("litert-2.3", "tflite", threads=2, settings={"kernels": "reference"})
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "number of threads 2 (it supports: 1)" in worker.error()["message"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "taken"), [("litert-2.3", 65), ("litert-1.4", 65), ("tflite-runtime-2.14", 0)]
+)
+def test_xnnpack_takes_a_quantised_model_or_is_refused(
+    start: Any, tmp_path: Path, real_data: Path, environment: str, taken: int
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 224, 224, 3), np.uint8))
+    worker = start(
+        python=python_of(environment),
+        backend="tflite",
+        model={"path": str(real_data / INT8), "format": "tflite"},
+        inputs={"kind": "pixels", "path": str(tmp_path / "x.npy"), "count": 1, "layout": "NHWC",
+                "raw_quantised": True},
+    )  # fmt: skip
+    if taken:
+        ran = worker.event()["ran"]
+        assert ran["delegated_operators"] == taken
+        own = {"QUANTIZE (builtin)": 2, "SOFTMAX (builtin)": 1}
+        assert {kind: n for kind, n in ran["operators"].items() if "builtin" in kind} == own
+        assert ran["operators"]["CONV_2D (xnnpack)"] == 36
+        assert sum(ran["operators"].values()) == 68
+        return
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert (
+        "XNNPACK in tflite-runtime 2.14.0 takes none of the model's 68 operators"
+        in (worker.error()["message"])
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_openvino_runs_a_float_model_with_a_dynamic_batch(
+    load: Callable[..., Any], batch: int
+) -> None:
+    worker = load("openvino-2026.4", "openvino", batch=batch)
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log())
+    assert event["input"]["shape"] == [batch, 2]
     assert worker.command("answers")["outputs"][0]["shape"] == [5, 3]
     assert (worker.output() == ROWS @ WEIGHTS.T).all()

@@ -1,0 +1,111 @@
+"""TensorFlow Lite's interpreter, whichever package brings it: making one, and what it will run.
+
+The packages share one Python interface and differ in the kernels inside.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+
+from runner.backends.base import installed_version, unsupported
+from runner.support.tally import tally
+
+# Newest first: (distribution, module that holds Interpreter and OpResolverType).
+_PACKAGES = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter"),
+    ("tensorflow", "tensorflow.lite.python.interpreter"),
+    ("tensorflow-cpu", "tensorflow.lite.python.interpreter"),
+)
+
+RESOLVERS = {
+    "xnnpack": "AUTO",
+    "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "reference": "BUILTIN_REF",
+}
+"""The setting `kernels`, by the name that the library gives to that choice."""
+
+_DELEGATE = "DELEGATE"
+
+
+def import_interpreter() -> Tuple[str, Any]:
+    """The first package that is installed, and its module.
+
+    Raises:
+        ImportError: if there is none, or if the one that is installed does not import.
+    """
+    for package, module in _PACKAGES:
+        if installed_version(package):
+            return package, import_module(module)
+    raise ImportError("none of " + ", ".join(p for p, _ in _PACKAGES) + " is installed")
+
+
+def resolver(module: Any, package: str, kernels: str) -> Any:
+    """The library's own value for a choice of kernels.
+
+    Raises:
+        RunnerError: kind `unsupported`, if this version does not have it.
+    """
+    types = module.OpResolverType
+    offered = tuple(name for name, member in RESOLVERS.items() if hasattr(types, member))
+    if kernels not in offered:
+        what = f"value of kernels in {package} {installed_version(package)}"
+        raise unsupported("tflite", what, kernels, offered)
+    return getattr(types, RESOLVERS[kernels])
+
+
+def operators(interpreter: Any) -> Optional[List[Dict[str, Any]]]:
+    """Each operator with the numbers of its tensors; None where this version does not tell."""
+    try:
+        return list(interpreter._get_ops_details())  # noqa: SLF001 (no public way to ask)
+    except Exception:
+        return None
+
+
+def partitions(listed: Iterable[Dict[str, Any]]) -> int:
+    """How many parts of the graph a delegate took."""
+    return sum(1 for operator in listed if operator["op_name"] == _DELEGATE)
+
+
+def delegated(listed: Iterable[Dict[str, Any]]) -> Set[int]:
+    """Places in the list of those operators that a delegate runs.
+
+    The interpreter goes on listing them beside the delegate's own node. Which they are follows from
+    that node's tensors: whatever leads to its outputs, back to its inputs.
+    """
+    rows = list(listed)
+    producer = {
+        int(tensor): place
+        for place, operator in enumerate(rows)
+        if operator["op_name"] != _DELEGATE
+        for tensor in operator["outputs"]
+    }
+    taken: Set[int] = set()
+    for operator in rows:
+        if operator["op_name"] != _DELEGATE:
+            continue
+        known = {int(tensor) for tensor in operator["inputs"]}
+        waiting = [int(tensor) for tensor in operator["outputs"]]
+        while waiting:
+            tensor = waiting.pop()
+            if tensor in known:
+                continue
+            known.add(tensor)
+            place = producer.get(tensor)
+            if place is not None:
+                taken.add(place)
+                waiting.extend(int(one) for one in rows[place]["inputs"])
+    return taken
+
+
+def by_kernel(listed: Iterable[Dict[str, Any]], kernels: str) -> Dict[str, int]:
+    """Operators by kind and by who runs them, such as `{"CONV_2D (xnnpack)": 36}`."""
+    rows = list(listed)
+    taken = delegated(rows)
+    own = "builtin" if kernels == "xnnpack" else kernels
+    return tally(
+        f"{operator['op_name']} ({'xnnpack' if place in taken else own})"
+        for place, operator in enumerate(rows)
+        if operator["op_name"] != _DELEGATE
+    )
