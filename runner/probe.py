@@ -48,12 +48,13 @@ def probe(job: ProbeJob, events: Events) -> None:
 def _builds(probed: Dict[str, BackendProbe], *, everything: bool) -> Dict[str, Dict[str, str]]:
     """What each library says of its build, by the library's name."""
     found: Dict[str, Dict[str, str]] = {"python": builds.python()}
-    for one in probed.values():
-        for library, parts in one.builds.items():
-            found[library] = dict(parts)
     with suppress(ImportError):
         found["numpy"] = builds.numpy()
-    found.update(builds.others(everything=everything))
+    for library, parts in builds.others(everything=everything).items():
+        found[library] = dict(parts)
+    for one in probed.values():
+        for library, parts in one.builds.items():
+            found[library] = dict(found.get(library, {}), **parts)
     return found
 
 

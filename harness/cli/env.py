@@ -70,7 +70,11 @@ def list_environments(
     if as_json:
         print_json({"environments": rows})
         return
-    table = Table("name", "version", "backends", "device", "Python", "state", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    # A name is there to be typed: never cut.
+    table.add_column("name", min_width=max((len(str(row["name"])) for row in rows), default=0))
+    for heading in ("version", "backends", "device", "Python", "state"):
+        table.add_column(heading, overflow="fold")
     for row, python in zip(rows, pythons, strict=True):
         table.add_row(
             str(row["name"]),
@@ -120,6 +124,7 @@ def show_environment(
         "folder": str(folder.path),
         "state": state,
         **found,
+        "settings": _settings(env, place),
         "packages": pinned_packages(lock.read_text(encoding="utf-8")),
     }
     if as_json:
@@ -237,6 +242,29 @@ def _found(env: Environment | None, place: Place) -> dict[str, Any]:
     }
 
 
+def _settings(env: Environment | None, place: Place) -> dict[str, dict[str, list[Any]]]:
+    """What each backend can be asked for, where the environment is built and was asked.
+
+    By backend: `precision`, `device`, and its settings, each with its values, the default first.
+    """
+    from harness.environments import provision
+    from harness.environments.image_records import read_record
+
+    if env is None:
+        return {}
+    if place.engine is None:
+        event = provision.kept_probe(env)
+    else:
+        event = read_record(env).get("probe") or {}
+    found = {}
+    for backend in env.backends:
+        offer = (event.get("backends", {}).get(backend) or {}).get("offer")
+        if offer:
+            axes = {"precision": offer["precisions"], "device": offer["devices"]}
+            found[backend] = {**axes, **offer["settings"]}
+    return found
+
+
 def _kind(executor: str) -> str:
     if executor == "docker":
         return "their container images (--executor venv: of virtual environments)."
@@ -246,10 +274,23 @@ def _kind(executor: str) -> str:
 def _in_words(value: object) -> list[str]:
     """The lines that show a value; a list inside a dictionary is what a backend reads."""
     if isinstance(value, dict):
-        return [
-            f"{key} (reads {', '.join(item)})" if isinstance(item, list) else f"{key} {item}"
-            for key, item in value.items()
-        ]
+        lines = []
+        for key, item in value.items():
+            if isinstance(item, dict):
+                lines += [
+                    f"{key}: {name} = {' | '.join(_plain(one) for one in values)}"
+                    for name, values in item.items()
+                ]
+            elif isinstance(item, list):
+                lines.append(f"{key} (reads {', '.join(item)})")
+            else:
+                lines.append(f"{key} {item}")
+        return lines or ["not built yet: `harness env build` asks it"]
     if isinstance(value, list):
         return [", ".join(str(item) for item in value) or "none"]
     return ["none here" if value is None else str(value)]
+
+
+def _plain(value: object) -> str:
+    """A value as a sweep file writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -304,7 +304,8 @@ def _row(reference: str, found: Provisioned | Exception) -> dict[str, Any]:
 
 def _build_table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("name", "state", "as", "Python"):
+    table.add_column("name", min_width=max((len(row["name"]) for row in rows), default=0))
+    for heading in ("state", "as", "Python"):
         table.add_column(heading)
     for heading in ("packages", "MB", "seconds"):
         table.add_column(heading, justify="right")

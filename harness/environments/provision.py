@@ -200,6 +200,13 @@ def _probe_again(env: Environment, progress: Progress) -> Provisioned:
     return done
 
 
+def kept_probe(env: Environment) -> dict[str, Any]:
+    """What an installed environment last answered to a probe; empty where it is not installed."""
+    document = _read_ready(venv_path(env))
+    event = document.get("probe") if document.get("identity") == env.identity else None
+    return event if isinstance(event, dict) else {}
+
+
 def _write_ready(env: Environment, folder: Path, event: dict[str, Any], seconds: float) -> None:
     write_json(
         folder / READY_FILE,

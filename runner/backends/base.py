@@ -85,13 +85,70 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What a backend can be asked for. A setting's first value is its default."""
+
+    backend: str
+    formats: Tuple[str, ...]
+    precisions: Tuple[str, ...] = ("f32", "default")
+    devices: Tuple[str, ...] = ("cpu",)
+    settings: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+
+    def accept(self, request: LoadRequest) -> Dict[str, Any]:
+        """The effective settings for a request.
+
+        Raises:
+            RunnerError: kind `unsupported`, naming what is asked for and what there is.
+        """
+        for what, asked, allowed in (
+            ("format", request.format, self.formats),
+            ("precision", request.precision, self.precisions),
+            ("device", request.device, self.devices),
+        ):
+            if asked not in allowed:
+                raise unsupported(self.backend, what, asked, allowed)
+        unknown = [name for name in request.settings if name not in self.settings]
+        if unknown:
+            raise unsupported(self.backend, "setting", unknown[0], tuple(self.settings))
+        effective = {}
+        for name, allowed in self.settings.items():
+            value = request.settings.get(name, allowed[0])
+            if not any(value == option and type(value) is type(option) for option in allowed):
+                raise unsupported(self.backend, f"value of {name}", value, allowed)
+            effective[name] = value
+        return effective
+
+    def as_document(self) -> Dict[str, Any]:
+        """The object `offer` of a backend's probe."""
+        return {
+            "precisions": list(self.precisions),
+            "devices": list(self.devices),
+            "settings": {name: list(values) for name, values in self.settings.items()},
+        }
+
+    def ran(self, request: LoadRequest, settings: Dict[str, Any], package: str) -> Dict[str, Any]:
+        """What every backend says of itself in `Description.ran`."""
+        version = installed_version(package)
+        return {
+            "backend": self.backend,
+            "version": version,
+            "versions": {package: version, "numpy": installed_version("numpy")},
+            "device": request.device,
+            "precision": request.precision,
+            "threads": request.threads,
+            "settings": dict(settings),
+        }
+
+
+@dataclass(frozen=True)
 class BackendProbe:
     """Whether a backend works here; `detail` says why not.
 
     `providers` are those that the library lists, `started` those of them that ran something here,
     `refused` why each of the others did not. `builds` and `cpu_used` are by library: the versions
     of the parts inside it, and the processor features that it says it uses on this machine.
-    `stack` is the module's own word and filled in by `runner.backends`.
+    `stack` is the module's own word and filled in by `runner.backends`; `offer` is what the backend
+    can be asked for.
     """
 
     ok: bool
@@ -104,6 +161,7 @@ class BackendProbe:
     refused: Mapping[str, str] = field(default_factory=dict)
     builds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cpu_used: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    offer: Optional[Offer] = None
 
     def as_document(self) -> Dict[str, Any]:
         """The object under `backends` of the event `probe`."""
@@ -113,6 +171,7 @@ class BackendProbe:
             "version": self.version,
             "detail": self.detail,
             "formats": list(self.formats),
+            "offer": None if self.offer is None else self.offer.as_document(),
             "providers": list(self.providers),
             "started": list(self.started),
             "refused": dict(self.refused),
@@ -171,54 +230,6 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free what the library holds."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What a backend can be asked for. A setting's first value is its default."""
-
-    backend: str
-    formats: Tuple[str, ...]
-    precisions: Tuple[str, ...] = ("f32", "default")
-    devices: Tuple[str, ...] = ("cpu",)
-    settings: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
-
-    def accept(self, request: LoadRequest) -> Dict[str, Any]:
-        """The effective settings for a request.
-
-        Raises:
-            RunnerError: kind `unsupported`, naming what is asked for and what there is.
-        """
-        for what, asked, allowed in (
-            ("format", request.format, self.formats),
-            ("precision", request.precision, self.precisions),
-            ("device", request.device, self.devices),
-        ):
-            if asked not in allowed:
-                raise unsupported(self.backend, what, asked, allowed)
-        unknown = [name for name in request.settings if name not in self.settings]
-        if unknown:
-            raise unsupported(self.backend, "setting", unknown[0], tuple(self.settings))
-        effective = {}
-        for name, allowed in self.settings.items():
-            value = request.settings.get(name, allowed[0])
-            if not any(value == option and type(value) is type(option) for option in allowed):
-                raise unsupported(self.backend, f"value of {name}", value, allowed)
-            effective[name] = value
-        return effective
-
-    def ran(self, request: LoadRequest, settings: Dict[str, Any], package: str) -> Dict[str, Any]:
-        """What every backend says of itself in `Description.ran`."""
-        version = installed_version(package)
-        return {
-            "backend": self.backend,
-            "version": version,
-            "versions": {package: version, "numpy": installed_version("numpy")},
-            "device": request.device,
-            "precision": request.precision,
-            "threads": request.threads,
-            "settings": dict(settings),
-        }
 
 
 def unsupported(

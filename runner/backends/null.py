@@ -128,6 +128,7 @@ def probe() -> BackendProbe:
         ok=True,
         version=np.__version__,
         formats=_OFFER.formats,
+        offer=_OFFER,
         providers=("cpu",),
         started=("cpu",),
     )
