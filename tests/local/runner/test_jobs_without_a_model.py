@@ -76,11 +76,11 @@ def test_a_probe_of_everything_fails_for_nothing_that_is_absent(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     event = json.loads(done.stdout)
     Draft202012Validator(schema("event")).validate(event)
-    assert list(event["backends"]) == ["onnxruntime", "openvino", "tflite", "torch.eager", "null"]
+    assert {"onnxruntime", "torch.eager", "tensorflow.graph", "null"} <= set(event["backends"])
     assert event["backends"]["null"]["ok"] is True
     for found in event["backends"].values():
         assert found["ok"] or found["detail"]
-    assert set(event["converters"]) == {"onnx>torch"}
+    assert {"onnx>torch", "onnx>keras"} <= set(event["converters"])
 
 
 def test_an_unknown_converter_is_unsupported(tmp_path: Path) -> None:
