@@ -41,6 +41,7 @@ def axis_values(cell: Document) -> dict[str, Parts]:
     """
     identity = cell.get("identity") or {}
     checkpoint = cell.get("checkpoint") or {}
+    converted = (identity.get("artifact") or {}).get("conversion")
     return {
         "model": (cell.get("model"), checkpoint.get("sha256")),
         "environment": (cell.get("environment"), identity.get("environment")),
@@ -53,7 +54,7 @@ def axis_values(cell: Document) -> dict[str, Parts]:
         "recipe": (identity.get("feeding"), identity.get("pixels")),
         "class_offset": (checkpoint.get("class_offset"),),
         "output": (checkpoint.get("output"),),
-        "route": (cell.get("route"), (identity.get("artifact") or {}).get("conversion")),
+        "route": (cell.get("route"), cell.get("way", converted)),
         "executor": (cell.get("executor"),),
         "runner": (identity.get("runner"),),
     }

@@ -35,6 +35,8 @@ def command(
     from harness.report.html import write_report
     from harness.store import layout
 
+    if markdown and as_json:
+        raise typer.BadParameter("give --markdown or --json, not both", param_hint="--markdown")
     if sweep is None:
         newest = [str(d["id"]) for d in layout.sweep_documents(layout.require(store))]
         if not newest:

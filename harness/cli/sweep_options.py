@@ -21,12 +21,14 @@ def spec_of(path: Path | None, options: Options, progress: Progress) -> SweepSpe
     Raises:
         SpecError: options that contradict each other, or a sweep file with faults.
     """
-    from harness.spec.load import load_spec
+    from harness.spec.load import load_spec, read_document
     from harness.spec.quick import QUICK, quick_spec
 
     given = [name for name, value in options.items() if value not in (None, [])]
     if path is not None and str(path) != QUICK:
-        return load_spec(_file(path), _document_of(options))
+        file = _file(path)
+        feeds_array = "inputs" in read_document(file)
+        return load_spec(file, _document_of(options, feeds_array=feeds_array))
     if options["--model"] and path is None:
         return _spec_of_options(options)
     if given:
@@ -62,8 +64,14 @@ def _spec_of_options(options: Options) -> SweepSpec:
     return check_spec(_document_of(options), "options")
 
 
-def _document_of(options: Options) -> dict[str, Any]:
-    """What the options say of a sweep file's content, with absolute paths."""
+def _document_of(options: Options, *, feeds_array: bool = False) -> dict[str, Any]:
+    """What the options say of a sweep file's content, with absolute paths.
+
+    Args:
+        options: by name.
+        feeds_array: whether the file itself names an array of inputs, which `--limit` and
+            `--labels` then belong to.
+    """
     model = {
         "recipe": _recipe(options["--recipe"]),
         "class_offset": options["--class-offset"],
@@ -84,7 +92,7 @@ def _document_of(options: Options) -> dict[str, Any]:
         "labelled": False if options["--no-labels"] else None,
     }
     inputs = {"path": _absolute(options["--inputs"])}
-    if options["--inputs"] is not None:
+    if options["--inputs"] is not None or feeds_array:
         if options["--synsets"] is not None:
             raise SpecError(
                 "--synsets belongs to --data.", "Give --labels a class index a row for --inputs."

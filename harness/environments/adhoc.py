@@ -52,17 +52,23 @@ class Pin:
     template: EnvironmentFolder
     """The folder of the same stack whose version is nearest."""
     constraints: tuple[Constraint, ...]
-    """What all folders of the stack say of undeclared needs of versions."""
+    """What the folders of that package and device say of undeclared needs of versions."""
+    after: bool = False
+    """Whether the template itself was named, and not a package."""
 
     @property
     def folder_name(self) -> str:
-        """`onnxruntime-1.25.1`: three numbers at least, so never the name of a shipped folder."""
+        """`onnxruntime-1.25.1`: three numbers at least, so never the name of a shipped folder.
+
+        `torch-2.13-cuda-at-2.9.0` where the template was named: two templates make two folders.
+        """
         version = Version(self.version)
         padded = ".".join(
             str(part) for part in (*version.release, 0, 0)[: max(3, len(version.release))]
         )
         suffix = str(version).removeprefix(".".join(str(part) for part in version.release))
-        return f"{self.package}-{padded}{suffix}"
+        stem = f"{self.template.name}-at" if self.after else self.package
+        return f"{stem}-{padded}{suffix}"
 
 
 def home() -> Path:
@@ -95,8 +101,9 @@ def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
             f"{match['version']!r} in {reference!r} is not a version.",
             "Write one full version, for example onnxruntime==1.25.1.",
         ) from error
-    stack = _folders_of(match["package"], name, folders)
-    if not stack:
+    after = [f for f in folders if f.name == match["package"] and not is_kept(f)]
+    found = after or _folders_of(name, folders)
+    if not found:
         known = sorted({folder.file.package for folder in folders})
         close = difflib.get_close_matches(name, known, n=1)
         raise EnvironmentSpecError(
@@ -104,30 +111,44 @@ def parse_pin(reference: str, folders: Sequence[EnvironmentFolder]) -> Pin:
             (f"Did you mean {close[0]}=={version}? " if close else "")
             + f"Known packages: {', '.join(known)}.",
         )
-    template = nearest_folder(_of_build(stack, version), version)
+    template = nearest_folder(after or _of_build(found, version), version)
     local = template.file.local_version
     if local and version.local is None:
         version = Version(f"{version}+{local}")
+    alike = [
+        f
+        for f in folders
+        if not is_kept(f)
+        and (f.file.package, f.file.accelerator)
+        == (template.file.package, template.file.accelerator)
+    ]
     return Pin(
         package=template.file.package,
         version=str(version),
         template=template,
-        constraints=tuple(dict.fromkeys(item for f in stack for item in f.file.constraints)),
+        constraints=tuple(dict.fromkeys(item for f in alike for item in f.file.constraints)),
+        after=bool(after),
     )
 
 
-def _folders_of(
-    named: str, package: str, folders: Sequence[EnvironmentFolder]
-) -> list[EnvironmentFolder]:
-    """The folders that a name may be pinned after; never those that were themselves made so.
+def is_kept(folder: EnvironmentFolder) -> bool:
+    """Whether a folder was itself made from a pin: it is no template for others."""
+    return folder.path.is_relative_to(home().resolve())
 
-    A folder's own name means that folder. Else it is a package, or a stack, whose package may be
-    called otherwise: `tensorflow` is a stack, on the CPU by the package `tensorflow-cpu`.
+
+def _folders_of(name: str, folders: Sequence[EnvironmentFolder]) -> list[EnvironmentFolder]:
+    """The folders of a package; of a stack, those of its newest package for the CPU.
+
+    A name may be both: `tensorflow` is the package for CUDA, and a stack whose package for the CPU
+    is `tensorflow-cpu`, which is meant.
     """
-    written = [f for f in folders if not f.path.is_relative_to(home().resolve())]
-    if exact := [f for f in written if f.name == named]:
-        return exact
-    return [f for f in written if package in {canonicalize_name(f.file.package), f.file.stack}]
+    written = [folder for folder in folders if not is_kept(folder)]
+    by_package = [f for f in written if canonicalize_name(f.file.package) == name]
+    by_stack = [f for f in written if f.file.stack == name and f.file.accelerator == "cpu"]
+    if not by_stack or any(f.file.accelerator == "cpu" for f in by_package):
+        return by_package
+    newest = max(by_stack, key=lambda folder: Version(folder.file.version))
+    return [f for f in by_stack if f.file.package == newest.file.package]
 
 
 def _of_build(
@@ -140,8 +161,14 @@ def _of_build(
     label = version.local
     if label is not None:
         labelled = [folder for folder in folders if folder.file.local_version == label]
-        kind = {"cu": "cuda", "ro": "rocm"}.get(label[:2])
-        return labelled or [f for f in folders if f.file.accelerator == kind] or folders
+        kind = {"cu": "cuda", "ro": "rocm"}.get(label[:2], "cpu")
+        of_kind = [folder for folder in folders if folder.file.accelerator == kind]
+        if not labelled and not of_kind:
+            raise EnvironmentSpecError(
+                f"No environment is a template for the build +{label} of {folders[0].file.package}.",
+                "Write a folder for it: docs/adding-an-environment.md.",
+            )
+        return labelled or of_kind
     return [folder for folder in folders if folder.file.accelerator == "cpu"] or folders
 
 
@@ -197,7 +224,7 @@ def serves(folder: EnvironmentFolder, wanted: str | Path | None) -> bool:
 
 def forget(folder: EnvironmentFolder) -> bool:
     """Remove the kept folder of an environment made from a pin; False for any other."""
-    if not folder.path.is_relative_to(home().resolve()):
+    if not is_kept(folder):
         return False
     with storage_errors(folder.path):
         shutil.rmtree(folder.path)

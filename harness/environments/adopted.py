@@ -193,6 +193,7 @@ def environment_from(
         executor="docker" if kind == "image" else "venv",
         kind=kind,
         reference=reference,
+        parts={backend: (one.stack, one.version) for backend, one in working.items()},
     )
 
 

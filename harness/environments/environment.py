@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +15,7 @@ from harness.canonical import key_of
 from harness.environments.folders import EnvironmentFolder, lock_hash
 from harness.environments.interpreters import Interpreter
 
+_ASK_SECONDS = 10
 Executor = Literal["venv", "docker"]
 Kind = Literal["folder", "image", "python"]
 
@@ -69,6 +73,8 @@ class Environment:
     """What a person named."""
     base: Base | None = None
     """What its image is built from, for one of a folder that runs in containers."""
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
+    """Stack and version of each backend, for an adopted one: it may hold several stacks."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +154,16 @@ def _of_folder(folder: EnvironmentFolder, python: str, reference: str) -> Enviro
 
 
 def identity_of(folder: EnvironmentFolder, lock_sha256: str, python: str) -> str:
-    """The hash of what a virtual environment holds; name, description and place have no part."""
+    """The hash of what a virtual environment holds; name, description and place have no part.
+
+    What an image gets from Debian packages, a virtual environment takes from this machine: its
+    compilers count where an environment names such packages.
+    """
     file = folder.file
+    taken = {"compilers": compilers()} if file.system_packages else {}
     return key_of(
         {
+            **taken,
             "schema_version": 1,
             "stack": file.stack,
             "version": file.version,
@@ -163,6 +175,24 @@ def identity_of(folder: EnvironmentFolder, lock_sha256: str, python: str) -> str
             "machine": platform.machine(),
         }
     )
+
+
+@cache
+def compilers() -> dict[str, str]:
+    """The C and C++ compilers of this machine, each in its own words; an absent one is left out."""
+    found = {}
+    for name in ("cc", "c++"):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            said = subprocess.run(
+                [name, "--version"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_ASK_SECONDS,
+                check=True,
+            ).stdout
+            found[name] = said.partition("\n")[0].strip()
+    return found
 
 
 def image_identity(

@@ -146,6 +146,14 @@ def lock_folder(
                 raise as_harness_error(
                     error.failure, f"{folder.name} cannot be locked for Python {python}"
                 ) from error
+        locked = pinned_packages(text).get(file.package)
+        if locked is None or Version(locked) != Version(file.version):
+            raise EnvironmentSpecError(
+                f"{file.package} of {folder.name} was resolved to {locked}, and env.toml says "
+                f"{file.version}: a configured index or folder of wheels offers another build.",
+                "Lock it with that left out: PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= harness env "
+                f"lock {folder.name}",
+            )
         with storage_errors(target):
             target.write_text(text, encoding="utf-8")
         written.append(target)

@@ -200,12 +200,20 @@ def _base_pythons(folder: EnvironmentFolder, python: str | Path | None) -> tuple
 def _pinned_folders(pin: adhoc.Pin, known: Sequence[EnvironmentFolder]) -> list[EnvironmentFolder]:
     """The folders that pin the same package to an equal version, those that ship first."""
     wanted = Version(pin.version)
+    template = pin.template.file
     found = [
         folder
         for folder in known
-        if folder.file.package == pin.package and Version(folder.file.version) == wanted
+        if folder.name == pin.folder_name
+        or (
+            not adhoc.is_kept(folder)
+            and Version(folder.file.version) == wanted
+            and (folder.file.package, folder.file.accelerator)
+            == (template.package, template.accelerator)
+            and (not pin.after or folder.name == pin.template.name)
+        )
     ]
-    return sorted(found, key=lambda folder: folder.path.is_relative_to(adhoc.home().resolve()))
+    return sorted(found, key=adhoc.is_kept)
 
 
 def _paths(images: Sequence[Path]) -> dict[str, Path]:

@@ -39,7 +39,8 @@ class Collector:
         unanswered: keys of the members whose answers are wanted; the others are only timed.
 
     After the group, `answered` holds the keys of the answers that were committed, `failures` why
-    others were not, and `problems` what else a person must know: cells that were not timed.
+    others were not, `broken` why conversions failed, by theirs, and `problems` what else a person
+    must know: cells that were not timed.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Collector:
         self._started: dict[str, str] = {}
         self._session_told = False
         self.answered: set[str] = set()
+        self.broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
 
@@ -122,6 +124,18 @@ class Collector:
             if c.conversion is not None and c.conversion.key == event["key"]
         )
         commit_artifact(self._store, conversion, Path(event["folder"]), event["result"])
+
+    def _on_not_converted(self, event: Event) -> None:
+        """Keep why, for the groups after this one: what failed once is not tried again by each."""
+        self.broken[event["key"]] = Failure(
+            event["key"],
+            event["kind"],
+            event["message"],
+            event["detail"],
+            event["exit_status"],
+            event["signal"],
+            limits=self._limits.model_dump(),
+        )
 
     def _on_opening(self, event: Event) -> None:
         self._started[event["key"]] = attempts.now()

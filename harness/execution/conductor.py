@@ -172,6 +172,15 @@ class Conductor:
             if error.kind in {"model", "backend", "exit", "no-result"}:
                 error.kind = "conversion"
             self._broken[task.key] = error
+            self.tell(
+                "not-converted",
+                key=task.key,
+                kind=error.kind,
+                message=str(error),
+                detail=error.detail,
+                exit_status=error.exit_status,
+                signal=error.signal,
+            )
         finally:
             if worker is not None:
                 worker.kill()

@@ -85,7 +85,7 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
     found = resolve_stacks(spec, progress)
     with closed_on_error(found.engine):
         formats = {one.checkpoint.file.format for one in fed}
-        workshops = tuple(find_workshops(formats, found, progress))
+        workshops = tuple(find_workshops(spec, formats, found, progress))
         with _images(spec, found.engine, progress) as folder:
             subjects, inputs = _prepare(spec, fed, folder, progress)
         return Resolved(tuple(subjects), found, inputs, place, gpus, workshops)

@@ -239,4 +239,5 @@ def _stack(entry: EnvironmentEntry, env: Environment) -> Stack:
         executor=env.executor,
         accelerator=env.accelerator,
         lock_sha256=env.lock_sha256,
+        parts=env.parts,
     )

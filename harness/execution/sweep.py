@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -210,13 +210,17 @@ class _Run:
         self._provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
         self._unavailable: dict[str, HarnessError] = {}
         self._answered: set[str] = set()
+        self._broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
 
     def carry_out(self, works: list[Work]) -> None:
         """Provision what is needed, then run group after group."""
         by_name = {f"group:{number}": work for number, work in enumerate(works)}
-        wanted = {name: self._environments(work) for name, work in by_name.items()}
+        wanted = {
+            name: {identity for cell in work.members for identity in self._environments(cell)}
+            for name, work in by_name.items()
+        }
         needed = {identity for identities in wanted.values() for identity in identities}
         jobs = [Job(f"env:{identity}", "provision") for identity in sorted(needed)]
         jobs += [
@@ -245,13 +249,12 @@ class _Run:
                         ok = name.removeprefix("env:") in self._provisioned
                         scheduler.on(Ended(name, ok=ok))
 
-    def _environments(self, work: Work) -> set[str]:
-        """What a group needs: the cells' own, and those that convert what is not converted yet."""
-        needed = {cell.environment_identity for cell in work.members}
-        for cell in work.members:
-            made = cell.conversion
-            if made is not None and not is_whole(artifact_folder(self._store, made.key)):
-                needed.add(made.environment_identity)
+    def _environments(self, cell: Cell) -> set[str]:
+        """What a cell needs: its own, and the one that converts what is not converted yet."""
+        needed = {cell.environment_identity}
+        made = cell.conversion
+        if made is not None and not is_whole(artifact_folder(self._store, made.key)):
+            needed.add(made.environment_identity)
         return needed
 
     def _provision(self, identity: str) -> None:
@@ -299,6 +302,7 @@ class _Run:
             self._follow(document, collector)
         self._answered |= collector.answered
         self.failures.update(collector.failures)
+        self._broken.update(collector.broken)
         self.problems.update(collector.problems)
 
     def _follow(self, document: GroupDocument, collector: Collector) -> None:
@@ -320,24 +324,28 @@ class _Run:
             raise
 
     def _available(self, work: Work) -> list[Cell]:
-        """The members whose environment is there; the others are recorded as failed."""
+        """The members that can run; the others are recorded as failed."""
         members: list[Cell] = []
         for cell in work.members:
-            error = next(
-                (self._unavailable[one] for one in cell.environments if one in self._unavailable),
-                None,
-            )
-            if error is None and cell.key not in self.failures:
-                members.append(cell)
-            elif error is None:
+            if cell.key in self.failures:
                 continue  # it failed in a group before this one
+            failure = self._hopeless(cell)
+            if failure is None:
+                members.append(cell)
             elif cell.key not in work.unanswered:
-                self.problems.setdefault(cell.key, f"not timed: {error}")
-            elif cell.key not in self.failures:
-                failure = Failure(cell.key, "environment", str(error))
+                self.problems.setdefault(cell.key, f"not timed: {failure.message}")
+            else:
                 attempts.keep(self._store, failure, cell.record(), None)
                 self.failures[cell.key] = failure
         return members
+
+    def _hopeless(self, cell: Cell) -> Failure | None:
+        """Why a cell cannot run: an environment that cannot be made, a conversion that failed."""
+        for identity in sorted(self._environments(cell)):
+            if error := self._unavailable.get(identity):
+                return Failure(cell.key, "environment", str(error))
+        broken = self._broken.get(cell.conversion.key) if cell.conversion else None
+        return None if broken is None else replace(broken, key=cell.key)
 
     def _session(self, work: Work, keys: set[str], members: list[Cell]) -> SessionTask:
         reference = work.group.reference

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class Stack:
     accelerator: str = "cpu"
     lock_sha256: str | None = None
     """Of what is installed, where that is a lock; None for what was found installed."""
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Stack and version of a backend, where an environment holds several stacks."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def build_plan(
                     skipped.append(Skipped(subject.name, stack.name, backend, reason))
                     continue
                 conversion = _conversion(subject, route, maker, batch, place)
+                part, version = stack.parts.get(backend, (stack.stack, stack.version))
                 cells.append(
                     Cell(
                         model=subject.name,
@@ -158,8 +161,8 @@ def build_plan(
                         output=subject.output,
                         environment=stack.name,
                         environment_identity=stack.identity,
-                        stack=stack.stack,
-                        version=stack.version,
+                        stack=part,
+                        version=version,
                         backend=backend,
                         settings=settings,
                         precision=precision,

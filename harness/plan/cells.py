@@ -30,17 +30,27 @@ class Conversion:
     @cached_property
     def key(self) -> str:
         """SHA-256 of the lineage."""
-        return key_of(
-            {
-                "schema_version": KEY_SCHEMA_VERSION,
-                "converter": self.converter,
-                "environment": self.environment_identity,
-                "source": self.source_sha256,
-                "source_format": self.source_format,
-                "runner": self.runner_sha256,
-                "options": dict(self.options),
-            }
-        )
+        return key_of({**self._made_by, "options": dict(self.options)})
+
+    @cached_property
+    def way(self) -> str:
+        """SHA-256 of the lineage without the batch: the same way for the same model.
+
+        Two cells that differ in the batch alone may need two artifacts, and are a controlled pair.
+        """
+        options = {name: value for name, value in self.options.items() if name != "batch"}
+        return key_of({**self._made_by, "options": options})
+
+    @property
+    def _made_by(self) -> dict[str, Any]:
+        return {
+            "schema_version": KEY_SCHEMA_VERSION,
+            "converter": self.converter,
+            "environment": self.environment_identity,
+            "source": self.source_sha256,
+            "source_format": self.source_format,
+            "runner": self.runner_sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -136,12 +146,6 @@ class Cell:
         return replace(self, repeat=repeat, role="control")
 
     @property
-    def environments(self) -> frozenset[str]:
-        """Identities of the environments it needs: its own, and the one that converts for it."""
-        maker = {self.conversion.environment_identity} if self.conversion else set()
-        return frozenset({self.environment_identity, *maker})
-
-    @property
     def label(self) -> str:
         """How the cell is called in progress and messages."""
         extra = [f"{k}={v}" for k, v in sorted(self.settings.items())]
@@ -188,4 +192,5 @@ class Cell:
             },
             "route": self.route,
             "converted_in": self.conversion.environment if self.conversion else None,
+            "way": self.conversion.way if self.conversion else None,
         }

@@ -89,3 +89,13 @@ def test_a_recipe_file_is_meant_from_the_current_folder_and_a_recipe_is_a_name(
     for given, found in (("own.json", str(Path.cwd() / "own.json")), ("caffe", "caffe")):
         [model] = meant(matrix, model=[Path("m.onnx")], recipe=given).models
         assert model.recipe == found
+
+
+def test_a_limit_belongs_to_the_array_that_a_file_names(tmp_path: Path) -> None:
+    path = tmp_path / "array.yaml"
+    path.write_text("environments: [a]\ninputs: {path: x.npy}\n")
+    spec = meant(path, model=[Path("m.onnx")], limit=5, labels=Path("y.npy"))
+    assert spec.data is None
+    assert spec.inputs is not None
+    assert (spec.inputs.path, spec.inputs.limit) == (tmp_path / "x.npy", 5)
+    assert spec.inputs.labels == Path.cwd() / "y.npy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from harness.errors import EnvironmentSpecError
 from harness.paths import shipped
 from harness.progress import SilentProgress
 
+SHIPPED = [read_folder(path.parent) for path in sorted(shipped("images").glob("*/env.toml"))]
 LOCK = "onnxruntime==1.25.1 --hash=sha256:00\nnumpy==2.4.6 --hash=sha256:00\n"
 
 
@@ -179,3 +181,42 @@ def test_env_toml_survives_writing_and_reading(tmp_path: Path):
         path.mkdir()
         (path / "env.toml").write_text(adhoc.as_toml(folder.file), encoding="utf-8")
         assert read_folder(path).file == folder.file.model_copy(update={"constraints": ()})
+
+
+@pytest.mark.parametrize(
+    ("reference", "template", "name"),
+    [
+        ("tensorflow==2.18.0", "tensorflow-2.15", "tensorflow-cpu-2.18.0"),
+        ("tensorflow-2.21-cuda==2.18.0", "tensorflow-2.21-cuda", "tensorflow-2.21-cuda-at-2.18.0"),
+        ("torch==2.12.1", "torch-2.13", "torch-2.12.1+cpu"),
+        ("torch==2.6.0+cu124", "torch-2.4-cuda", "torch-2.6.0+cu124"),
+        ("torch-2.4-cuda==2.6.0", "torch-2.4-cuda", "torch-2.4-cuda-at-2.6.0"),
+        ("torch-2.13-cuda==2.6.0", "torch-2.13-cuda", "torch-2.13-cuda-at-2.6.0"),
+        ("litert==2.20", "litert-2.3", "ai-edge-litert-2.20.0"),
+        ("tflite-runtime==2.13.0", "tflite-runtime-2.14", "tflite-runtime-2.13.0"),
+        ("onnxruntime-gpu==1.18.0", "onnxruntime-1.31-cuda", "onnxruntime-gpu-1.18.0"),
+        ("iree==3.11.0", "iree-3.13", "iree-base-compiler-3.11.0"),
+    ],
+)
+def test_a_pin_of_the_shipped_stacks_has_its_template_and_a_name_of_its_own(
+    reference: str, template: str, name: str
+) -> None:
+    pin = adhoc.parse_pin(reference, SHIPPED)
+    assert pin.template.name == template
+    assert pin.folder_name == name
+    on_cuda = pin.template.file.accelerator == "cuda"
+    assert on_cuda or not any("cuda" in r for c in pin.constraints for r in c.requires)
+
+
+def test_a_build_that_no_folder_is_like_is_refused() -> None:
+    with pytest.raises(EnvironmentSpecError, match=r"\+rocm6\.2 of torch"):
+        adhoc.parse_pin("torch==2.6.0+rocm6.2", SHIPPED)
+
+
+def test_what_was_pinned_before_is_no_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = next(f for f in SHIPPED if f.name == "tvm-0.27")
+    monkeypatch.setattr(adhoc, "home", lambda: tmp_path)
+    kept = replace(template, name="apache-tvm-0.26.0", path=tmp_path / "apache-tvm-0.26.0")
+    assert adhoc.parse_pin("apache-tvm==0.26.0", [kept, *SHIPPED]).template is template

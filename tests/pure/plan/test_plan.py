@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.pairing import axes
 from harness.errors import SpecError
 from harness.plan.build import (
     DeviceHere,
@@ -274,7 +275,6 @@ def test_another_environment_converts_where_a_stack_cannot() -> None:
     [cell] = made.cells
     assert cell.conversion is not None
     assert (cell.route, cell.conversion.environment_identity) == ("onnx>tflite", "identity-w")
-    assert cell.environments == {"identity-l", "identity-w"}
     assert cell.record()["converted_in"] == "w"
     other = replace(WORKSHOP, identity="identity-x")
     assert build_plan(spec(), [subject()], [LITE], PLACE, [other]).cells[0].key != cell.key
@@ -288,3 +288,19 @@ def test_a_stack_converts_by_itself_where_it_can_and_never_by_another_executor()
     elsewhere = replace(WORKSHOP, executor="docker")
     with pytest.raises(SpecError, match="None of the environments can run m"):
         build_plan(spec(), [subject()], [LITE], PLACE, [elsewhere])
+
+
+def test_two_batches_are_two_artifacts_and_one_way() -> None:
+    one, eight = plan(spec(axes={"batch": [1, 8]}), [subject()], [TORCH]).cells
+    assert one.conversion is not None
+    assert eight.conversion is not None
+    assert one.conversion.key != eight.conversion.key
+    assert axes(one.record(), eight.record()) == ["batch"]
+
+
+def test_a_cell_is_of_the_stack_that_its_backend_belongs_to() -> None:
+    several = replace(SEVERAL, parts={"tflite": ("litert", "2.3.0")})
+    [cell] = plan(spec(), [subject("l", "tflite")], [several]).cells
+    assert (cell.stack, cell.version) == ("litert", "2.3.0")
+    [cell] = plan(spec(), [subject()], [several]).cells
+    assert (cell.stack, cell.version) == ("onnxruntime", "1")
