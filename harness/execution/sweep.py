@@ -6,14 +6,12 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from harness.canonical import storage_errors, write_json
+from harness.canonical import storage_errors
 from harness.containers.strays import remove_strays
 from harness.environments.provide import provide
 from harness.environments.provision import Provisioned
@@ -27,40 +25,24 @@ from harness.execution.commit import commit_inputs
 from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
+from harness.execution.outcome import Outcome, record
 from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
 from harness.execution.scheduler import DEVICE_LANE, LANES, Ended, Job, Scheduler
 from harness.execution.standing import (
     Standing,
     Work,
     look,
-    past_sessions,
     remaining,
-    sessions_of,
 )
 from harness.execution.workspace import Workspace, leased_devices, workspace
 from harness.plan.build import Plan, build_plan
 from harness.plan.cells import Cell
-from harness.plan.groups import Group, families, make_groups, reference_of
+from harness.plan.groups import Group, make_groups
 from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
 _POLL_S = 0.5
 _NS = 1_000_000_000
-
-
-@dataclass
-class Outcome:
-    """How a sweep went.
-
-    Attributes:
-        id: name of its document under `sweeps/`.
-        statuses: `done`, `resumed` or `failed`, by cell key.
-        failures: why the failed ones failed, this time or before.
-    """
-
-    id: str
-    statuses: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
 
 
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
@@ -139,7 +121,7 @@ def run_sweep(
         _note_idle_limits(spec, plan, progress)
         run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
         run.carry_out(remaining(groups, standing, spec.timing.rounds))
-        return _record(spec, store, plan, groups, standing, run)
+        return record(spec, store, plan, groups, standing, run.failures, run.problems)
 
 
 def _standing(
@@ -356,47 +338,3 @@ class _Run:
             rounds=timing.rounds,
             round_ns=int(timing.round_seconds * _NS),
         )
-
-
-def _record(
-    spec: SweepSpec,
-    store: Path,
-    plan: Plan,
-    groups: list[Group],
-    standing: Standing,
-    run: _Run,
-) -> Outcome:
-    """Write the sweep's document: what was asked for and how each cell stands."""
-    stamp = datetime.now(UTC)
-    outcome = Outcome(f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
-    controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
-    cells = [*plan.cells, *controls.values()]
-    for cell in cells:
-        failure = run.failures.get(cell.key) or standing.failed.get(cell.key)
-        if failure is not None:
-            outcome.failures[cell.key] = failure
-            outcome.statuses[cell.key] = "failed"
-        else:
-            outcome.statuses[cell.key] = "resumed" if cell.key in standing.done else "done"
-    write_json(
-        store / "sweeps" / outcome.id / "sweep.json",
-        {
-            "schema_version": 1,
-            "id": outcome.id,
-            "created": stamp.isoformat(timespec="milliseconds"),
-            "spec": spec.model_dump(mode="json"),
-            "cells": [_listed(cell, outcome.statuses[cell.key]) for cell in cells],
-            "skipped": [skipped.record() for skipped in plan.skipped],
-            "failures": [failure.record() for failure in outcome.failures.values()],
-            "problems": [{"key": k, "message": said} for k, said in run.problems.items()],
-            "sessions": sessions_of(groups, past_sessions(store)),
-            "baseline": reference_of(families(plan.cells)[0], plan.baseline).key,
-        },
-    )
-    return outcome
-
-
-def _listed(cell: Cell, status: str) -> dict[str, Any]:
-    record = cell.record()
-    del record["identity"], record["schema_version"]
-    return {**record, "status": status}

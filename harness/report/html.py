@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -268,20 +268,31 @@ def _named_store(store: Path) -> str:
 
 
 def _environment(cell: Document, result: Document) -> Document:
-    """A cell's environment.json, flattened for showing; where there is none, why not."""
+    """What a cell really ran and its environment, flattened for showing; or why there is nothing."""
     if not cell["path"]:
         return {"cell": cell, "facts": _failed(cell, result), "packages": []}
     try:
         document = layout.read_document(Path(cell["path"]) / "environment.json")
+        ran = layout.read_document(Path(cell["path"]) / "answers.json").get("ran")
     except StoreError as error:
-        document = {"problem": error.message}
+        document, ran = {"problem": error.message}, None
     packages = document.pop("packages", None)
     document.pop("schema_version", None)
     return {
         "cell": cell,
-        "facts": list(_facts(document)),
+        "facts": [*ran_facts(ran), *_facts(document)],
         "packages": sorted(packages.items()) if isinstance(packages, dict) else [],
     }
+
+
+def ran_facts(ran: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """What a backend said of itself once it ran; its operators in one line, the most first."""
+    told = dict(ran or {})
+    operators = told.pop("operators", None)
+    yield from _facts({"ran": told})
+    if operators:
+        most = sorted(operators.items(), key=lambda item: (-int(item[1]), str(item[0])))
+        yield "operators", ", ".join(f"{count} × {kind}" for kind, count in most)
 
 
 def _failed(cell: Document, result: Document) -> list[tuple[str, str]]:

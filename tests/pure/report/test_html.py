@@ -13,7 +13,7 @@ import pytest
 from support.store_factory import StoreFactory, flip_first, logits
 
 from harness.errors import StoreError
-from harness.report.html import write_report
+from harness.report.html import ran_facts, write_report
 
 HOSTILE = "<script>alert('1')</script>\"&<img src=x onerror=y>.png"
 
@@ -217,3 +217,17 @@ def test_long_names_may_be_broken_at_their_joints(tmp_path: Path) -> None:
     assert "<span>image:<wbr>place/<wbr>&lt;b&gt;torch:<wbr>2</span>" in text
     assert '<span class="nb">e-1</span>' in text
     assert Page(text).open == []
+
+
+def test_what_ran_is_told_with_its_operators_in_one_line_the_most_first() -> None:
+    ran = {
+        "backend": "onnxruntime",
+        "settings": {"arena": True},
+        "operators": {"Gemm (CPU)": 1, "Conv (CPU)": 52},
+    }
+    assert list(ran_facts(ran)) == [
+        ("ran · backend", "onnxruntime"),
+        ("ran · settings · arena", "True"),
+        ("operators", "52 × Conv (CPU), 1 × Gemm (CPU)"),
+    ]
+    assert list(ran_facts(None)) == []
