@@ -290,9 +290,11 @@ def ran_facts(ran: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     told = dict(ran or {})
     operators = told.pop("operators", None)
     yield from _facts({"ran": told})
-    if operators:
-        most = sorted(operators.items(), key=lambda item: (-int(item[1]), str(item[0])))
-        yield "operators", ", ".join(f"{count} × {kind}" for kind, count in most)
+    # It comes from inside an environment, which may say anything.
+    counts = operators.items() if isinstance(operators, dict) else ()
+    most = sorted((-count, str(kind)) for kind, count in counts if isinstance(count, int))
+    if most:
+        yield "operators", ", ".join(f"{-count} × {kind}" for count, kind in most)
 
 
 def _failed(cell: Document, result: Document) -> list[tuple[str, str]]:
