@@ -19,6 +19,9 @@ class AnswerFiles:
 
     Written as a stream rather than a memory map, so that a full disk is an error and not SIGBUS.
     The files get their names only in `finish`: what has the name is whole.
+
+    Raises:
+        RunnerError: kind `job`, if there are axes for another number of outputs.
     """
 
     def __init__(
@@ -29,8 +32,11 @@ class AnswerFiles:
         max_bytes: int,
         axes: Optional[Sequence[Axes]] = None,
     ) -> None:
+        if axes is not None and len(axes) != len(specs):
+            message = f"the job has axes for {len(axes)} outputs and the model has {len(specs)}"
+            raise RunnerError("job", message)
         self._work = work
-        self._axes = axes or (None,) * len(specs)
+        self._axes = (None,) * len(specs) if axes is None else axes
         self._specs = specs
         self._count = count
         self._max_bytes = max_bytes

@@ -10,9 +10,10 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Sequence
+from typing import Any, Dict, Iterable, Mapping, Sequence, Tuple
 
 from runner.errors import RunnerError
+from runner.support.tally import most
 
 CPU = "CPUExecutionProvider"
 _KERNEL = "_kernel_time"
@@ -40,8 +41,8 @@ _LOOKS = frozenset(["Shape", "Size"])
 _WHOLE_NUMBERS, _SCALES = 32, 8
 """At most so many in a shape, and in the scales of a resize."""
 
-_KINDS = 64
-"""At most so many in `ran["operators"]`."""
+_LISTED = 8
+_NUMPY_NAMES = {"float": "float32", "double": "float64"}
 _COMPILED = re.compile(r"^TRTKernel_.*")
 
 
@@ -50,6 +51,7 @@ class Placement:
     """Nodes by provider; of those on the CPU, by operator: shape arithmetic, and computation.
 
     `operators` counts all of them, by operator and provider: `Conv (CPUExecutionProvider)`.
+    `dtypes` are those of what the nodes that compute give, as NumPy calls them.
     """
 
     nodes: Mapping[str, int]
@@ -57,6 +59,7 @@ class Placement:
     computed_on_cpu: Mapping[str, int]
     copies: int = 0
     operators: Mapping[str, int] = field(default_factory=dict)
+    dtypes: Tuple[str, ...] = ()
 
 
 def read_profile(path: str) -> Placement:
@@ -84,6 +87,7 @@ def placement(events: Iterable[Mapping[str, Any]]) -> Placement:
     shapes: Dict[str, int] = {}
     computed: Dict[str, int] = {}
     operators: Dict[str, int] = {}
+    dtypes: Dict[str, int] = {}
     copies = 0
     seen = set()
     for event in events:
@@ -97,17 +101,24 @@ def placement(events: Iterable[Mapping[str, Any]]) -> Placement:
         operator = str(details.get("op_name", "?"))
         kind = f"{_unnumbered(operator)} ({provider})"
         operators[kind] = operators.get(kind, 0) + 1
+        shape_arithmetic = _is_shape_arithmetic(operator, details)
         if operator in _COPIES:
             copies += 1
+        elif not shape_arithmetic:
+            for dtype in _given(details):
+                dtypes[dtype] = dtypes.get(dtype, 0) + 1
         if provider == CPU:
-            table = shapes if _is_shape_arithmetic(operator, details) else computed
+            table = shapes if shape_arithmetic else computed
             table[operator] = table.get(operator, 0) + 1
-    return Placement(nodes, shapes, computed, copies, operators)
+    return Placement(nodes, shapes, computed, copies, operators, tuple(most(dtypes)))
 
 
 def told(found: Placement) -> Dict[str, Any]:
-    """What goes into `ran` of where nodes ran: by provider, and the most frequent kinds."""
-    return {"nodes": dict(found.nodes), "operators": dict(_most(found.operators, _KINDS))}
+    """What goes into `ran` of where nodes ran: by provider, by kind, and in which dtypes."""
+    about: Dict[str, Any] = {"nodes": dict(found.nodes), "operators": most(found.operators)}
+    if found.dtypes:
+        about["computes_in"] = list(found.dtypes)
+    return about
 
 
 def require(found: Placement, provider: str, beside: Sequence[str] = ()) -> Dict[str, Any]:
@@ -122,9 +133,10 @@ def require(found: Placement, provider: str, beside: Sequence[str] = ()) -> Dict
     copies = found.copies if not beside else 0
     there = found.nodes.get(provider, 0) - copies
     if found.computed_on_cpu or there < 1:
-        listed = ", ".join(f"{name} {count}" for name, count in _most(found.computed_on_cpu))
+        listed = most(found.computed_on_cpu, _LISTED)
+        names = ", ".join(f"{name} {count}" for name, count in listed.items())
         on_cpu = sum(found.computed_on_cpu.values())
-        what = f"{on_cpu} nodes that compute ran on the CPU ({listed})" if on_cpu else "nothing ran"
+        what = f"{on_cpu} nodes that compute ran on the CPU ({names})" if on_cpu else "nothing ran"
         raise RunnerError(
             "unsupported",
             f"onnxruntime was asked for {provider} and ran {max(there, 0)} nodes there; {what}: "
@@ -137,8 +149,11 @@ def require(found: Placement, provider: str, beside: Sequence[str] = ()) -> Dict
     return proof
 
 
-def _most(counts: Mapping[str, int], limit: int = 8) -> List[Any]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+def _given(details: Mapping[str, Any]) -> Iterable[str]:
+    """The dtypes of a node's outputs, by NumPy's names where ONNX Runtime's differ."""
+    outputs = details.get("output_type_shape")
+    kinds = [kind for one in outputs for kind in one] if isinstance(outputs, list) else []
+    return (_NUMPY_NAMES.get(kind, kind) for kind in kinds)
 
 
 def _unnumbered(operator: str) -> str:

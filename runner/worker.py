@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -192,6 +192,24 @@ def _load(job: InferJob, events: Events) -> Any:
             item_shape=item_shape,
         ),
     )
+    try:
+        return _loaded(job, events, backend, rows, item_shape)
+    except BaseException:
+        _close(backend)
+        raise
+
+
+def _close(backend: Backend) -> None:
+    """Free what there is of a backend that failed; its own failure is what is told."""
+    try:
+        backend.close()
+    except Exception as error:
+        print(f"runner: closing the backend failed as well: {error!r}", flush=True)
+
+
+def _loaded(
+    job: InferJob, events: Events, backend: Backend, rows: np.ndarray, item_shape: Tuple[int, ...]
+) -> Any:
     started = time.perf_counter_ns()
     backend.load()
     loaded = time.perf_counter_ns()
@@ -266,13 +284,8 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
             line, pending = pending.split(b"\n", 1)
             yield line
         if len(pending) > _LINE_BYTES:
-            _send(
-                connection,
-                {
-                    "ok": False,
-                    "error": as_document(RunnerError("job", "a command is longer than 1 MiB")),
-                },
-            )
+            error = RunnerError("job", "a command is longer than 1 MiB")
+            _send(connection, {"ok": False, "error": as_document(error)})
             return
 
 

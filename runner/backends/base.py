@@ -8,6 +8,7 @@ says what it can do.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import (
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 Shape = Tuple[Optional[int], ...]
+
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_DTYPES = ("float32", "float16", "float64", *_INTEGERS, "bool")
+"""What answers may be made of."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,10 @@ class LoadRequest:
 class Description:
     """What was loaded, and in `ran` what really runs: versions, providers, effective settings.
 
-    Where a library tells, `ran["operators"]` counts what it executes after its own optimisation, by
-    kind and kernel: `{"Conv (CPUExecutionProvider)": 52}`, 64 entries at most.
+    `ran["precision"]` is what was asked for. Where a library tells, `ran["computes_in"]` lists the
+    dtypes that its kernels compute in, and `ran["operators"]` counts what it executes after its own
+    optimisation, by kind and kernel: `{"Conv (CPUExecutionProvider)": 52}`, 64 entries at most.
+    `ran["runs_in_compile"]` is how many whole inferences `compile` made.
     """
 
     input: TensorSpec
@@ -127,7 +134,10 @@ class Offer:
         }
 
     def ran(self, request: LoadRequest, settings: Dict[str, Any], package: str) -> Dict[str, Any]:
-        """What every backend says of itself in `Description.ran`."""
+        """What every backend says of itself in `Description.ran`.
+
+        One that makes whole inferences in `compile` puts their number in the place of 0.
+        """
         version = installed_version(package)
         return {
             "backend": self.backend,
@@ -136,6 +146,7 @@ class Offer:
             "device": request.device,
             "precision": request.precision,
             "threads": request.threads,
+            "runs_in_compile": 0,
             "settings": dict(settings),
         }
 
@@ -208,7 +219,11 @@ class Backend(Protocol):
         """Read the model. RunnerError of kind `model` if the library refuses the file."""
 
     def compile(self) -> None:
-        """Make it ready to run for the batch asked for."""
+        """Make it ready to run for the batch asked for.
+
+        What compiles only when it is called is called here, and `ran["runs_in_compile"]` says how
+        often: the first inference, which is timed after this, holds no compilation in any stack.
+        """
 
     def describe(self) -> Description:
         """Called after `compile`."""
@@ -229,7 +244,11 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Free what the library holds."""
+        """Free what the library holds, and what lies on disk.
+
+        Called once at any stage: a `load` or `compile` that failed leaves nothing to be freed but
+        by this.
+        """
 
 
 def unsupported(
@@ -240,6 +259,25 @@ def unsupported(
     reason = f": {why}" if why else ""
     message = f"{backend} does not support the {what} {asked!r} (it supports: {choices}){reason}"
     return RunnerError("unsupported", message)
+
+
+def require_file(path: str) -> None:
+    """Refuse what is no file by a RunnerError of kind `model`, before anything is set up for it."""
+    if not os.path.isfile(path):
+        raise RunnerError("model", f"no such model file: {path}")
+
+
+def comparable(backend: str, name: str, dtype: str) -> str:
+    """A tensor's dtype by NumPy's name, if answers can be made of it.
+
+    Raises:
+        RunnerError: kind `unsupported`, for what NumPy does not know (bfloat16, 8-bit floats) and
+            for what is no real number (strings, complex numbers).
+    """
+    if dtype not in _DTYPES:
+        why = "answers are compared as NumPy's real numbers; cast it in the model"
+        raise unsupported(backend, f"dtype of {name}", dtype, _DTYPES, why=why)
+    return dtype
 
 
 def only_input(backend: str, names: List[str]) -> None:

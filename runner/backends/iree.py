@@ -27,13 +27,13 @@ from runner.backends.base import (
     Description,
     LoadRequest,
     Offer,
-    TensorSpec,
     installed_version,
+    require_file,
     start_each,
     unsupported,
 )
 from runner.errors import RunnerError
-from runner.support import processor
+from runner.support import native_threads, onnx_model
 
 STACK = "iree"
 
@@ -65,11 +65,12 @@ class Iree:
     def load(self) -> None:
         """Read the model, and start the driver with its number of threads."""
         request = self._request
-        if not os.path.isfile(request.path):
-            raise RunnerError("model", f"no such model file: {request.path}")
+        require_file(request.path)
         from runner.support import iree_compile
 
         self._model = iree_compile.read(request.path)
+        if request.precision == "f32":
+            onnx_model.require_float32("iree", self._model)
         self._device = _device(self._driver, request.threads)
 
     def compile(self) -> None:
@@ -79,10 +80,6 @@ class Iree:
         request = self._request
         shape = (request.batch, *request.item_shape)
         self._compiled = iree_compile.compile_model(self._model, shape, _flags(self._settings))
-        self._opset = iree_compile.opset_of(self._model)
-        fixed = iree_compile.fix_shapes(self._model, shape)
-        self._input = _spec(fixed.graph.input[0])
-        self._outputs = tuple(_spec(value) for value in fixed.graph.output)
         self._context, self._function = _loaded(self._compiled.module, self._device)
 
     def describe(self) -> Description:
@@ -93,11 +90,11 @@ class Iree:
         )
         ran["driver"] = self._driver
         ran["threads"] = _proven_threads(self._driver, self._request.threads)
-        ran["computes_in"] = "float32"
         ran["flags"] = list(self._compiled.flags)
-        ran["opset"] = {"model": self._opset, "compiled": self._compiled.opset}
+        ran["opset"] = {"model": onnx_model.opset(self._model), "compiled": self._compiled.opset}
         ran["operators"] = dict(self._compiled.operators)
-        return Description(input=self._input, outputs=self._outputs, ran=ran)
+        ran["runs_in_compile"] = 0
+        return Description(self._compiled.input, self._compiled.outputs, ran)
 
     def run(self, batch: np.ndarray) -> List[np.ndarray]:
         """One call, and its outputs on the host."""
@@ -218,11 +215,11 @@ def _proven_threads(driver: str, threads: int) -> int:
     Raises:
         RunnerError: kind `unsupported`, where there are not as many as asked for.
     """
-    found = 1 if driver == "local-sync" else processor.threads_named(_WORKER)
+    found = 1 if driver == "local-sync" else native_threads.named(_WORKER)
     if found != threads:
         raise RunnerError(
             "unsupported",
-            f"iree was asked to use {threads} threads and its task system has {found} workers: "
+            f"iree was asked to use {threads} threads and its task system has {'unknown' if found is None else found} workers: "
             "this version does not take --task_topology_group_count; use another version",
         )
     return found
@@ -236,15 +233,3 @@ def _cpu_features() -> Tuple[str, ...]:
     said = subprocess.run([tool], capture_output=True, text=True, check=False, timeout=60)
     rows = [line.split() for line in said.stdout.splitlines()]
     return tuple(row[0] for row in rows if len(row) == 2 and row[1] == "1")
-
-
-def _spec(value: Any) -> TensorSpec:
-    import onnx
-
-    kind = value.type.tensor_type
-    dtype = str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
-    if dtype == "bfloat16" or dtype.startswith(("complex", "float8")):
-        message = f"iree: {value.name!r} is {dtype}, which NumPy does not know"
-        raise RunnerError("unsupported", message)
-    shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
-    return TensorSpec(name=value.name, dtype=dtype, shape=shape)

@@ -14,7 +14,6 @@ JAX is imported when a model is loaded: it reads its platform and number of thre
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.util import find_spec
 from typing import Any, Dict, List, Optional, Tuple
@@ -27,13 +26,15 @@ from runner.backends.base import (
     LoadRequest,
     Offer,
     TensorSpec,
+    comparable,
     installed_version,
     only_input,
+    require_file,
     start_each,
     unsupported,
 )
 from runner.errors import RunnerError, classify
-from runner.support import cuda, jax_archive, jax_hlo, jax_runtime, native_threads
+from runner.support import cuda, jax_archive, jax_runtime, native_threads, onnx_model, xla_hlo
 
 STACK = "jax"
 
@@ -68,13 +69,14 @@ class Jax:
     def load(self) -> None:
         """Import JAX, read the artifact, and put the weights on the device."""
         request = self._request
-        if not os.path.isfile(request.path):
-            raise RunnerError("model", f"no such model file: {request.path}")
+        require_file(request.path)
         if self._on_gpu:
             self._proof = cuda.require("jax", request.precision)
         self._told = jax_runtime.prepare(request.device, request.threads)
         archive = jax_archive.read(request.path)
         self._about = archive.about
+        if request.precision == "f32":
+            onnx_model.refuse_narrow("jax", archive.about.get("computes_in", ()))
         import jax
 
         before = native_threads.count()
@@ -124,8 +126,9 @@ class Jax:
             ran["tf32"] = self._request.precision != "f32" and self._matmul == "default"
         text = compiled.as_text()
         if text:
-            ran["operators"] = jax_hlo.operators(text)
+            ran["operators"] = xla_hlo.operators(text)
         ran["cost"] = _cost(compiled)
+        ran["runs_in_compile"] = 0
         exported = self._exported
         names = list(self._about.get("outputs", ()))
         return Description(
@@ -329,8 +332,5 @@ def _cost(compiled: Any) -> Dict[str, int]:
 
 
 def _spec(name: str, aval: Any) -> TensorSpec:
-    dtype = str(aval.dtype)
-    if dtype == "bfloat16" or dtype.startswith(("complex", "float8")):
-        message = f"jax: {name!r} is {dtype}, which NumPy does not know"
-        raise RunnerError("unsupported", message)
+    dtype = comparable("jax", name, str(aval.dtype))
     return TensorSpec(name=name, dtype=dtype, shape=tuple(int(size) for size in aval.shape))

@@ -2,11 +2,13 @@
 
 On the CPU or one NVIDIA GPU. Settings: `engine` = tensorflow | jax | torch (what Keras computes
 with; the default is the first that is installed), `jit_compile` = auto | true | false (auto: what
-Keras chooses for the engine), `run_eagerly` = false | true.
+Keras chooses for the engine; true is refused for torch, which the backend torch.compile compiles),
+`run_eagerly` = false | true.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -26,7 +28,7 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError
 from runner.inputs import check_fit
-from runner.support import keras_saved, predict_engines, tensorflow_operators
+from runner.support import keras_engine, keras_saved, predict_engines, tensorflow_operators
 from runner.support.tensorflow_operators import Operator
 
 STACK = "keras"
@@ -54,7 +56,9 @@ class KerasPredict:
             raise unsupported(_NAME, "jit_compile with run_eagerly", True, ("auto", False), why=why)
         self._request = request
         engine = str(self._settings["engine"])
-        keras_saved.choose_engine(engine)
+        if engine == "torch" and self._settings["jit_compile"] is True:
+            raise _compiled_by_torch(True, "ask for the backend torch.compile")
+        os.environ.update(keras_engine.variables(engine))
         # Keras warns of its own calls while it predicts (with PyTorch, each time): these are no
         # errors in a process that is this cell's alone.
         warnings.simplefilter("default")
@@ -77,17 +81,17 @@ class KerasPredict:
         self._choose(model)
         zeros = np.zeros((request.batch, *request.item_shape), np.dtype(self._input.dtype))
         records = self._engine.records
-        with self._engine.place():
-            if records is not None and not self._settings["run_eagerly"]:
-                self._operators = records(lambda: self.run(zeros))
-            else:
-                self.run(zeros)
+        if records is not None and not self._settings["run_eagerly"]:
+            self._operators = records(lambda: self.run(zeros))
+        else:
+            self.run(zeros)
         self._check_precision()
 
     def describe(self) -> Description:
         """The input and outputs that the model declares."""
         model = self._loaded()
         ran = self._offer.ran(self._request, self._settings, "keras")
+        ran["runs_in_compile"] = 1
         ran["versions"].update(self._engine.versions)
         ran["engine"] = self._engine.name
         ran["jit_compile"] = bool(model.jit_compile)
@@ -135,6 +139,9 @@ class KerasPredict:
         if self._settings["run_eagerly"]:
             wanted = False
         if wanted == "auto":
+            # Some versions of Keras 3 compile for every engine.
+            if self._engine.name == "torch" and bool(model.jit_compile):
+                raise _compiled_by_torch("auto", "ask for jit_compile: false")
             return
         model.jit_compile = wanted
         if bool(model.jit_compile) is not wanted:
@@ -149,6 +156,14 @@ class KerasPredict:
     def _check_precision(self) -> None:
         if self._request.precision == "f32":
             tensorflow_operators.require_float32(_NAME, self._operators)
+
+
+def _compiled_by_torch(asked: Any, instead: str) -> RunnerError:
+    why = (
+        "Keras would call torch.compile, which goes on in silence where it can't compile: "
+        + instead
+    )
+    return unsupported(_NAME, "jit_compile with the engine torch", asked, (False,), why=why)
 
 
 def create(request: LoadRequest) -> KerasPredict:
@@ -177,9 +192,9 @@ def probe() -> BackendProbe:
 
 
 def _start(engine: str) -> Optional[str]:
-    keras_saved.choose_engine(engine)
     done = subprocess.run(
         [sys.executable, "-c", _PROBE],
+        env={**os.environ, **keras_engine.variables(engine)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=_PROBE_SECONDS,

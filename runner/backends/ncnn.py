@@ -83,7 +83,9 @@ class Ncnn:
             raise RunnerError("backend", "describe before load")
         ran = _OFFER.ran(self._request, self._settings, "ncnn")
         allowed = [name for name in ncnn_file.reduced_options(ncnn) if getattr(net.opt, name)]
-        ran["precision"] = "f32" if not allowed else "f32, with 16-bit kernels where there are any"
+        if not allowed:
+            # Where kernels for 16 bits may be taken, ncnn does not tell which are.
+            ran["computes_in"] = ["float32"]
         ran["reduced_precision"] = [name[len("use_") :] for name in allowed]
         ran["vulkan"] = bool(net.opt.use_vulkan_compute)
         ran["operators"] = tally(layer.type for layer in net.layers())

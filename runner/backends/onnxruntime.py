@@ -2,13 +2,16 @@
 
 Settings: `graph_optimization_level` = all | extended | basic | disabled; `provider` = auto (the
 device's own) | cpu | cuda | tensorrt (what it leaves is CUDA's); `execution_mode` = sequential |
-parallel (nodes side by side: the threads are between them, one in each); `allow_spinning` = true |
-false (idle threads of the pool sleep at once); `arena`, `mem_pattern` = true | false (how memory is
-kept and planned).
+parallel (on the CPU: nodes side by side, the threads between them, one in each); `allow_spinning` =
+true | false (idle threads of the pool sleep at once); `arena`, `mem_pattern` = true | false (how
+memory is kept and planned).
 
-The first run is profiled, which tells the provider of each node: on the GPU it is refused unless
-every node that computes ran there. Profiling costs 3 to 4 % while it is on and nothing once it has
-ended, which it has before anything is timed.
+The session that is timed is never profiled. After its first run a second one like it is made,
+profiled for one run and dropped, which tells the provider of each node: on the GPU it is refused
+unless every node that computes ran there. For that moment the model is in memory twice.
+
+TensorRT builds an engine when its provider is first given a shape that the file leaves open, so with
+that provider `compile` makes the first call; the second session builds its own engine.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 # From version 1.29 on importing it starts a thread for telemetry, which runs while others are timed,
 # and leaves a file in the temporary folder. It reads this when it loads.
@@ -30,7 +33,9 @@ from runner.backends.base import (
     BackendProbe,
     Description,
     LoadRequest,
+    TensorSpec,
     only_input,
+    require_file,
     start_each,
 )
 from runner.errors import RunnerError
@@ -49,22 +54,30 @@ class OnnxRuntime:
         self._settings = telling.accept(request)
         self._request = request
         self._session: Optional[ort.InferenceSession] = None
+        self._asked: List[Any] = []
         self._proof: Dict[str, Any] = {}
         self._pools: Dict[str, Any] = {}
-        self._profiles: Optional[str] = None
+        self._runs_in_compile = 0
 
     def load(self) -> None:
         """Check that there is a file; the session reads it."""
-        if not os.path.isfile(self._request.path):
-            raise RunnerError("model", f"no such model file: {self._request.path}")
+        require_file(self._request.path)
 
     def compile(self) -> None:
-        """Create the session."""
-        try:
-            self._create()
-        except BaseException:
-            self._forget_profiles()
-            raise
+        """Create the session; with TensorRT, make the call that builds its engine."""
+        request = self._request
+        self._asked = telling.providers(ort, request, self._settings)
+        if request.device == "cuda":
+            self._proof = cuda.require("onnxruntime", request.precision)
+            telling.preload(ort)
+        options, self._pools = telling.options(ort, self._settings, request.threads)
+        session = self._create(options)
+        only_input("onnxruntime", [node.name for node in session.get_inputs()])
+        self._session = session
+        self._input_name = session.get_inputs()[0].name
+        self._output_names = [node.name for node in session.get_outputs()]
+        if self._settings["provider"] == "tensorrt":
+            self._build_engine(model.spec(session.get_inputs()[0]))
 
     def describe(self) -> Description:
         """The session's input and outputs."""
@@ -74,6 +87,7 @@ class OnnxRuntime:
         ran: Dict[str, Any] = telling.OFFER.ran(self._request, self._settings, "onnxruntime")
         ran["version"] = ran["versions"]["onnxruntime"] = ort.__version__
         ran["providers"] = session.get_providers()
+        ran["runs_in_compile"] = self._runs_in_compile
         ran.update(self._pools)
         if self._request.device == "cuda":
             told = session.get_provider_options()
@@ -92,13 +106,16 @@ class OnnxRuntime:
         outputs: List[np.ndarray] = session.run(self._output_names, {self._input_name: batch})
         return outputs
 
-    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
-        """The nodes that ran, by ONNX Runtime's profile of the first run; the GPU, if on one."""
-        session: Any = self._session
-        try:
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """The nodes that run, by the profile of another session like this one; the GPU, if on one."""
+        options, _ = telling.options(ort, self._settings, self._request.threads)
+        with tempfile.TemporaryDirectory(prefix="ort-profile-") as folder:
+            options.enable_profiling = True
+            options.profile_file_prefix = os.path.join(folder, "run")
+            session = self._create(options)
+            session.run(self._output_names, {self._input_name: batch})
             found = placement.read_profile(session.end_profiling())
-        finally:
-            self._forget_profiles()
+        del session
         provider = self._settings["provider"]
         if provider == "cpu":
             return placement.told(found)
@@ -111,34 +128,26 @@ class OnnxRuntime:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
-        self._forget_profiles()
 
-    def _create(self) -> None:
-        request = self._request
-        asked = telling.providers(ort, request, self._settings)
-        if request.device == "cuda":
-            self._proof = cuda.require("onnxruntime", request.precision)
-            telling.preload(ort)
-        options, self._pools = telling.options(ort, self._settings, request.threads)
-        self._profiles = tempfile.mkdtemp(prefix="ort-profile-")
-        options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(self._profiles, "run")
+    def _create(self, options: Any) -> Any:
+        """A session with the providers asked for, and no others."""
+        path = self._request.path
         try:
-            session = ort.InferenceSession(request.path, options, providers=asked)
+            session = ort.InferenceSession(path, options, providers=self._asked)
         except Exception as error:
-            raise model.load_error(error, ort.__version__, request.path) from error
-        telling.check_taken(ort, asked, session.get_providers(), self._proof.get("name", ""))
+            raise model.load_error(error, ort.__version__, path) from error
+        telling.check_taken(ort, self._asked, session.get_providers(), self._proof.get("name", ""))
         # Its Python part would otherwise answer an error of the GPU by going on without it.
         session.disable_fallback()
-        only_input("onnxruntime", [node.name for node in session.get_inputs()])
-        self._session = session
-        self._input_name = session.get_inputs()[0].name
-        self._output_names = [node.name for node in session.get_outputs()]
+        return session
 
-    def _forget_profiles(self) -> None:
-        if self._profiles is not None:
-            shutil.rmtree(self._profiles, ignore_errors=True)
-            self._profiles = None
+    def _build_engine(self, entry: TensorSpec) -> None:
+        """Make one call with zeros, unless what will be fed does not fit, which is told later."""
+        fed: Tuple[int, ...] = (self._request.batch, *self._request.item_shape)
+        declared = fed if entry.shape is None else entry.shape
+        if len(declared) == len(fed) and all(d in (None, f) for d, f in zip(declared, fed)):
+            self.run(np.zeros(fed, entry.dtype))
+            self._runs_in_compile = 1
 
 
 def create(request: LoadRequest) -> OnnxRuntime:

@@ -11,7 +11,6 @@ share them out among streams that nobody feeds.
 
 from __future__ import annotations
 
-import os
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -24,7 +23,9 @@ from runner.backends.base import (
     LoadRequest,
     Offer,
     TensorSpec,
+    comparable,
     only_input,
+    require_file,
     start_each,
     unsupported,
 )
@@ -52,8 +53,7 @@ class OpenVino:
     def load(self) -> None:
         """Read the model and fix its dynamic dimensions to what will be fed."""
         request = self._request
-        if not os.path.isfile(request.path):
-            raise RunnerError("model", f"no such model file: {request.path}")
+        require_file(request.path)
         try:
             model = self._core.read_model(request.path)
         except Exception as error:
@@ -92,7 +92,6 @@ class OpenVino:
         self._compiled = self._core.compile_model(self._model, "CPU", wanted)
         self._nodes = openvino_graph.nodes(self._compiled)
         hint = _type_name(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
-        self._precision = openvino_graph.precision(self._nodes, hint)
         reduced = openvino_graph.reduced(self._nodes) or (() if hint == "f32" else (hint,))
         if self._request.precision == "f32" and reduced:
             raise RunnerError("backend", f"asked for f32 and OpenVINO took {', '.join(reduced)}")
@@ -113,7 +112,7 @@ class OpenVino:
         if compiled is None:
             raise RunnerError("backend", "describe before compile")
         ran = _OFFER.ran(self._request, self._settings, "openvino")
-        ran["precision"] = self._precision
+        ran["computes_in"] = openvino_graph.computes_in(self._nodes)
         ran["providers"] = list(compiled.get_property("EXECUTION_DEVICES"))
         ran["streams"] = int(compiled.get_property("NUM_STREAMS"))
         ran["operators"] = openvino_graph.by_primitive(self._nodes)
@@ -189,11 +188,7 @@ def _refuse_quantised(model: Any) -> None:
 
 def _spec(port: Any, name: str) -> TensorSpec:
     kind = _type_name(port.element_type)
-    if kind == "boolean" or kind[:1] in "fiu":
-        dtype = np.dtype(port.element_type.to_dtype()).name
-    else:
-        message = f"openvino: {name!r} is {kind}, which NumPy does not know"
-        raise RunnerError("unsupported", message)
+    dtype = comparable("openvino", name, openvino_graph.numpy_name(kind))
     partial = port.partial_shape
     shape = None
     if partial.rank.is_static:

@@ -12,7 +12,6 @@ builds may choose different ones, so the kernels that were chosen are told. For 
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -26,6 +25,7 @@ from runner.backends.base import (
     Offer,
     Shape,
     TensorSpec,
+    require_file,
     start_each,
     unsupported,
 )
@@ -67,8 +67,7 @@ class TensorRt:
     def load(self) -> None:
         """Parse the file."""
         path = self._request.path
-        if not os.path.isfile(path):
-            raise RunnerError("model", f"no such model file: {path}")
+        require_file(path)
         self._model = _Parsed(self._trt, self._logger, path, self._settings["typing"])
         if hasattr(self._model.builder, "max_threads"):
             self._model.builder.max_threads = self._request.threads

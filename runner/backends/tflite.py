@@ -6,7 +6,6 @@ kernels for what it does not take; these alone; or the plain loops that define w
 
 from __future__ import annotations
 
-import os
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from runner.backends.base import (
     TensorSpec,
     installed_version,
     only_input,
+    require_file,
     start_each,
     unsupported,
 )
@@ -28,6 +28,7 @@ from runner.support import native_threads
 from runner.support.tflite_interpreter import (
     RESOLVERS,
     by_kernel,
+    computed_in,
     delegated,
     import_interpreter,
     operators,
@@ -64,8 +65,7 @@ class TfLite:
     def load(self) -> None:
         """Make the interpreter."""
         request = self._request
-        if not os.path.isfile(request.path):
-            raise RunnerError("model", f"no such model file: {request.path}")
+        require_file(request.path)
         try:
             interpreter = _TFLITE.Interpreter(
                 model_path=request.path,
@@ -115,6 +115,10 @@ class TfLite:
             ran["operators"] = by_kernel(self._operators, self._kernels)
             ran["delegated_operators"] = len(delegated(self._operators))
             ran["delegated_partitions"] = partitions(self._operators)
+            ran["computes_in"] = computed_in(interpreter, self._operators)
+        if self._kernels == "xnnpack":
+            # Asked for, and with nobody to ask whether it took a part of the model.
+            ran["delegate_proven"] = self._operators is not None
         return Description(
             input=_spec(interpreter.get_input_details()[0]),
             outputs=tuple(_spec(d) for d in interpreter.get_output_details()),

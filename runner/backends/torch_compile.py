@@ -25,6 +25,7 @@ from runner.support.torch_setup import GPU
 STACK = "torch"
 
 _GRAPHS = ("reduce-overhead", "max-autotune-no-cudagraphs")
+_RECORDED = ("reduce-overhead", "max-autotune")
 _OFFER = Offer(
     backend="torch.compile",
     formats=("pt2",),
@@ -46,10 +47,11 @@ class _Compiled:
         self._ran: Dict[str, Any] = {}
         self._operators: Dict[str, int] = {}
         self._on_cpu: Dict[str, str] = {}
+        self.runs = 0
 
     def make(self, program: TorchProgram) -> Callable[[Any], Any]:
         settings = program.settings
-        self._ran = torch_inductor.require_compiler("torch.compile", headers=True)
+        self._ran.update(torch_inductor.require_compiler("torch.compile", headers=True))
         self._workshop = Workshop()
         torch_inductor.configure(settings)
         import torch._dynamo.config as dynamo
@@ -59,13 +61,21 @@ class _Compiled:
         compiled = torch.compile(
             self._module, fullgraph=True, dynamic=False, mode=settings["mode"], backend="inductor"
         )
+        recorded = program.device != "cpu" and settings["mode"] in _RECORDED
+        # The first call compiles, and the second records CUDA graphs.
+        self.runs = 2 if recorded else 1
         try:
+            # The input is made inside as well: how it was made is a part of what is compiled for.
             with torch.inference_mode():
-                compiled(program.example())
+                example = program.example()
+                for _ in range(self.runs):
+                    compiled(example)
         except Exception as error:
             failed = classify(error, "unsupported")
             message = f"torch.compile can't compile the program: {failed.message}"
             raise RunnerError(failed.kind, message, failed.detail) from error
+        if recorded:
+            self._ran["cuda_graphs"] = _require_cuda_graphs(str(settings["mode"]))
         self._look(self._workshop, settings, on_gpu=program.device != "cpu")
         return compiled  # type: ignore[no-any-return]
 
@@ -111,6 +121,25 @@ class _Compiled:
             self._on_cpu.update(generated)
         else:
             self._ran["vector_isa"] = torch_inductor.vector_isa()
+
+
+def _require_cuda_graphs(mode: str) -> bool:
+    """True, once inductor left none of the program out of CUDA graphs, which it does in silence.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    from torch._dynamo.utils import counters
+
+    skipped = int(counters["inductor"]["cudagraph_skips"])
+    if skipped:
+        raise RunnerError(
+            "unsupported",
+            f"torch.compile was asked for the mode {mode} and skipped CUDA graphs {skipped} times: "
+            "the program would run without them (the log says why, at `skipping cudagraphs`); ask "
+            "for the mode default or max-autotune-no-cudagraphs",
+        )
+    return True
 
 
 def create(request: LoadRequest) -> TorchBackend:

@@ -29,6 +29,8 @@ _OFFER = Offer(
 class _Eager:
     """The program's module, as it is."""
 
+    runs = 0
+
     def __init__(self) -> None:
         self._module: Any = None
 

@@ -42,6 +42,8 @@ _FROZEN = "_frozen_param"
 class _AheadOfTime:
     """A package that AOTInductor wrote and loaded again."""
 
+    runs = 0
+
     def __init__(self) -> None:
         self._model: Any = None
         self._graph: Any = None

@@ -17,7 +17,7 @@ from runner.errors import RunnerError, classify
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_operators import in_graph
 from runner.support.torch_probe import kernels, probed
-from runner.support.torch_program import TorchProgram, made_on_cpu
+from runner.support.torch_program import TorchProgram, as_list, made_on_cpu
 from runner.support.torch_setup import warnings_are_no_errors
 
 STACK = "torch"
@@ -39,6 +39,8 @@ _RUNS_UNTIL_OPTIMISED = 3
 class _Traced:
     """A traced module, run until its executor has optimised it."""
 
+    runs = _RUNS_UNTIL_OPTIMISED
+
     def __init__(self) -> None:
         self._module: Any = None
         self._on_cpu: Dict[str, str] = {}
@@ -48,6 +50,7 @@ class _Traced:
         settings = program.settings
         module = program.module()
         self._on_cpu = made_on_cpu(module)
+        module = _Leaves(module)
         example = program.example()
         try:
             with torch.no_grad():
@@ -88,6 +91,18 @@ class _Traced:
 
     def close(self) -> None:
         self._module = None
+
+
+class _Leaves(torch.nn.Module):  # type: ignore[misc]
+    """A module that gives its tensors alone: TorchScript knows few of Python's containers."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, fed: Any) -> Any:
+        given = self.module(fed)
+        return given if isinstance(given, torch.Tensor) else tuple(as_list(given))
 
 
 def create(request: LoadRequest) -> TorchBackend:

@@ -1,9 +1,9 @@
 """The backend `tvm`: ONNX and TensorFlow Lite models by Apache TVM (Relax), compiled in the cell.
 
-Settings on the CPU: `target` = llvm | c (C source, by the C compiler that is here), `mcpu` = host |
-generic | x86-64-v2 | x86-64-v3 | x86-64-v4, `pipeline` = default | default_build (TVM's own names;
-the second does not fuse operators), `fast_math` = false | true. On the GPU: `target` = cuda | opencl
-| vulkan.
+Settings: `target` = auto (llvm on the CPU, cuda on a GPU) | llvm | c (C source, by the C compiler that
+is here) | cuda | opencl | vulkan. For the CPU's targets also `mcpu` = host | generic | x86-64-v2 |
+x86-64-v3 | x86-64-v4, `pipeline` = default | default_build (TVM's own names; the second does not fuse
+operators), `fast_math` = false | true.
 
 Nothing is tuned, so TVM's schedules for the CPU are loops without threads: `parallel_kernels` says
 how many kernels split their work, beside the `threads` of the pool.
@@ -35,27 +35,22 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError
 from runner.support import cuda, tvm_build, tvm_model
+from runner.support.tally import most
 
 STACK = "tvm"
 
 _PACKAGE = "apache-tvm"
-_FORMATS = ("onnx", "tflite")
-_ON_CPU = Offer(
+_TARGETS = {"cpu": tvm_build.CPU_TARGETS, "cuda": tvm_build.GPU_TARGETS}
+_OFFER = Offer(
     backend="tvm",
-    formats=_FORMATS,
+    formats=("onnx", "tflite"),
     devices=("cpu", "cuda"),
     settings={
-        "target": tvm_build.CPU_TARGETS,
+        "target": ("auto", *tvm_build.CPU_TARGETS, *tvm_build.GPU_TARGETS),
         "mcpu": tvm_build.PROCESSORS,
         "pipeline": tvm_build.PIPELINES,
         "fast_math": (False, True),
     },
-)
-_ON_GPU = Offer(
-    backend="tvm",
-    formats=_FORMATS,
-    devices=("cpu", "cuda"),
-    settings={"target": tvm_build.GPU_TARGETS},
 )
 
 
@@ -63,9 +58,8 @@ class Tvm:
     """A Relax module, imported in `load`, compiled for the shape that is fed in `compile`."""
 
     def __init__(self, request: LoadRequest) -> None:
-        offer = _offer(request)
-        self._settings = offer.accept(request)
-        self._offer, self._request = offer, request
+        self._settings = _accept(request)
+        self._request = request
         self._imported: Optional[tvm_model.Imported] = None
         self._main: Optional[Any] = None
         self._folder: Optional[str] = None
@@ -76,7 +70,7 @@ class Tvm:
         """Import the file, for the batch and shape that will be fed."""
         request = self._request
         fed = (request.batch, *request.item_shape)
-        self._imported = tvm_model.read(request.path, request.format, fed)
+        self._imported = tvm_model.read(request.path, request.format, fed, request.precision)
 
     def compile(self) -> None:
         """Run TVM's passes, generate code, and load it into a virtual machine."""
@@ -86,17 +80,12 @@ class Tvm:
         self._device = self._gpu(kind) if self._request.device == "cuda" else tvm.cpu(0)
         target = self._target(kind)
         pipeline = self._settings.get("pipeline", "default")
-        try:
-            lowered = tvm_build.lower(self._imported.module, target, pipeline)
-            executable = tvm_build.compile_lowered(lowered, target)
-            if kind == "c":
-                executable = self._by_compiler(executable)
-            relax = import_module("tvm.relax")
-            self._machine = relax.VirtualMachine(executable, self._device)
-            self._main = self._machine[tvm_model.ENTRY]
-        except BaseException:
-            self._forget()
-            raise
+        lowered = tvm_build.lower(self._imported.module, target, pipeline)
+        executable = tvm_build.compile_lowered(lowered, target)
+        if kind == "c":
+            executable = self._by_compiler(executable)
+        self._machine = import_module("tvm.relax").VirtualMachine(executable, self._device)
+        self._main = self._machine[tvm_model.ENTRY]
         self._check_threads()
         self._ran.update(
             target=str(target),
@@ -105,14 +94,16 @@ class Tvm:
             executable="virtual machine, bytecode",
             kernels=lowered.kernels,
             parallel_kernels=lowered.parallel_kernels,
-            operators=_most({f"{name} ({kind})": n for name, n in lowered.calls.items()}),
+            operators=most({f"{name} ({kind})": n for name, n in lowered.calls.items()}),
         )
+        if lowered.dtypes:
+            self._ran["computes_in"] = list(lowered.dtypes)
 
     def describe(self) -> Description:
         """The module's input and outputs."""
         if self._imported is None or self._main is None:
             raise RunnerError("backend", "describe before compile")
-        ran = self._offer.ran(self._request, self._settings, _PACKAGE)
+        ran = _OFFER.ran(self._request, self._settings, _PACKAGE)
         ran["versions"]["apache-tvm-ffi"] = installed_version("apache-tvm-ffi")
         ran.update(self._ran)
         return Description(self._imported.input, self._imported.outputs, ran)
@@ -141,7 +132,9 @@ class Tvm:
     def close(self) -> None:
         """Drop the virtual machine, and what was compiled on disk."""
         self._main = self._machine = self._imported = None
-        self._forget()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     def _target(self, kind: str) -> Any:
         settings = self._settings
@@ -184,11 +177,6 @@ class Tvm:
         if taken != self._request.threads:
             raise unsupported("tvm", "number of threads", self._request.threads, (taken,))
 
-    def _forget(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-
 
 def create(request: LoadRequest) -> Tvm:
     """A module to be loaded; its pool of threads is made when it is first used."""
@@ -205,8 +193,8 @@ def probe() -> BackendProbe:
         ok=ok,
         version=str(tvm.__version__),
         detail="" if ok else refused["llvm"],
-        formats=_FORMATS,
-        offer=_ON_CPU,
+        formats=_OFFER.formats,
+        offer=_OFFER,
         providers=providers,
         started=started,
         refused=refused,
@@ -215,20 +203,26 @@ def probe() -> BackendProbe:
     )
 
 
-def _offer(request: LoadRequest) -> Offer:
-    """What there is on the device that is asked for.
+def _accept(request: LoadRequest) -> Dict[str, Any]:
+    """The effective settings: `target` is never `auto`, and those of the other device are refused.
 
     Raises:
-        RunnerError: kind `unsupported`, for a target of the other device.
+        RunnerError: kind `unsupported`.
     """
-    kind = request.settings.get("target")
-    here, there, device = _ON_CPU, _ON_GPU, "cuda"
-    if request.device == "cuda":
-        here, there, device = _ON_GPU, _ON_CPU, "cpu"
-    if kind in there.settings["target"]:
-        why = f"this cell runs on the device {request.device}, and that target on {device}"
-        raise unsupported("tvm", "target", kind, here.settings["target"], why=why)
-    return here
+    settings = _OFFER.accept(request)
+    targets = _TARGETS[request.device]
+    if settings["target"] == "auto":
+        settings["target"] = targets[0]
+    if settings["target"] not in targets:
+        why = f"this cell runs on the device {request.device}, and that target is for another"
+        raise unsupported("tvm", "target", settings["target"], targets, why=why)
+    if request.device == "cpu":
+        return settings
+    others = [name for name in request.settings if name != "target"]
+    if others:
+        why = "the others are about code for the CPU"
+        raise unsupported("tvm", "setting on a GPU", others[0], ("target",), why=why)
+    return {"target": settings["target"]}
 
 
 def _start(kind: str) -> Optional[str]:
@@ -270,9 +264,3 @@ def _device(kind: str) -> Tuple[Any, Optional[str]]:
 
 def _flat(result: Any) -> List[Any]:
     return [result] if hasattr(result, "numpy") else list(result)
-
-
-def _most(counts: Dict[str, int]) -> Dict[str, int]:
-    """At most 64, the most frequent first."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return dict(ordered[:64])

@@ -13,7 +13,7 @@ import numpy as np
 
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, jax_archive, jax_runtime
+from runner.support import conversion, jax_archive, jax_runtime, onnx_model
 
 _NAME = "onnx>jax"
 _PLATFORMS = ("cpu", "cuda")
@@ -84,6 +84,7 @@ def _export(model: Any, probe: np.ndarray, path: str) -> None:
         "platforms": list(_PLATFORMS),
         "input": conversion.graph_input(model, _NAME).name,
         "outputs": list(program.outputs),
+        "computes_in": list(onnx_model.narrow_floats(model)),
     }
     jax_archive.write(path, functions, program.weights, about)
 

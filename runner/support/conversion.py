@@ -17,6 +17,7 @@ import numpy as np
 from runner.backends.base import installed_version, only_input, unsupported
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
+from runner.support import onnx_model
 
 OPTIONS = ("batch", "item_shape")
 _PROBE_SEED = 0
@@ -63,10 +64,9 @@ def graph_input(model: Any, name: str) -> Any:
     Raises:
         RunnerError: kind `unsupported`, if it has none or several.
     """
-    initialisers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initialisers]
-    only_input(name, [value.name for value in inputs])
-    return inputs[0]
+    fed = onnx_model.inputs(model)
+    only_input(name, [value.name for value in fed])
+    return fed[0]
 
 
 def fed_shape(
@@ -125,7 +125,7 @@ def reference_outputs(model: Any, fed: np.ndarray) -> Optional[List[np.ndarray]]
 
     try:
         evaluator = ReferenceEvaluator(model)
-        outputs: List[np.ndarray] = evaluator.run(None, {evaluator.input_names[0]: fed})
+        outputs: Any = evaluator.run(None, {evaluator.input_names[0]: fed})
     except Exception as error:
         print(f"runner: ONNX's reference evaluator can't run the model: {error!r}", flush=True)
         return None

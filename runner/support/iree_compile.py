@@ -11,14 +11,16 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
+import numpy as np
 import onnx
 from iree.compiler import tools
 from iree.compiler.extras import onnx_importer
 from iree.compiler.ir import Context
 from onnx import shape_inference, version_converter
 
-from runner.backends.base import only_input
+from runner.backends.base import TensorSpec, comparable, only_input
 from runner.errors import RunnerError, classify
+from runner.support import onnx_model
 from runner.support.tally import tally
 
 NAME = "main"
@@ -37,13 +39,16 @@ _OPERATOR = re.compile(r'"onnx\.(\w+)"')
 class Compiled:
     """A module, with what it is made of.
 
-    `opset` is that of the model as it was compiled; `operators` the calls of one run by kind.
+    `opset` is that of the model as it was compiled; `operators` the calls of one run by kind;
+    `input` and `outputs` have the shapes that it was compiled for.
     """
 
     module: bytes
     flags: Tuple[str, ...]
     opset: int
     operators: Dict[str, int]
+    input: TensorSpec
+    outputs: Tuple[TensorSpec, ...]
 
 
 def read(path: str) -> Any:
@@ -57,18 +62,12 @@ def read(path: str) -> Any:
     except Exception as error:
         refused = classify(error, "model")
         raise RunnerError(refused.kind, f"{path}: {refused.message}", refused.detail) from error
-    held = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in held]
+    inputs = onnx_model.inputs(model)
     only_input("iree", [value.name for value in inputs])
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.graph.name = NAME
     return model
-
-
-def opset_of(model: Any) -> int:
-    """The opset of ONNX's own operators."""
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
 def fix_shapes(model: Any, shape: Sequence[int]) -> Any:
@@ -109,7 +108,7 @@ def compile_model(model: Any, shape: Sequence[int], flags: Sequence[str]) -> Com
     Raises:
         RunnerError: kind `unsupported`, with IREE's words, for an operator that it can't take.
     """
-    opset = opset_of(model)
+    opset = onnx_model.opset(model)
     try:
         return _compiled(fix_shapes(model, shape), flags)
     except RunnerError as error:
@@ -155,7 +154,22 @@ def _compiled(model: Any, flags: Sequence[str]) -> Compiled:
             said = file.read()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Compiled(module, (*_FLAGS, *flags), opset_of(model), operators_of(said))
+    return Compiled(
+        module,
+        (*_FLAGS, *flags),
+        onnx_model.opset(model),
+        operators_of(said),
+        _spec(model.graph.input[0]),
+        tuple(_spec(value) for value in model.graph.output),
+    )
+
+
+def _spec(value: Any) -> TensorSpec:
+    kind = value.type.tensor_type
+    named = str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+    dtype = comparable("iree", value.name, named)
+    shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
+    return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
 
 def _imported(model: Any) -> bytes:

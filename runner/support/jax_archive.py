@@ -1,6 +1,7 @@
 """The artifact `jax`: one zip file of exported functions (StableHLO) and the weights they take.
 
-    about.json              format, calling convention, names of outputs
+    about.json              format, calling convention, names of outputs, and `computes_in`: the
+                            floating-point types below float32 that the model computes in
     function-<precision>    `jax.export`'s bytes, one for each of JAX's matmul precisions
     weights/<nnnnn>.npy     the arguments after the input, in order
 
@@ -24,7 +25,7 @@ from runner.errors import RunnerError, classify
 PRECISIONS = ("default", "high", "highest")
 """Values of `jax_default_matmul_precision` that a function is exported for."""
 
-VERSION = 1
+VERSION = 2
 _ABOUT = "about.json"
 _WEIGHTS = "weights/{:05d}.npy"
 _DATE = (1980, 1, 1, 0, 0, 0)

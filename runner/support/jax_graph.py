@@ -12,15 +12,14 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 from runner.errors import RunnerError, classify
+from runner.support import onnx_folding, onnx_model, onnx_patterns
 from runner.support.jax_layers import LAYERS
 from runner.support.jax_node import Node, refuse
 from runner.support.jax_operators import OPERATORS
 
 _TABLE = {**OPERATORS, **LAYERS}
-_STANDARD = ("", "ai.onnx")
 _SMALL = 16
 """Values with fewer elements stay in the function: shapes, axes, limits, scalars."""
 
@@ -40,11 +39,12 @@ def translate(model: Any, fed: Tuple[int, ...]) -> Program:
     Raises:
         RunnerError: kind `unsupported`, naming the operators that nothing is known of.
     """
+    model = onnx_patterns.inlined(model)
+    opset = onnx_model.supported_opset(model, "onnx>jax")
     _check_operators(model)
-    opset = _opset(model)
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in known]
-    shapes = {inputs[0].name: fed}
+    entry = onnx_model.inputs(model)[0].name
+    shapes = {entry: fed}
     nodes = _without_constants(model.graph.node, known, shapes, opset)
     used = {name for node in nodes for name in node.input}
     used.update(value.name for value in model.graph.output)
@@ -53,7 +53,7 @@ def translate(model: Any, fed: Tuple[int, ...]) -> Program:
     outputs = tuple(value.name for value in model.graph.output)
 
     def function(fed: Any, *weights: Any) -> Tuple[Any, ...]:
-        values: Dict[str, Any] = {**small, **dict(zip(names, weights)), inputs[0].name: fed}
+        values: Dict[str, Any] = {**small, **dict(zip(names, weights)), entry: fed}
         for node in nodes:
             _run(node, values, opset)
         return tuple(values[name] for name in outputs)
@@ -66,7 +66,7 @@ def _run(proto: Any, values: Dict[str, Any], opset: int) -> None:
     node = Node.read(proto, opset)
     arguments = [values[name] if name else None for name in proto.input]
     if _is_concrete(arguments):
-        results = _evaluated(proto, arguments, opset)
+        results = onnx_folding.evaluate(proto, arguments, {"": opset})
     else:
         try:
             made = _TABLE[proto.op_type](node, *arguments)
@@ -91,27 +91,13 @@ def _without_constants(
     for proto in nodes:
         if proto.op_type == "Shape" and proto.input[0] in shapes:
             stand_in = np.broadcast_to(np.float32(0), shapes[proto.input[0]])
-            known.update(zip(proto.output, _evaluated(proto, [stand_in], opset)))
+            known.update(zip(proto.output, onnx_folding.evaluate(proto, [stand_in], {"": opset})))
         elif all(not name or name in known for name in proto.input):
             arguments = [known[name] if name else None for name in proto.input]
-            known.update(zip(proto.output, _evaluated(proto, arguments, opset)))
+            known.update(zip(proto.output, onnx_folding.evaluate(proto, arguments, {"": opset})))
         else:
             left.append(proto)
     return left
-
-
-def _evaluated(proto: Any, arguments: Sequence[Any], opset: int) -> List[np.ndarray]:
-    """A node's outputs by ONNX's reference evaluator."""
-    fed = {name: value for name, value in zip(proto.input, arguments) if name}
-    graph = onnx.helper.make_graph(
-        [proto],
-        "constant",
-        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in fed],
-        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in proto.output if name],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    results = iter(ReferenceEvaluator(model).run(None, fed))
-    return [np.asarray(next(results)) if name else np.zeros(0) for name in proto.output]
 
 
 def _is_concrete(arguments: Sequence[Any]) -> bool:
@@ -119,7 +105,7 @@ def _is_concrete(arguments: Sequence[Any]) -> bool:
 
 
 def _check_operators(model: Any) -> None:
-    foreign = {n.op_type for n in model.graph.node if n.domain not in _STANDARD}
+    foreign = {n.op_type for n in model.graph.node if n.domain not in onnx_model.STANDARD}
     unknown = {n.op_type for n in model.graph.node} - set(_TABLE) - _ONLY_CONSTANT
     missing = sorted(foreign | unknown)
     if missing:
@@ -132,10 +118,3 @@ def _check_operators(model: Any) -> None:
 
 _ONLY_CONSTANT = {"Constant", "ConstantOfShape", "Range", "NonZero", "EyeLike", "Size"}
 """Operators that only occur where their result is known beforehand."""
-
-
-def _opset(model: Any) -> int:
-    versions = [each.version for each in model.opset_import if each.domain in _STANDARD]
-    if not versions:
-        raise RunnerError("model", "the model does not say which opset of ONNX it uses")
-    return int(versions[0])

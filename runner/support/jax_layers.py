@@ -1,4 +1,4 @@
-"""ONNX operators in JAX: convolutions, pooling, normalisation, products, reductions.
+"""ONNX operators in JAX: convolutions, pooling, normalisation, products.
 
 As in `jax_operators`, each takes the node and its inputs. Values keep ONNX's layout (channels after
 the batch), so nothing is transposed that XLA does not transpose by itself.
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from runner.support.jax_node import Node, axes_of, refuse, spatial_padding
+from runner.support.jax_node import Node, padding_of, refuse, windows_of
+from runner.support.jax_reductions import REDUCTIONS
 
 Operator = Callable[..., Any]
 Sizes = Tuple[int, ...]
@@ -36,7 +37,7 @@ def _conv(node: Node, x: Any, weight: Any, bias: Any = None) -> Any:
         x,
         jnp.asarray(weight),
         strides,
-        spatial_padding(node, x.shape[2:], kernel, strides, dilations),
+        padding_of(node, windows_of(x.shape[2:], kernel, strides, dilations)),
         rhs_dilation=dilations,
         dimension_numbers=_numbers(spatial),
         feature_group_count=node.get("group", 1),
@@ -79,7 +80,7 @@ def _transposed_pads(
     if wanted is None and auto in ("SAME_UPPER", "SAME_LOWER"):
         wanted = [size * stride for size, stride in zip(sizes, strides)]
     if wanted is None:
-        return spatial_padding(node, sizes, tuple(reach), strides, (1,) * len(sizes))
+        return padding_of(node, windows_of(sizes, tuple(reach), strides, (1,) * len(sizes)))
     pairs = []
     for size, stride, r, more, target in zip(sizes, strides, reach, extra, wanted):
         total = max(0, stride * (size - 1) + more + r - target)
@@ -92,18 +93,9 @@ def _pool_padding(
     node: Node, x: Any, kernel: Sizes, strides: Sizes, dilations: Sizes
 ) -> Tuple[List[Tuple[int, int]], List[int]]:
     """The padding of a pool, and how much of it is there only to round its size up."""
-    pads = spatial_padding(node, tuple(x.shape[2:]), kernel, strides, dilations)
-    rounding = [0] * len(kernel)
-    if node.get("ceil_mode", 0):
-        for i, (before, after) in enumerate(pads):
-            reach = (kernel[i] - 1) * dilations[i] + 1
-            free = x.shape[2 + i] + before + after - reach
-            steps = -(-free // strides[i])
-            # A window that would begin in the padding behind is left out.
-            if steps * strides[i] >= x.shape[2 + i] + before:
-                steps -= 1
-            rounding[i] = max(0, steps * strides[i] - free)
-    return pads, rounding
+    windows = windows_of(tuple(x.shape[2:]), kernel, strides, dilations)
+    pads, ceil = padding_of(node, windows), node.get("ceil_mode", 0)
+    return pads, [window.ceil_extra(pad) if ceil else 0 for window, pad in zip(windows, pads)]
 
 
 def _reduce_window(
@@ -162,8 +154,8 @@ def _by_channel(values: Any, rank: int) -> Any:
 def _batch_normalization(
     node: Node, x: Any, scale: Any, bias: Any, mean: Any, variance: Any
 ) -> Any:
-    if node.get("training_mode", 0):
-        raise refuse(node, "it is in training mode; export the model for inference")
+    if node.get("training_mode", 0) or not node.get("spatial", 1):
+        raise refuse(node, "it is not in inference mode over channels; export it for inference")
     root = jnp.sqrt(variance + jnp.asarray(node.get("epsilon", 1e-5), x.dtype))
     scale, bias, mean, root = (_by_channel(v, x.ndim) for v in (scale, bias, mean, root))
     return (x - mean) / root * scale + bias
@@ -242,33 +234,6 @@ def _softmax(function: Callable[..., Any]) -> Operator:
     return apply
 
 
-def _reduce(function: Callable[..., Any]) -> Operator:
-    def apply(node: Node, x: Any, axes: Any = None) -> Any:
-        along = axes_of(node.given("axes", axes), x.ndim)
-        if along is None and node.get("noop_with_empty_axes", 0):
-            return x
-        return function(x, axis=along, keepdims=bool(node.get("keepdims", 1)))
-
-    return apply
-
-
-def _norm2(x: Any, **how: Any) -> Any:
-    return jnp.sqrt(jnp.sum(x * x, **how))
-
-
-def _arg(function: Callable[..., Any]) -> Operator:
-    def apply(node: Node, x: Any) -> Any:
-        axis = node.get("axis", 0)
-        if node.get("select_last_index", 0):
-            found = x.shape[axis] - 1 - function(jnp.flip(x, axis), axis=axis, keepdims=True)
-        else:
-            found = function(x, axis=axis, keepdims=True)
-        found = found.astype(np.int64)
-        return found if node.get("keepdims", 1) else jnp.squeeze(found, axis)
-
-    return apply
-
-
 def _einsum(node: Node, *values: Any) -> Any:
     return jnp.einsum(node.get("equation"), *values)
 
@@ -307,8 +272,7 @@ def _dequantize(node: Node, x: Any, scale: Any, zero: Any = None) -> Any:
 
 
 LAYERS: Dict[str, Operator] = {
-    "ArgMax": _arg(jnp.argmax),
-    "ArgMin": _arg(jnp.argmin),
+    **REDUCTIONS,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalization,
     "Conv": _conv,
@@ -327,16 +291,6 @@ LAYERS: Dict[str, Operator] = {
     "MatMul": lambda _node, a, b: jnp.matmul(a, b),
     "MaxPool": _max_pool,
     "QuantizeLinear": _quantize,
-    "ReduceL1": _reduce(lambda x, **how: jnp.sum(jnp.abs(x), **how)),
-    "ReduceL2": _reduce(_norm2),
-    "ReduceLogSum": _reduce(lambda x, **how: jnp.log(jnp.sum(x, **how))),
-    "ReduceLogSumExp": _reduce(jax.nn.logsumexp),
-    "ReduceMax": _reduce(jnp.max),
-    "ReduceMean": _reduce(jnp.mean),
-    "ReduceMin": _reduce(jnp.min),
-    "ReduceProd": _reduce(jnp.prod),
-    "ReduceSum": _reduce(jnp.sum),
-    "ReduceSumSquare": _reduce(lambda x, **how: jnp.sum(x * x, **how)),
     "Softmax": _softmax(jax.nn.softmax),
 }
 """What is known, by ONNX's names."""

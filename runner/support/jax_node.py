@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
-import onnx
 
 from runner.errors import RunnerError
+from runner.support import onnx_folding
+from runner.support.onnx_window import Pads, Window, resolve_pads
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Node:
     @classmethod
     def read(cls, proto: Any, opset: int) -> Node:
         """From `onnx.NodeProto`."""
-        attributes = {each.name: _value(each) for each in proto.attribute}
+        attributes = onnx_folding.attributes(proto)
         return cls(proto.op_type, proto.name, attributes, opset, len(proto.output))
 
     @property
@@ -60,13 +61,6 @@ class Node:
         return np.asarray(argument)
 
 
-def _value(attribute: Any) -> Any:
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return value.decode()
-    return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
-
-
 def refuse(node: Node, why: str) -> RunnerError:
     """The error for a node that JAX can't be given."""
     return RunnerError("unsupported", f"onnx>jax can't convert {node.label}: {why}")
@@ -79,25 +73,16 @@ def axes_of(given: Optional[np.ndarray], rank: int) -> Optional[Tuple[int, ...]]
     return tuple(int(axis) % rank for axis in given.reshape(-1))
 
 
-def spatial_padding(
-    node: Node,
+def windows_of(
     sizes: Tuple[int, ...],
     kernel: Tuple[int, ...],
     strides: Tuple[int, ...],
     dilations: Tuple[int, ...],
-) -> List[Tuple[int, int]]:
+) -> List[Window]:
+    """The window along each spatial axis."""
+    return [Window(*each) for each in zip(sizes, kernel, strides, dilations)]
+
+
+def padding_of(node: Node, windows: List[Window]) -> List[Pads]:
     """Padding before and after each spatial axis, by `auto_pad` or `pads`."""
-    auto = node.get("auto_pad", "NOTSET")
-    count = len(kernel)
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        pairs = []
-        for size, width, stride, dilation in zip(sizes, kernel, strides, dilations):
-            reach = (width - 1) * dilation + 1
-            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-            less, more = total // 2, total - total // 2
-            pairs.append((less, more) if auto == "SAME_UPPER" else (more, less))
-        return pairs
-    if auto == "VALID":
-        return [(0, 0)] * count
-    pads = [int(pad) for pad in node.get("pads", [0] * (2 * count))]
-    return list(zip(pads[:count], pads[count:]))
+    return resolve_pads(windows, node.get("pads", []), node.get("auto_pad", "NOTSET"))

@@ -243,7 +243,9 @@ def _space_to_depth(node: Node, x: Any) -> Any:
     return split.transpose(0, 3, 5, 1, 2, 4).reshape(n, c * block**2, h // block, w // block)
 
 
-def _dropout(_node: Node, x: Any, *_rest: Any) -> List[Any]:
+def _dropout(node: Node, x: Any, _ratio: Any = None, training: Any = None) -> List[Any]:
+    if training is not None and bool(node.constant("training_mode", training)):
+        raise refuse(node, "it is in training mode; export the model for inference")
     return [x, jnp.ones(x.shape, bool)]
 
 

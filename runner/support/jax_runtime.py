@@ -12,7 +12,7 @@ import sys
 from typing import Any, Dict, Optional
 
 from runner.errors import RunnerError
-from runner.support import processor
+from runner.support import native_threads
 
 _THREADS = ("PJRT_NPROC", "NPROC")
 """How many threads XLA's pools on the CPU get; older jaxlibs know the second only."""
@@ -43,7 +43,7 @@ def prepare(device: str, threads: int) -> Dict[str, Any]:
     os.environ.update(chosen)
     told: Dict[str, Any] = {"xla_flags": chosen["XLA_FLAGS"]}
     if device == "cpu":
-        told["cores"] = processor.hold_to_cores("jax", threads)
+        told["cores"] = native_threads.hold_to_cores("jax", threads)
     return told
 
 
@@ -58,7 +58,7 @@ def proven_threads(threads: int, started: Optional[int]) -> int:
     Raises:
         RunnerError: kind `unsupported`, where they are not as many as asked for.
     """
-    found = processor.threads_named(_POOL)
+    found = native_threads.named(_POOL)
     if found == threads or (found == 0 and started == 2 * threads):
         return threads
     raise RunnerError(

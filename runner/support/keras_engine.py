@@ -6,16 +6,20 @@ TensorFlow's own functions stand in, which Keras records as layers and saves lik
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from importlib import import_module, util
 from types import SimpleNamespace
-from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from runner.backends.base import installed_version
 from runner.errors import RunnerError
 
 ENGINES = ("tensorflow", "jax", "torch")
 """In the order in which one is chosen where the environment variable names none."""
+
+_VARIABLES = ("KERAS_BACKEND", "KERAS_HOME", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,38 @@ class Keras:
         return [self.module.ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
-def choose(asked: Optional[str], installed: Callable[[str], bool]) -> str:
-    """The engine to run on: the one asked for, else the first that is installed.
+def installed() -> Tuple[str, ...]:
+    """The engines that import here and that this Keras can use, the preferred first."""
+    # Before version 3 Keras was a part of TensorFlow.
+    major = installed_version("keras").partition(".")[0]
+    usable = ENGINES[:1] if major.isdigit() and int(major) < 3 else ENGINES
+    return tuple(name for name in usable if util.find_spec(name) is not None)
+
+
+def variables(engine: str) -> Dict[str, str]:
+    """What Keras reads when it is imported.
+
+    A folder that can't exist: the user's own settings are not read, and none are left behind.
+    """
+    return {"KERAS_BACKEND": engine, "KERAS_HOME": os.path.join(os.devnull, "keras")}
+
+
+@contextlib.contextmanager
+def variables_put_back() -> Iterator[None]:
+    """Put the environment variables that are set here back: a probe is followed by others."""
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def choose(asked: Optional[str], here: Sequence[str]) -> str:
+    """The engine to run on: the one asked for, else the first of those that are here.
 
     Raises:
         RunnerError: kind `unsupported`, if it is unknown, not installed, or there is none.
@@ -55,18 +89,24 @@ def choose(asked: Optional[str], installed: Callable[[str], bool]) -> str:
     if asked and asked not in ENGINES:
         message = f"KERAS_BACKEND={asked} is not an engine this converter knows: {_choices()}"
         raise RunnerError("unsupported", message)
-    found = [engine for engine in ENGINES if installed(engine)]
-    if asked and asked not in found:
-        message = f"KERAS_BACKEND={asked} and {asked} is not installed here; found: {found}"
+    if asked and asked not in here:
+        message = (
+            f"Keras can't run on {asked} here, as asked for; it can on: {', '.join(here) or 'none'}"
+        )
         raise RunnerError("unsupported", message)
-    if not found:
-        message = f"Keras needs an engine and none is installed here; add one of: {_choices()}"
+    if not here:
+        message = (
+            "Keras needs an engine and none is installed here that it can run on; add one of: "
+            f"{_choices()} (before Keras 3: tensorflow)"
+        )
         raise RunnerError("unsupported", message)
-    return asked or found[0]
+    return asked or here[0]
 
 
 def load(threads: int = 1, engine: Optional[str] = None) -> Keras:
     """Import Keras on the processor, and hold its engine to a number of threads.
+
+    Environment variables stay set, for what reads them later: see `variables_put_back`.
 
     Args:
         threads: for TensorFlow and PyTorch; JAX has no such setting.
@@ -77,7 +117,7 @@ def load(threads: int = 1, engine: Optional[str] = None) -> Keras:
         ImportError: if Keras or its engine does not import.
     """
     asked = engine or os.environ.get("KERAS_BACKEND")
-    engine = choose(asked, lambda name: util.find_spec(name) is not None)
+    engine = choose(asked, installed())
     prepare_environment(os.environ, engine)
     if engine == "tensorflow":
         _limit_tensorflow(threads)
@@ -88,9 +128,6 @@ def load(threads: int = 1, engine: Optional[str] = None) -> Keras:
     version = str(keras.__version__)
     if int(version.split(".", 1)[0]) >= 3:
         return Keras(keras, keras.ops, engine, version)
-    if engine != "tensorflow":
-        message = f"Keras {version} runs on TensorFlow only, and not on {engine}; use Keras 3"
-        raise RunnerError("unsupported", message)
     return Keras(keras, tensorflow_ops(import_module("tensorflow")), engine, version)
 
 
@@ -104,12 +141,14 @@ def prepare_environment(environment: Any, engine: str) -> None:
 
 def import_keras() -> Any:
     """Keras, as a probe tries it."""
-    return load().module
+    with variables_put_back():
+        return load().module
 
 
 def import_keras_on_tensorflow() -> Any:
     """Keras on TensorFlow, as a probe tries it."""
-    return load(engine="tensorflow").module
+    with variables_put_back():
+        return load(engine="tensorflow").module
 
 
 def _limit_tensorflow(threads: int) -> None:

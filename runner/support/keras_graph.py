@@ -13,7 +13,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from runner.errors import RunnerError, classify
-from runner.support import conversion, onnx_folding, onnx_patterns
+from runner.support import conversion, onnx_folding, onnx_model, onnx_patterns
 from runner.support.keras_engine import Keras
 from runner.support.keras_layout import CHANNELS_LAST, Axes, inverse, plain
 from runner.support.keras_operators import OPERATORS
@@ -22,8 +22,7 @@ from runner.support.keras_values import Flow, Folded, Tensors, Value, fixed_size
 
 _FLOAT32 = 1
 _FOLLOWED_BATCHES = (3, 5)
-_OLDEST_OPSET = 7
-_DOMAINS = ("", "ai.onnx", onnx_patterns.DOMAIN)
+_DOMAINS = (*onnx_model.STANDARD, onnx_patterns.DOMAIN)
 _COLOURS = (1, 3, 4)
 
 
@@ -53,13 +52,7 @@ def build(
     """
     model = onnx_patterns.inlined(model)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    opset = max(opsets.get("", 0), opsets.get("ai.onnx", 0))
-    if opset < _OLDEST_OPSET:
-        raise RunnerError(
-            "unsupported",
-            f"{converter}: the model is of opset {opset} and {_OLDEST_OPSET} is the oldest that is "
-            "supported; convert it with onnx.version_converter or export it anew",
-        )
+    opset = onnx_model.supported_opset(model, converter)
     walk = _Walk(converter, opset, opsets, Tensors(keras))
     tensor = walk.start(model, batch, item_shape)
     for index, node in enumerate(onnx_patterns.rewritten(model.graph)):

@@ -68,10 +68,13 @@ def _clip(step: Step) -> List[Value]:
     low = _bound(step, "min", 1)
     high = _bound(step, "max", 2)
     flow = step.flow()
-    if low == 0:
+    if low == 0 and (high is None or high > 0):
         layer = step.layer("ReLU", max_value=high)
         return [step.alike(layer(flow.tensor), flow, nonnegative=True)]
-    if low is not None and high is not None:
+    if low is not None and high is not None and low > high:
+        # ONNX's text: where the limits cross, the upper one wins; engines differ.
+        tensor = step.op("minimum")(step.op("maximum")(flow.tensor, low), high)
+    elif low is not None and high is not None:
         tensor = step.op("clip")(flow.tensor, low, high)
     elif low is not None:
         tensor = step.op("maximum")(flow.tensor, low)
@@ -79,7 +82,8 @@ def _clip(step: Step) -> List[Value]:
         tensor = step.op("minimum")(flow.tensor, high)
     else:
         return [flow]
-    return [step.alike(tensor, flow, nonnegative=low is not None and low > 0)]
+    sign = -1.0 if low is None else low if high is None else min(low, high)
+    return [step.alike(tensor, flow, nonnegative=sign >= 0)]
 
 
 def _bound(step: Step, name: str, index: int) -> Optional[float]:

@@ -111,7 +111,11 @@ def _reduce(name: str, before: str = "", after: str = "") -> Operator:
         flow = step.flow()
         axes = _reduced_axes(step, flow)
         if axes is None:
-            return [flow]
+            tensor = flow.tensor
+            for each in filter(None, (before, after)):
+                tensor = step.op(each)(tensor)
+            kept = flow.nonnegative or bool(before)
+            return [step.alike(tensor, flow, nonnegative=kept)]
         keepdims = bool(step.attributes.get("keepdims", 1))
         tensor = None
         if name == "mean" and axes == (2, 3) and flow.rank == 4:
@@ -128,12 +132,10 @@ def _reduce(name: str, before: str = "", after: str = "") -> Operator:
 
 
 def _reduced_axes(step: Step, flow: Flow) -> Optional[Axes]:
-    """The axes to reduce over; None if there is nothing to do."""
+    """The axes to reduce over; None if none are, and only what is done elementwise is left."""
     asked = step.integers("axes", 1)
     if not asked:
-        if asked is not None and step.attributes.get("noop_with_empty_axes", 0):
-            return None
-        if asked is None and step.attributes.get("noop_with_empty_axes", 0):
+        if step.attributes.get("noop_with_empty_axes", 0):
             return None
         asked = list(range(flow.rank))
     axes = positive_axes(asked, flow.rank)

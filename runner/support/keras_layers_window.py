@@ -6,9 +6,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from runner.support.keras_layout import CHANNELS_LAST, Pads, Window, keras_padding, resolve_pads
+from runner.support.keras_layout import CHANNELS_LAST, keras_padding
 from runner.support.keras_step import Operator, Step
 from runner.support.keras_values import Flow, Value
+from runner.support.onnx_window import Pads, Window, resolve_pads
 
 _LOWEST = float(np.finfo(np.float32).min)
 _LAST = {"data_format": "channels_last"}

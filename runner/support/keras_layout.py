@@ -1,4 +1,4 @@
-"""Layouts and windows as plain numbers: where an axis lies, what a reshape needs, who is padded how.
+"""Layouts as plain numbers: where an axis lies, what a reshape needs, which padding Keras has a name for.
 
 A tensor's *layout* is a tuple `axes`: the axis j of the tensor holds the axis `axes[j]` that ONNX
 means. NCHW kept channels-last is (0, 2, 3, 1). Nothing here knows Keras or ONNX.
@@ -7,13 +7,14 @@ means. NCHW kept channels-last is (0, 2, 3, 1). Nothing here knows Keras or ONNX
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
+from runner.support.onnx_window import Pads, Window
+
 Axes = Tuple[int, ...]
 Shape = Tuple[int, ...]
-Pads = Tuple[int, int]
 
 CHANNELS_LAST: Axes = (0, 2, 3, 1)
 
@@ -126,60 +127,6 @@ def resolve_reshape(shape: Shape, wanted: Sequence[int], *, allow_zero: bool) ->
     return tuple(sizes)
 
 
-@dataclass(frozen=True)
-class Window:
-    """A sliding window along one axis."""
-
-    size: int
-    kernel: int
-    stride: int = 1
-    dilation: int = 1
-
-    @property
-    def reach(self) -> int:
-        """How many elements lie between its first and its last, both counted."""
-        return (self.kernel - 1) * self.dilation + 1
-
-    def same_pads(self, *, lower: bool = False) -> Pads:
-        """TensorFlow's SAME: an odd element goes behind, or in front (`lower`)."""
-        count = -(-self.size // self.stride)
-        total = max((count - 1) * self.stride + self.reach - self.size, 0)
-        small, large = total // 2, total - total // 2
-        return (large, small) if lower else (small, large)
-
-    def ceil_extra(self, pads: Pads) -> int:
-        """What `ceil_mode` adds behind the padding so that the last, partial window is whole.
-
-        A window that would begin behind the input and its front padding is left out, as PyTorch
-        does and ONNX says since opset 22.
-        """
-        span = self.size + sum(pads)
-        count = -(-(span - self.reach) // self.stride) + 1
-        if (count - 1) * self.stride >= self.size + pads[0]:
-            count -= 1
-        return max((count - 1) * self.stride + self.reach - span, 0)
-
-    def counts(self, pads: Pads, extra: int, *, include_pad: bool) -> np.ndarray:
-        """How many elements each window averages over: int64 [windows]."""
-        whole = np.zeros(self.size + sum(pads) + extra, np.int64)
-        first, last = pads[0], pads[0] + self.size
-        if include_pad:
-            first, last = 0, self.size + sum(pads)
-        whole[first:last] = 1
-        starts = range(0, len(whole) - self.reach + 1, self.stride)
-        return np.array([whole[s : s + self.reach : self.dilation].sum() for s in starts])
-
-
-def resolve_pads(windows: Sequence[Window], pads: Sequence[int], auto_pad: str) -> List[Pads]:
-    """The padding of each axis in front and behind, from ONNX's `pads` or `auto_pad`."""
-    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        return [window.same_pads(lower=auto_pad == "SAME_LOWER") for window in windows]
-    if auto_pad == "VALID" or not len(pads):
-        return [(0, 0) for _ in windows]
-    half = len(windows)
-    return [(int(pads[axis]), int(pads[axis + half])) for axis in range(half)]
-
-
 def keras_padding(windows: Sequence[Window], pads: Sequence[Pads]) -> str:
     """`valid`, `same`, or `explicit` where neither of the two is this padding."""
     if not any(map(sum, pads)):
@@ -187,41 +134,3 @@ def keras_padding(windows: Sequence[Window], pads: Sequence[Pads]) -> str:
     if all(tuple(pad) == window.same_pads() for window, pad in zip(windows, pads)):
         return "same"
     return "explicit"
-
-
-def nearest_sources(coordinates: np.ndarray, size: int, mode: str) -> np.ndarray:
-    """The element that ONNX's Resize takes for each coordinate: int64.
-
-    Raises:
-        ValueError: for a mode that there is not.
-    """
-    rounded: Dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-        "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-    }
-    if mode not in rounded:
-        message = f"nearest_mode {mode!r}"
-        raise ValueError(message)
-    sources: np.ndarray = np.clip(rounded[mode](coordinates), 0, size - 1).astype(np.int64)
-    return sources
-
-
-def resize_coordinates(size: int, wanted: int, scale: float, mode: str) -> np.ndarray:
-    """Where in the input each element of ONNX's Resize lies: float64 [wanted].
-
-    Raises:
-        ValueError: for a mode that there is not.
-    """
-    x = np.arange(wanted, dtype=np.float64)
-    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and wanted > 1):
-        return (x + 0.5) / scale - 0.5
-    if mode == "pytorch_half_pixel":
-        return np.zeros(wanted)
-    if mode == "asymmetric":
-        return x / scale
-    if mode == "align_corners":
-        return x * (size - 1) / (wanted - 1) if wanted > 1 else np.zeros(wanted)
-    message = f"coordinate_transformation_mode {mode!r}"
-    raise ValueError(message)

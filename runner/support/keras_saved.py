@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import warnings
 import zipfile
 from importlib import import_module
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from runner.backends.base import TensorSpec, installed_version, only_input
+from runner.backends.base import TensorSpec, comparable, installed_version, only_input, require_file
 from runner.errors import RunnerError, classify
 
 _NARROW = ("float16", "bfloat16")
@@ -28,15 +27,6 @@ _CODE_WORDS = (
 )
 
 
-def choose_engine(engine: str) -> None:
-    """Say on what Keras is to run, before it is imported.
-
-    A folder that can't exist: the user's own settings are not read, and none are left behind.
-    """
-    os.environ["KERAS_BACKEND"] = engine
-    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")
-
-
 @contextlib.contextmanager
 def warnings_are_no_errors() -> Iterator[None]:
     """Print the warnings that libraries raise about their own parts, whatever was asked for."""
@@ -52,8 +42,7 @@ def read(backend: str, path: str, precision: str) -> Any:
         RunnerError: kind `model`, if the file is absent or broken; `unsupported`, if it needs code
             that it does not hold, or computes with less than float32 where `f32` was asked for.
     """
-    if not os.path.isfile(path):
-        raise RunnerError("model", f"no such model file: {path}")
+    require_file(path)
     saved_by = saved_with(path)
     if saved_by is None:
         raise RunnerError(
@@ -111,9 +100,12 @@ def flatten(result: Any) -> List[Any]:
 
 
 def about(model: Any, path: str) -> Dict[str, Any]:
-    """What `Description.ran` says of a model: layouts of its images, and who saved it."""
+    """What `Description.ran` says of a model: dtypes, layouts of its images, and who saved it."""
     layouts = {str(getattr(layer, "data_format", None) or "") for layer in layers(model)}
+    computes = {str(getattr(layer, "compute_dtype", None) or "") for layer in layers(model)}
     found: Dict[str, Any] = {"saved_by_keras": saved_with(path) or ""}
+    if computes - {""}:
+        found["computes_in"] = sorted(computes - {""})
     named = sorted(layouts - {""})
     if named:
         found["data_format"] = named[0] if len(named) == 1 else named
@@ -169,7 +161,5 @@ def _spec(tensor: Any) -> TensorSpec:
     shape = None
     if tensor.shape is not None:
         shape = tuple(None if size is None else int(size) for size in tensor.shape)
-    if dtype in ("bfloat16", "string"):
-        message = f"{tensor.name!r} is {dtype}, which NumPy does not know: cast it in the model"
-        raise RunnerError("unsupported", message)
-    return TensorSpec(name=str(tensor.name), dtype=str(dtype), shape=shape)
+    name = str(tensor.name)
+    return TensorSpec(name=name, dtype=comparable("keras", name, str(dtype)), shape=shape)

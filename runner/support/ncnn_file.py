@@ -19,6 +19,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
+from runner.backends.base import require_file
 from runner.errors import RunnerError, classify
 
 _PARAM, _BIN, _TENSORS = "model.param", "model.bin", "tensors.json"
@@ -70,8 +71,7 @@ def read_tensors(path: str) -> Tensors:
     Raises:
         RunnerError: kind `model`, if the file is absent or is no such zip.
     """
-    if not os.path.isfile(path):
-        raise RunnerError("model", f"no such model file: {path}")
+    require_file(path)
     try:
         with zipfile.ZipFile(path) as file:
             about = json.loads(file.read(_TENSORS).decode("utf-8"))
@@ -123,7 +123,8 @@ def infer(ncnn: Any, net: Any, tensors: Tensors, batch: Any) -> List[Any]:
         RunnerError: kind `backend`, if an output can't be computed.
     """
     extractor = net.create_extractor()
-    extractor.input(tensors.input.blob, ncnn.Mat(batch[0]))
+    # ncnn crashes where its first layer works in place on memory that is not its own.
+    extractor.input(tensors.input.blob, ncnn.Mat(batch[0]).clone())
     results = []
     for name, shape, blob in tensors.outputs:
         status, output = extractor.extract(blob)

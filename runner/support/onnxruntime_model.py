@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runner.backends.base import TensorSpec, unsupported
+from runner.backends.base import TensorSpec, comparable
 from runner.errors import RunnerError, classify
 
-_DTYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(bool)": "bool",
-}
+_NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 # ONNX Runtime's own exception classes differ between versions; its words do not.
 _MODEL_WORDS = (
@@ -43,10 +38,8 @@ def spec(node: Any) -> TensorSpec:
     if not kind.startswith("tensor("):
         message = f"onnxruntime: {node.name} is {kind}, and only tensors can be compared"
         raise RunnerError("unsupported", message)
-    dtype = _DTYPES.get(kind, kind[len("tensor(") : -1])
-    if dtype not in _DTYPES.values() and not dtype.lstrip("u").startswith("int"):
-        numeric = (*_DTYPES.values(), "int8", "uint8", "int16", "int32", "int64")
-        raise unsupported("onnxruntime", f"dtype of {node.name}", dtype, numeric)
+    named = _NUMPY_NAMES.get(kind, kind[len("tensor(") : -1])
+    dtype = comparable("onnxruntime", str(node.name), named)
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in node.shape)
     return TensorSpec(name=node.name, dtype=dtype, shape=shape)
 

@@ -65,6 +65,14 @@ def accept(request: LoadRequest) -> Dict[str, Any]:
             why=f"this cell runs on the device {request.device}, and that provider on {device}",
         )
     if settings["execution_mode"] == "parallel":
+        if request.device == "cuda":
+            raise unsupported(
+                "onnxruntime",
+                "value of execution_mode",
+                "parallel",
+                ("sequential",),
+                why="ONNX Runtime runs the nodes of a GPU one after the other",
+            )
         if request.settings.get("mem_pattern") is True:
             raise unsupported(
                 "onnxruntime",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from runner.support.tally import tally
@@ -12,6 +12,10 @@ _NOT_EXECUTED = ("Const", "Input", "Output")
 
 # Layers by which a model is in one number format or another; the rest follows them.
 _HEAVY = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "Subgraph")
+
+_NAMES = {"bf16": "bfloat16", "boolean": "bool"}
+_LETTERS = {"f": "float", "i": "int", "u": "uint"}
+_NUMBERED = re.compile(r"([fiu])(\d+)")
 
 
 class Node(NamedTuple):
@@ -38,14 +42,22 @@ def by_primitive(found: Sequence[Node]) -> Dict[str, int]:
     return tally(f"{node.layer} ({node.primitive})" for node in found)
 
 
-def precision(found: Sequence[Node], hint: str) -> str:
-    """The number format that most of the heavy layers run in; OpenVINO's hint where none is heavy.
+def computes_in(found: Sequence[Node]) -> List[str]:
+    """The dtypes that the heavy layers run in, the most frequent first; of all, where none is heavy.
 
-    The hint alone does not tell: it reads `dynamic` or `undefined` where the model's own formats
+    OpenVINO's own hint does not tell: it reads `dynamic` or `undefined` where the model's formats
     are kept, and holds for those layers only that have such a kernel.
     """
-    counted = Counter(node.precision for node in found if node.layer in _HEAVY)
-    return counted.most_common(1)[0][0] if counted else hint
+    heavy = [node for node in found if node.layer in _HEAVY]
+    return list(tally(numpy_name(node.precision) for node in heavy or found))
+
+
+def numpy_name(kind: str) -> str:
+    """The name that NumPy has, or would have, for a number format of OpenVINO: `f32` is `float32`."""
+    if kind in _NAMES:
+        return _NAMES[kind]
+    told = _NUMBERED.fullmatch(kind)
+    return f"{_LETTERS[told[1]]}{told[2]}" if told else kind
 
 
 def reduced(found: Sequence[Node]) -> Tuple[str, ...]:

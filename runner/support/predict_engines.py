@@ -16,6 +16,7 @@ from runner.errors import RunnerError
 from runner.support import (
     cuda,
     jax_runtime,
+    keras_engine,
     native_threads,
     tensorflow_operators,
     tensorflow_stack,
@@ -28,7 +29,10 @@ Recorder = Callable[[Callable[[], Any]], List[tensorflow_operators.Operator]]
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that was started; `place` is the context in which a model is read and compiled."""
+    """An engine that was started; `place` is the context in which a model is read.
+
+    It says where variables are made, and for nothing else: what feeds `predict` is on the CPU.
+    """
 
     name: str
     versions: Dict[str, str]
@@ -45,28 +49,13 @@ class Engine:
     """Where each of a model's variables is."""
 
 
-def installed() -> Tuple[str, ...]:
-    """The engines that this environment has and its Keras can use, the preferred first."""
-    packages = {
-        "tensorflow": tensorflow_stack.package(),
-        "jax": "jax",
-        "torch": "torch",
-    }
-    found = tuple(name for name, package in packages.items() if installed_version(package))
-    # Before version 3 Keras was a part of TensorFlow.
-    major = installed_version("keras").partition(".")[0]
-    if major.isdigit() and int(major) < 3:
-        return tuple(name for name in found if name == "tensorflow")
-    return found
-
-
 def check(asked: Optional[Any]) -> Tuple[str, ...]:
     """The engines to choose from; `asked` is what a job's settings name, if anything.
 
     Raises:
         RunnerError: kind `unsupported`, where there is none, or the one asked for is not here.
     """
-    here = installed()
+    here = keras_engine.installed()
     keras = installed_version("keras")
     if not keras or not here:
         lacking = "Keras" if not keras else "TensorFlow, JAX or PyTorch for Keras to compute with"
@@ -148,7 +137,8 @@ def _jax(request: LoadRequest) -> Engine:
 def _torch(request: LoadRequest) -> Engine:
     os.environ["KERAS_TORCH_DEVICE"] = request.device
     setup = import_module("runner.support.torch_setup")
-    proof = setup.set_up(_BACKEND, request, {"onednn": True})
+    # Keras has no setting for oneDNN: what this build has is taken.
+    proof = setup.set_up(_BACKEND, request, {})
     ran = dict(setup.as_set_up(request))
     version = str(ran.pop("version"))
     return Engine(

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
 
 from runner.errors import RunnerError
-from runner.support import jax_hlo
+from runner.support import xla_hlo
 from runner.support.tally import tally
 
 # Numbers of `DataType` in TensorFlow's types.proto, which never change.
@@ -118,7 +118,7 @@ def of_hlo(text: str, place: str) -> List[Operator]:
     The program is compiled as a whole, so a smaller float anywhere in it counts for the whole.
     """
     types = frozenset(_HLO_NARROW[name] for name in _HLO_TYPE.findall(text))
-    counts = jax_hlo.operators(text)
+    counts = xla_hlo.operators(text)
     return [Operator(kind, place, types) for kind, number in counts.items() for _ in range(number)]
 
 

@@ -5,6 +5,7 @@ A backend says how a function of a tensor becomes what is called (`Way`); the re
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Callable, Dict, List, Mapping, Optional
@@ -22,6 +23,7 @@ from runner.backends.base import (
 from runner.errors import RunnerError
 from runner.inputs import check_fit
 from runner.support import (
+    keras_engine,
     keras_saved,
     tensorflow_operators,
     tensorflow_source,
@@ -61,7 +63,7 @@ class TensorFlowProgram:
         self._source: Optional[Source] = None
         self._call: Optional[Call] = None
         # Importing takes seconds, which are no part of reading a model.
-        keras_saved.choose_engine("tensorflow")
+        os.environ.update(keras_engine.variables("tensorflow"))
         with keras_saved.warnings_are_no_errors():
             self._stack: Stack = tensorflow_stack.start(
                 self._name,
@@ -95,6 +97,7 @@ class TensorFlowProgram:
         """The input and outputs that the model declares."""
         source = self._loaded()
         ran = self._way.offer.ran(self._request, self._settings, tensorflow_stack.package())
+        ran["runs_in_compile"] = 0 if self._way.first is None else 1
         ran["versions"].update(source.ran.get("versions", {}))
         ran.update({name: value for name, value in source.ran.items() if name != "versions"})
         ran.update(self._stack.ran)
@@ -156,8 +159,8 @@ def check_outputs_on_gpu(backend: str, devices: List[str]) -> None:
 
 def probe(way: Way) -> BackendProbe:
     """Whether TensorFlow computes in this way, on the CPU and on the GPU where it is built for one."""
-    keras_saved.choose_engine("tensorflow")
-    with keras_saved.warnings_are_no_errors():
+    with keras_saved.warnings_are_no_errors(), keras_engine.variables_put_back():
+        os.environ.update(keras_engine.variables("tensorflow"))
         tf = import_module("tensorflow")
     providers = ["cpu", *(["cuda"] if tf.test.is_built_with_cuda() else [])]
     settings = {name: values[0] for name, values in way.offer.settings.items()}

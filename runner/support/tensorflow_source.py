@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Tuple
 
-from runner.backends.base import LoadRequest, TensorSpec, only_input
+from runner.backends.base import LoadRequest, TensorSpec, comparable, only_input
 from runner.errors import RunnerError, classify
 from runner.support import keras_saved
 
@@ -65,8 +65,8 @@ def _saved_model(backend: str, tf: Any, path: str) -> Source:
     outputs = dict(signature.structured_outputs)
     return Source(
         step,
-        _spec(key, given),
-        tuple(_spec(output, outputs[output]) for output in sorted(outputs)),
+        _spec(backend, key, given),
+        tuple(_spec(backend, output, outputs[output]) for output in sorted(outputs)),
         loaded,
         {"signature": name},
     )
@@ -87,7 +87,8 @@ def _signature(backend: str, loaded: Any, path: str) -> Tuple[str, Any]:
     )
 
 
-def _spec(name: str, tensor: Any) -> TensorSpec:
+def _spec(backend: str, name: str, tensor: Any) -> TensorSpec:
     dims = tensor.shape.dims
     shape = None if dims is None else tuple(tensor.shape.as_list())
-    return TensorSpec(name=name, dtype=str(tensor.dtype.name), shape=shape)
+    dtype = comparable(backend, name, str(tensor.dtype.name))
+    return TensorSpec(name=name, dtype=dtype, shape=shape)

@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional
 
 from runner.backends.base import LoadRequest, installed_version, unsupported
 from runner.errors import RunnerError
-from runner.support import cuda, processor
+from runner.support import cuda, native_threads
 
 GPU = "/GPU:0"
 _CPU = "/CPU:0"
@@ -63,7 +63,7 @@ def start(
     proof = cuda.require(backend, request.precision) if on_gpu else {}
     _say_before_import(onednn, request.precision)
     # Threads take their cores from the one that starts them, and TensorFlow's import starts some.
-    cores = None if on_gpu else processor.hold_to_cores(backend, request.threads)
+    cores = None if on_gpu else native_threads.hold_to_cores(backend, request.threads)
     tf = import_module("tensorflow")
     _hold_threads(backend, tf, request.threads)
     if on_gpu:

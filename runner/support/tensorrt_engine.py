@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from runner.backends.base import Shape, only_input, unsupported
 from runner.errors import RunnerError
+from runner.support.tally import tally
 
 TYPING = ("auto", "strong", "weak")
 OPTIMIZATION_LEVELS = (3, 0, 1, 2, 4, 5)
@@ -16,7 +17,6 @@ WORKSPACES_MIB = (0, 256, 1024, 4096)
 """0 leaves the limit to TensorRT: all the memory of the GPU."""
 
 _STRONG_SINCE, _STRONG_ONLY_SINCE = 10, 11
-_KINDS = 64
 _TACTIC_LETTERS = 96
 _KEPT = 5
 
@@ -165,12 +165,10 @@ def layers(trt: Any, engine: Any) -> Dict[str, int]:
         told = json.loads(text).get("Layers", [])
     except (ValueError, AttributeError):
         return {}
-    counts: Dict[str, int] = {}
-    for layer in told:
-        if not isinstance(layer, dict):
-            continue
-        kind = str(layer.get("LayerType", "?"))
-        tactic = str(layer.get("TacticName", "") or "")[:_TACTIC_LETTERS]
-        name = f"{kind} ({tactic})" if tactic else kind
-        counts[name] = counts.get(name, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_KINDS])
+    return tally(_kind(layer) for layer in told if isinstance(layer, dict))
+
+
+def _kind(layer: Dict[str, Any]) -> str:
+    kind = str(layer.get("LayerType", "?"))
+    tactic = str(layer.get("TacticName", "") or "")[:_TACTIC_LETTERS]
+    return f"{kind} ({tactic})" if tactic else kind

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
+import numpy as np
+
 from runner.backends.base import installed_version, unsupported
 from runner.support.tally import tally
 
@@ -109,3 +111,14 @@ def by_kernel(listed: Iterable[Dict[str, Any]], kernels: str) -> Dict[str, int]:
         for place, operator in enumerate(rows)
         if operator["op_name"] != _DELEGATE
     )
+
+
+def computed_in(interpreter: Any, listed: Iterable[Dict[str, Any]]) -> List[str]:
+    """The dtypes of what the operators give, the most frequent first."""
+    dtypes = {
+        int(one["index"]): np.dtype(one["dtype"]).name for one in interpreter.get_tensor_details()
+    }
+    given = [
+        int(tensor) for row in listed if row["op_name"] != _DELEGATE for tensor in row["outputs"]
+    ]
+    return list(tally(dtypes[tensor] for tensor in given if tensor in dtypes))

@@ -7,15 +7,19 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tupl
 import numpy as np
 import torch
 
-from runner.backends.base import Description, LoadRequest, Offer
+from runner.backends.base import Description, LoadRequest, Offer, require_file
 from runner.errors import RunnerError
-from runner.support.torch_operators import most, observed
-from runner.support.torch_program import TorchProgram, as_list, check_file, on_device
+from runner.support.tally import most
+from runner.support.torch_operators import observed
+from runner.support.torch_program import TorchProgram, as_list, on_device
 from runner.support.torch_setup import GPU, as_set_up, set_up, warnings_are_no_errors
 
 
 class Way(Protocol):
     """How a backend makes of a program what is called, and what it knows of that afterwards."""
+
+    runs: int
+    """How often `make` calls what it made, each time a whole inference."""
 
     def make(self, program: TorchProgram) -> Callable[[Any], Any]:
         """What is called with the input; everything that compiles is done when it returns."""
@@ -51,7 +55,7 @@ class TorchBackend:
 
     def load(self) -> None:
         """Set PyTorch up, and read the archive."""
-        check_file(self._request.path)
+        require_file(self._request.path)
         self._proof = set_up(self._offer.backend, self._request, self._settings)
         self._program = TorchProgram(self._offer.backend, self._request, self._settings)
 
@@ -60,6 +64,10 @@ class TorchBackend:
         if self._program is None:
             raise RunnerError("backend", "compile before load")
         self._about = (self._program.input, self._program.outputs)
+        self._dtypes = {
+            "computes_in": self._program.computes_in,
+            "weights_in": self._program.weights_in,
+        }
         with warnings_are_no_errors():
             self._run = self._way.make(self._program)
         self._program.close()
@@ -68,6 +76,8 @@ class TorchBackend:
         """The input and outputs that the program was exported with, and what runs it."""
         ran = self._offer.ran(self._request, self._settings, "torch")
         ran.update(as_set_up(self._request))
+        ran.update(self._dtypes)
+        ran["runs_in_compile"] = self._way.runs
         ran["versions"]["torch"] = ran["version"]
         ran.update(self._way.ran())
         operators = self._way.operators()

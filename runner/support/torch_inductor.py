@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from runner.errors import RunnerError
 
 _VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
-# A person who debugs PyTorch sets these; either would make it run eagerly and say nothing.
+# A person who debugs PyTorch sets these, and may start `python -m runner` by hand (a cell of a sweep
+# is started without them); either would make it run eagerly and say nothing.
 _OFF_SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
 
 
@@ -61,8 +62,8 @@ def require_compiler(backend: str, *, headers: bool) -> Dict[str, str]:
         raise RunnerError(
             "unsupported",
             f"{backend} generates C++ and needs the compiler {name}, which is not installed here: "
-            "install g++ (Debian's package g++), name another by the variable CXX, or run this "
-            "environment as a container image, which brings one",
+            "install g++ (Debian's package g++), or run this environment as a container image, which "
+            "brings one",
         )
     if headers and not os.path.isfile(python_header()):
         raise RunnerError(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
-LIMIT = 64
 _LIBRARIES = (
     ("mkldnn", "oneDNN"),
     ("onednn", "oneDNN"),
@@ -63,15 +62,6 @@ def in_graph(kinds: Iterable[str]) -> Dict[str, int]:
         ):
             _add(found, _with_library(name, name))
     return found
-
-
-def most(counts: Mapping[str, int], limit: int = LIMIT) -> Dict[str, int]:
-    """The most frequent kinds, by number and name; what is beyond the limit counts as `others`."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    if len(ordered) <= limit:
-        return dict(ordered)
-    rest = sum(number for _, number in ordered[limit - 1 :])
-    return dict([*ordered[: limit - 1], ("others", rest)])
 
 
 def called(source: str) -> Dict[str, int]:

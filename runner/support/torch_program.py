@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import numpy as np
 import torch
+from torch.utils import _pytree as pytree
 
-from runner.backends.base import LoadRequest, TensorSpec, only_input
+from runner.backends.base import LoadRequest, TensorSpec, comparable, only_input
 from runner.errors import RunnerError, classify
 from runner.support.torch_setup import GPU
 
 _SEED = 0
+# Neither is less than float32; others are: halves, bfloat16 and the floats of 8 bits.
+_WHOLE = ("float32", "float64")
 
 
 class TorchProgram:
@@ -29,6 +31,10 @@ class TorchProgram:
         only_input(backend, list(signature.user_inputs))
         self.input = _spec(backend, signature.user_inputs[0], values)
         self.outputs = tuple(_spec(backend, name, values) for name in signature.user_outputs)
+        weights, computed = _floats(_weights(self.exported)), _floats(_computed(self.exported))
+        if request.precision == "f32":
+            _require_float32(backend, weights, computed)
+        self.weights_in, self.computes_in = list(weights), list(computed)
 
     def moved(self) -> Any:
         """The exported program on its device, with what its graph makes by itself.
@@ -85,8 +91,11 @@ def on_device(tensor: Any, device: str) -> Any:
 
 
 def as_list(result: Any) -> List[Any]:
-    """What a module gives, as the list of its tensors."""
-    return [result] if isinstance(result, torch.Tensor) else list(result)
+    """The tensors in what a module gives, in the order of its program's outputs.
+
+    A program gives its outputs back in the containers of the module that was exported.
+    """
+    return [result] if isinstance(result, torch.Tensor) else list(pytree.tree_leaves(result))
 
 
 def held(module: Any) -> Iterator[Tuple[str, Any]]:
@@ -110,6 +119,56 @@ def made_on_cpu(module: Any) -> Dict[str, str]:
     return found
 
 
+def _weights(exported: Any) -> Iterator[Tuple[str, Any]]:
+    """What a program holds, by name: tensors, and few other things among its constants."""
+    for held_by in (exported.state_dict, exported.constants):
+        yield from ((f"the weight {name}", value) for name, value in held_by.items())
+
+
+def _computed(exported: Any) -> Iterator[Tuple[str, Any]]:
+    """What a program's operators give, by their names: a tensor, or a container of some.
+
+    Parts under a rule of their own (without gradients, with autocast) are graphs inside.
+    """
+    for part in exported.graph_module.modules():
+        graph = getattr(part, "graph", None)
+        for node in () if graph is None else graph.nodes:
+            if node.op not in ("placeholder", "get_attr", "output"):
+                yield str(node.name), node.meta.get("val")
+
+
+def _floats(named: Iterable[Tuple[str, Any]]) -> Dict[str, List[str]]:
+    """The kinds of floats among tensors, sorted, each with the names of those that are."""
+    found: Dict[str, List[str]] = {}
+    for name, values in named:
+        for value in pytree.tree_leaves(values):
+            dtype = _dtype(value) if isinstance(value, torch.Tensor) else ""
+            if "float" in dtype and name not in found.setdefault(dtype, []):
+                found[dtype].append(name)
+    return {dtype: found[dtype] for dtype in sorted(found)}
+
+
+def _require_float32(backend: str, *kinds: Mapping[str, List[str]]) -> None:
+    narrow = [
+        f"{name} in {dtype}"
+        for floats in kinds
+        for dtype, names in floats.items()
+        if dtype not in _WHOLE
+        for name in names
+    ]
+    if narrow:
+        raise RunnerError(
+            "unsupported",
+            f"{backend}: the precision f32 is whole float32, and {len(narrow)} of the program's "
+            f"weights and operators are less ({', '.join(narrow[:6])}): ask for the precision "
+            "default, or export the program in float32",
+        )
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).replace("torch.", "")
+
+
 def _read(path: str) -> Any:
     try:
         return torch.export.load(path)
@@ -119,24 +178,12 @@ def _read(path: str) -> Any:
         raise RunnerError(refused.kind, message, refused.detail) from error
 
 
-def check_file(path: str) -> None:
-    """Refuse what is no file, before anything is set up for it.
-
-    Raises:
-        RunnerError: kind `model`.
-    """
-    if not os.path.isfile(path):
-        raise RunnerError("model", f"no such model file: {path}")
-
-
 def _spec(backend: str, name: Any, values: Mapping[Any, Any]) -> TensorSpec:
     value = values.get(name)
     if not isinstance(value, torch.Tensor):
         message = f"{backend}: {name!r} is not a tensor, and only tensors can be compared"
         raise RunnerError("unsupported", message)
-    dtype = str(value.dtype).replace("torch.", "")
-    if dtype in ("bfloat16", "complex64", "complex128") or dtype.startswith("float8"):
-        message = f"{backend}: {name!r} is {dtype}, which NumPy does not know"
-        raise RunnerError("unsupported", message)
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-    return TensorSpec(name=str(name), dtype=dtype, shape=shape)
+    return TensorSpec(
+        name=str(name), dtype=comparable(backend, str(name), _dtype(value)), shape=shape
+    )

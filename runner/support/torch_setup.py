@@ -18,6 +18,11 @@ GPU = "cuda:0"
 def set_up(backend: str, request: LoadRequest, settings: Mapping[str, Any]) -> Dict[str, Any]:
     """Make PyTorch compute as the cell asks; what is known of the GPU, for `device_proof`.
 
+    Args:
+        backend: who asks, for messages.
+        request: what is asked for.
+        settings: `onednn` is read; a backend without that setting takes what the build has.
+
     Raises:
         RunnerError: kind `unsupported`, where PyTorch can't use the one GPU, or takes another
             number of threads.
@@ -31,33 +36,31 @@ def set_up(backend: str, request: LoadRequest, settings: Mapping[str, Any]) -> D
         taken = torch.get_num_threads()
         raise unsupported(backend, "number of threads", request.threads, (taken,))
     if request.device == "cpu":
+        available = torch.backends.mkldnn.is_available()
+        onednn = settings.get("onednn", available)
         # What is asked of oneDNN and is not in this build would run by other kernels in silence.
-        if settings["onednn"] and not torch.backends.mkldnn.is_available():
+        if onednn and not available:
             why = "this PyTorch is built without oneDNN"
             raise unsupported(backend, "value of onednn", True, (False,), why=why)
-        torch.backends.mkldnn.set_flags(settings["onednn"])
+        torch.backends.mkldnn.set_flags(onednn)
     if request.precision == "f32":
         torch.set_float32_matmul_precision("highest")
     return proof
 
 
 def as_set_up(request: LoadRequest) -> Dict[str, Any]:
-    """What PyTorch says of itself, for `ran`: version, threads, and the precision in effect."""
+    """What PyTorch says of itself, for `ran`: version, threads, and how it treats float32."""
     ran: Dict[str, Any] = {
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
         "inter_op_threads": torch.get_num_interop_threads(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "precision": "f32",
     }
     capability = getattr(torch.backends.cpu, "get_cpu_capability", None)
     if capability is not None:
         ran["cpu_capability"] = str(capability())
     if request.device == "cuda":
         ran["tf32"] = bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
-        ran["precision"] = "tf32" if ran["tf32"] else "f32"
-    elif torch.get_float32_matmul_precision() != "highest":
-        ran["precision"] = f"f32, in products {torch.get_float32_matmul_precision()}"
     return ran
 
 
@@ -75,7 +78,7 @@ def warnings_are_no_errors() -> Iterator[None]:
 
 def _choose_gpu(backend: str, request: LoadRequest, settings: Mapping[str, Any]) -> Dict[str, Any]:
     """Make sure of the GPU, and of float32's whole precision on it."""
-    if not settings["onednn"]:
+    if not settings.get("onednn", True):
         raise unsupported(backend, "value of onednn on the GPU", False, (True,))
     if torch.version.cuda is None:
         raise unsupported(

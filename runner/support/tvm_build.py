@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import tvm
 
 from runner.errors import RunnerError
+from runner.support.tally import tally
 from runner.support.tvm_model import ENTRY
 
 CPU_TARGETS = ("llvm", "c")
@@ -43,6 +44,8 @@ class Lowered:
     calls: Dict[str, int]
     kernels: int
     parallel_kernels: int
+    dtypes: Tuple[str, ...]
+    """Those of what the kernels give, the most frequent first."""
 
 
 def ask(name: str) -> Optional[Any]:
@@ -133,12 +136,14 @@ def lower(module: Any, target: Any, pipeline: str) -> Lowered:
                 calls[name] = calls.get(name, 0) + 1
 
     relax.analysis.post_order_visit(lowered[ENTRY], visit)
-    loops = [
-        "T.parallel(" in function.script()
+    kernels = [
+        function
         for _, function in lowered.functions.items()
         if not isinstance(function, relax.Function)
     ]
-    return Lowered(lowered, calls, len(loops), sum(loops))
+    loops = ["T.parallel(" in kernel.script() for kernel in kernels]
+    dtypes = tally(dtype for dtype in map(_given, kernels) if dtype)
+    return Lowered(lowered, calls, len(loops), sum(loops), tuple(dtypes))
 
 
 def compile_lowered(lowered: Lowered, target: Any) -> Any:
@@ -152,17 +157,17 @@ def kernel_kind(name: str) -> str:
 
 
 def compiler() -> Tuple[str, str]:
-    """The C compiler, by `CC` or on the path, and what it calls itself.
+    """The C compiler on the path, and what it calls itself.
 
     Raises:
         RunnerError: kind `unsupported`, where there is none that makes a library.
     """
-    path = os.environ.get("CC") or next(filter(None, map(shutil.which, _COMPILERS)), None)
+    path = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if path is None:
         raise RunnerError(
             "unsupported",
             "tvm: the target c needs a C compiler and none is here (looked for "
-            f"{', '.join(_COMPILERS)} and CC); install one (Debian: gcc, libc6-dev), build an image "
+            f"{', '.join(_COMPILERS)}); install one (Debian: gcc, libc6-dev), build an image "
             "whose env.toml names it under system_packages, or ask for target llvm",
         )
     said = _run([path, "--version"]).splitlines()
@@ -206,6 +211,15 @@ def compile_c(executable: Any, folder: str, path: str, flags: List[str]) -> Any:
     library = os.path.join(folder, "model.so")
     executable.export_library(library, fcompile=build, workspace_dir=folder)
     return tvm.runtime.load_module(library)
+
+
+def _given(kernel: Any) -> str:
+    """The dtype of the buffer that a kernel writes to, its last one; empty where it has none."""
+    # Parameters are buffers, or in older versions pointers that a map turns into buffers.
+    buffers = getattr(kernel, "buffer_map", {})
+    taken = [buffers.get(one, one) for one in getattr(kernel, "params", ())]
+    dtypes = [str(getattr(one, "dtype", "handle")) for one in taken]
+    return next((dtype for dtype in reversed(dtypes) if dtype != "handle"), "")
 
 
 def _passes(target: Any, pipeline: str) -> Any:

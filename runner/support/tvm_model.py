@@ -12,8 +12,9 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from runner.backends.base import Shape, TensorSpec, only_input
+from runner.backends.base import Shape, TensorSpec, comparable, only_input, require_file
 from runner.errors import RunnerError, classify
+from runner.support import onnx_model
 
 ENTRY = "main"
 """The function that TVM's importers make."""
@@ -30,23 +31,22 @@ class Imported:
     outputs: Tuple[TensorSpec, ...]
 
 
-def read(path: str, kind: str, fed: Tuple[int, ...]) -> Imported:
+def read(path: str, kind: str, fed: Tuple[int, ...], precision: str) -> Imported:
     """The model in a file of format `kind` (onnx | tflite), for the shape `fed`, batch first.
 
     Raises:
         RunnerError: kind `model` if the file is absent or damaged; `unsupported` if TVM can't
             import it.
     """
-    if not os.path.isfile(path):
-        raise RunnerError("model", f"no such model file: {path}")
+    require_file(path)
     with open(path, "rb") as file:
         data = file.read()
     if kind == "tflite":
         return _from_tflite(data, path, fed)
-    return from_onnx(data, path, fed)
+    return from_onnx(data, path, fed, precision)
 
 
-def from_onnx(data: bytes, path: str, fed: Tuple[int, ...]) -> Imported:
+def from_onnx(data: bytes, path: str, fed: Tuple[int, ...], precision: str = "default") -> Imported:
     """The model in the bytes of an ONNX file; `path` is where data beside it lies."""
     onnx = import_module("onnx")
     frontend = import_module("tvm.relax.frontend.onnx")
@@ -55,11 +55,13 @@ def from_onnx(data: bytes, path: str, fed: Tuple[int, ...]) -> Imported:
         onnx.load_external_data_for_model(model, os.path.dirname(os.path.abspath(path)))
     except Exception as error:
         raise _refused(error, "model", path) from error
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    if precision == "f32":
+        onnx_model.require_float32("tvm", model)
+    inputs = onnx_model.inputs(model)
     only_input("tvm", [value.name for value in inputs])
     name, declared = inputs[0].name, inputs[0].type.tensor_type
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)).name
+    named = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)).name
+    dtype = comparable("tvm", name, named)
     shape = fed
     if declared.HasField("shape") and len(declared.shape.dim) == len(fed):
         shape = tuple(
@@ -140,7 +142,10 @@ def _outputs(
         if not hasattr(kind, "dtype") or not hasattr(kind, "shape"):
             message = f"tvm: {name} is {type(kind).__name__}, and only tensors can be compared"
             raise RunnerError("unsupported", message)
-        spec = declared[position] if declared else TensorSpec(name, str(kind.dtype), None)
+        if declared:
+            spec = declared[position]
+        else:
+            spec = TensorSpec(name, comparable("tvm", name, str(kind.dtype)), None)
         specs.append(_reshaped(spec, _shape(kind.shape)))
     return tuple(specs)
 

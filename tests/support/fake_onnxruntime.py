@@ -23,6 +23,7 @@ class FakeRuntime(ModuleType):
         self.placed = behaviour.get(
             "placed", [("Conv", CUDA, [1, 32, 9, 9]), ("Gemm", CUDA, [1, 9])]
         )
+        self.declared = behaviour.get("declared", [1, 3])
         self.preloaded = 0
         self.sessions: list[Any] = []
         self.GraphOptimizationLevel = SimpleNamespace(
@@ -48,7 +49,7 @@ class FakeOptions(SimpleNamespace):
     """Options that keep what they are given."""
 
     def __init__(self) -> None:
-        super().__init__(entries={})
+        super().__init__(entries={}, enable_profiling=False)
 
     def add_session_config_entry(self, key: str, value: str) -> None:
         self.entries[key] = value
@@ -61,6 +62,7 @@ class FakeSession:
         self.runtime, self.options, self.asked = runtime, options, providers
         self.falls_back = True
         self.profiles = 0
+        self.fed: list[np.ndarray] = []
 
     def get_providers(self) -> list[str]:
         return list(self.runtime.taken)
@@ -69,7 +71,7 @@ class FakeSession:
         self.falls_back = False
 
     def get_inputs(self) -> list[Any]:
-        return [SimpleNamespace(name="x", type="tensor(float)", shape=[1, 3])]
+        return [SimpleNamespace(name="x", type="tensor(float)", shape=self.runtime.declared)]
 
     def get_outputs(self) -> list[Any]:
         return [SimpleNamespace(name="y", type="tensor(float)", shape=[1, 9])]
@@ -79,7 +81,8 @@ class FakeSession:
         told[CUDA]["cudnn_conv_algo_search"] = "EXHAUSTIVE"
         return dict(told, **{CPU: {}})
 
-    def run(self, _names: Any, _feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def run(self, _names: Any, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.fed.append(feeds["x"])
         return [np.zeros((1, 9), np.float32)]
 
     def end_profiling(self) -> str:

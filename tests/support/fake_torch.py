@@ -69,6 +69,17 @@ class Tensor:
         return self.values
 
 
+class Layer:
+    """The class `torch.nn.Module`, whose call is `forward`; parts are found through it."""
+
+    def __call__(self, fed: Tensor) -> Any:
+        forward: Any = self.__getattribute__("forward")
+        return forward(fed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["module"], name)
+
+
 class Module:
     """A program's module: a weight, a buffer, a constant, and a node that makes a tensor."""
 
@@ -110,6 +121,9 @@ class Inductor:
     metadata: dict[str, str] = field(default_factory=lambda: {"AOTI_DEVICE_KEY": "cuda"})
     asked: dict[str, Any] = field(default_factory=dict)
     raises: Exception | None = None
+    skips: int = 0
+    calls: int = 0
+    counters: dict[str, int] = field(default_factory=lambda: {"cudagraph_skips": 0})
 
     def compile(self, module: Module, **asked: Any) -> Callable[[Tensor], Tensor]:
         self.asked = asked
@@ -117,6 +131,8 @@ class Inductor:
         def first(fed: Tensor) -> Tensor:
             if self.raises is not None:
                 raise self.raises
+            self.calls += 1
+            self.counters["cudagraph_skips"] = self.skips
             names = "arg0_1" if self.frozen else "arg0_1, arg1_1"
             text = WRAPPER.format(inputs=names, kernel=self.kernel, first="arg0_1")
             for index in range(self.graphs):
@@ -140,7 +156,7 @@ class Inductor:
 
     def load(self, path: str) -> Any:
         assert path
-        model = Module.__new__(Module)
+        model = object.__new__(type(self._module))
         model.__dict__.update(self._module.__dict__, get_metadata=lambda: self.metadata)
         return model
 
@@ -219,13 +235,28 @@ def fake_torch(
     usable: bool = True,
     onednn: bool = True,
     module: Callable[[], Module] = lambda: Module("cpu"),
+    weights: tuple[str, ...] = ("float32",),
+    computed: tuple[str, ...] = (),
+    outputs: int = 1,
 ) -> ModuleType:
-    """The module `torch`."""
+    """The module `torch`; the program has weights and operators of these dtypes."""
     torch = ModuleType("torch")
     node = {"val": Tensor(BATCH)}
+    nodes = [
+        SimpleNamespace(name="x", meta=node, op="placeholder"),
+        *(
+            SimpleNamespace(name=f"computed{i}", meta={"val": Tensor(np.ones(1, d))}, op="call")
+            for i, d in enumerate(computed)
+        ),
+        SimpleNamespace(name="y", meta=node, op="call"),
+    ]
+    graph = SimpleNamespace(nodes=nodes)
     program = SimpleNamespace(
-        graph_signature=SimpleNamespace(user_inputs=["x"], user_outputs=["y"]),
-        graph=SimpleNamespace(nodes=[SimpleNamespace(name=n, meta=node) for n in ("x", "y")]),
+        graph_signature=SimpleNamespace(user_inputs=["x"], user_outputs=["y"] * outputs),
+        graph=graph,
+        graph_module=SimpleNamespace(modules=lambda: [SimpleNamespace(graph=graph)]),
+        state_dict={f"weight{i}": Tensor(np.ones(1, d)) for i, d in enumerate(weights)},
+        constants={},
         module=module,
     )
     threads = {"count": 4}
@@ -243,7 +274,7 @@ def fake_torch(
         cuda=SimpleNamespace(is_available=lambda: usable, memory_allocated=lambda _: 123456),
         compiler=SimpleNamespace(reset=lambda: None),
         export=SimpleNamespace(load=lambda _: program),
-        nn=SimpleNamespace(Module=object),
+        nn=SimpleNamespace(Module=Layer),
         set_num_threads=lambda count: threads.update(count=count),
         get_num_threads=lambda: threads["count"],
         set_num_interop_threads=lambda _: None,
@@ -268,7 +299,12 @@ def modules(
         inductor: what compiles.
     """
     inductor = inductor or Inductor()
+    utilities, tree = ModuleType("torch.utils"), ModuleType("torch.utils._pytree")
+    tree.__dict__["tree_leaves"] = _leaves
+    utilities.__dict__["_pytree"] = tree
     on_gpu = SimpleNamespace(module=lambda: moved or Module("cuda:0"), graph=Module("cuda:0").graph)
+    dynamo_utilities = ModuleType("torch._dynamo.utils")
+    dynamo_utilities.__dict__["counters"] = {"inductor": inductor.counters}
     torch.__dict__["compile"] = inductor.compile
     passes, profiler, parts = (
         ModuleType("torch.export.passes"),
@@ -302,7 +338,18 @@ def modules(
         "torch___inductor__cpu_vec_isa": isa,
         "torch___dynamo": dynamo,
         "torch___dynamo__config": dynamo_configuration,
+        "torch___dynamo__utils": dynamo_utilities,
+        "torch__utils": utilities,
+        "torch__utils___pytree": tree,
     }
+
+
+def _leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        return [leaf for part in tree.values() for leaf in _leaves(part)]
+    if isinstance(tree, (tuple, list)):
+        return [leaf for part in tree for leaf in _leaves(part)]
+    return [tree]
 
 
 def event(name: str, *children: Any, parent: Any = None) -> SimpleNamespace:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 Node = tuple[str, str, str, dict[str, Any]]
 """Operator, inputs and outputs (names parted by a space; "-" leaves an optional one out), attributes."""
@@ -20,7 +20,7 @@ IMAGE = ["N", 4, 7, 6]
 class Small:
     """A model from `x` to `y`: its nodes, constants and the shape of its input.
 
-    With `positive`, what the nodes get is made positive first.
+    With `positive`, what the nodes get is made positive first. Input and outputs are of `dtype`.
     """
 
     nodes: list[Node]
@@ -29,10 +29,13 @@ class Small:
     opset: int = 17
     outputs: tuple[str, ...] = ("y",)
     positive: bool = False
+    dtype: str = "float32"
 
     def model(self) -> onnx.ModelProto:
         """As ONNX."""
-        entry, before, constants = "x", [], dict(self.constants)
+        entry, constants = "x", dict(self.constants)
+        before: list[Node] = []
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         if self.positive:
             entry, constants["tenth"] = "raw", number(0.1)
             before = [("Abs", "raw", "size", {}), ("Add", "size tenth", "x", {})]
@@ -49,19 +52,23 @@ class Small:
         graph = helper.make_graph(
             nodes,
             "small",
-            [helper.make_tensor_value_info(entry, TensorProto.FLOAT, self.shape)],
+            [helper.make_tensor_value_info(entry, kind, self.shape)],
             [helper.make_empty_tensor_value_info(name) for name in self.outputs],
             [numpy_helper.from_array(value, name) for name, value in constants.items()],
         )
         for output in graph.output:
-            output.type.tensor_type.elem_type = TensorProto.FLOAT
+            output.type.tensor_type.elem_type = kind
         opsets = [helper.make_opsetid("", self.opset)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def fed(self, batch: int = 2) -> np.ndarray:
         """A seeded input."""
         sizes = [batch if size == "N" else size for size in self.shape]
-        return np.random.Generator(np.random.PCG64(11)).standard_normal(sizes).astype(np.float32)
+        generator, dtype = np.random.Generator(np.random.PCG64(11)), np.dtype(self.dtype)
+        if dtype.kind in "iu":
+            least = 0 if dtype.kind == "u" else -100
+            return generator.integers(least, 100, sizes).astype(dtype)
+        return generator.standard_normal(sizes).astype(dtype)
 
 
 def floats(*shape: int, seed: int = 3) -> np.ndarray:
@@ -183,6 +190,13 @@ def _activations() -> dict[str, Small]:
         "clip_relu6": Small(one("Clip", "x low high"), {"low": number(0), "high": number(6)}),
         "clip_low_only": Small(one("Clip", "x low"), limits),
         "clip_high_only": Small(one("Clip", "x - high"), limits),
+        "clip_crossing_below_zero": Small(
+            one("Clip", "x low high"), {"low": number(0), "high": number(-0.5)}
+        ),
+        "clip_crossing": Small(
+            one("Clip", "x low high"), {"low": number(0.5), "high": number(-0.25)}
+        ),
+        "clip_to_zero": Small(one("Clip", "x low high"), {"low": number(0), "high": number(0)}),
         "clip_opset_6": Small(one("Clip", min=-0.5, max=0.5), opset=9),
         "elu_alpha": Small(one("Elu", alpha=0.3)),
         "leaky_relu_alpha": Small(one("LeakyRelu", alpha=0.3)),
@@ -311,6 +325,11 @@ def _linear() -> dict[str, Small]:
         "reduce_l1": Small(one("ReduceL1", axes=[1])),
         "reduce_prod": Small(one("ReduceProd", axes=[1])),
         "reduce_sum_square": Small(one("ReduceSumSquare", axes=[1], keepdims=0)),
+        **{
+            f"{name.lower()}_of_no_axes": Small(one(name, noop_with_empty_axes=1), opset=18)
+            for name in ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMean", "ReduceMax"]
+        },
+        "reduce_sum_of_no_axes": Small(one("ReduceSum", noop_with_empty_axes=1), opset=13),
     }
 
 
@@ -530,6 +549,72 @@ def _resizing() -> dict[str, Small]:
             one("Resize", "x - s", mode="nearest"), {"s": np.array([1, 1, 1.5, 0.5], np.float32)}
         ),
         "upsample": Small(one("Upsample", "x s", mode="nearest"), double, opset=9),
+        "resize_linear_symmetric": Small(
+            one(
+                "Resize",
+                "x - s",
+                mode="linear",
+                coordinate_transformation_mode="half_pixel_symmetric",
+            ),
+            {"s": np.array([1, 1, 1.3, 0.7], np.float32)},
+            opset=19,
+        ),
+        "resize_linear_that_keeps_the_size": Small(
+            one("Resize", "x - s", mode="linear"),
+            {"s": np.array([1, 1, 1.05, 1.05], np.float32)},
+            ["N", 2, 10, 10],
+        ),
+    }
+
+
+def _as_runtime() -> dict[str, Small]:
+    def scaled(operator: str, scale: float, opset: int, **attributes: Any) -> Small:
+        entries = "x - s" if opset > 10 else "x s"
+        scales = {"s": np.array([1, 1, scale, scale], np.float32)}
+        return Small(one(operator, entries, **attributes), scales, ["N", 2, 10, 10], opset)
+
+    return {
+        "runtime_resize_to_0_7": scaled("Resize", 0.7, 13, mode="linear"),
+        "runtime_resize_nearest_to_0_7": scaled("Resize", 0.7, 13),
+        "runtime_resize_opset_10_to_0_4": scaled("Resize", 0.4, 10),
+        "runtime_resize_opset_10_to_2_4": scaled("Resize", 2.4, 10),
+        "runtime_resize_opset_10_linear": scaled("Resize", 0.7, 10, mode="linear"),
+        "runtime_upsample_1_3": scaled("Upsample", 1.3, 9),
+        "runtime_upsample_linear_1_3": scaled("Upsample", 1.3, 9, mode="linear"),
+    }
+
+
+def _beyond_keras() -> dict[str, Small]:
+    def whole(operator: str, inputs: str = "x", dtype: str = "int32", **attributes: Any) -> Small:
+        constants: dict[str, np.ndarray] = {
+            "low": np.array(3, dtype),
+            "high": np.array(50, dtype),
+            "c": np.array([[3], [7], [5]], dtype),
+        }
+        used = {name: constants[name] for name in inputs.split() if name in constants}
+        return Small(one(operator, inputs, **attributes), used, ["N", 3, 4], 13, dtype=dtype)
+
+    reduced = ("ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceMax")
+    double = {"s": np.array([1, 1, 2, 2], np.float32)}
+    return {
+        **{f"int32_{name.lower()}": whole(name, axes=[1]) for name in reduced},
+        "int32_reduce_sum": Small(
+            one("ReduceSum", "x a"), {"a": ints(1)}, ["N", 3, 4], 13, dtype="int32"
+        ),
+        **{
+            f"int32_{n.lower()}": whole(n, "x c")
+            for n in ["Add", "Sub", "Mul", "Div", "Max", "Mod"]
+        },
+        "int32_clip": whole("Clip", "x low high"),
+        "int32_relu": Small(one("Relu"), {}, ["N", 3, 4], 14, dtype="int32"),
+        "uint8_clip": whole("Clip", "x low high", "uint8"),
+        "uint8_resize_nearest": Small(one("Resize", "x - s"), double, opset=13, dtype="uint8"),
+        "reducelogsum_of_no_axes": Small(
+            one("ReduceLogSum", noop_with_empty_axes=1), opset=18, positive=True
+        ),
+        "reducelogsumexp_of_no_axes": Small(
+            one("ReduceLogSumExp", noop_with_empty_axes=1), opset=18
+        ),
     }
 
 
@@ -543,3 +628,22 @@ CASES: dict[str, Small] = {
     **_resizing(),
 }
 """By what each shows."""
+
+AS_RUNTIME = _as_runtime()
+"""Where ONNX's evaluator departs from ONNX Runtime, and ONNX Runtime is followed."""
+
+BEYOND_KERAS = _beyond_keras()
+"""What has a conversion to JAX and none to Keras: integers, and some reductions."""
+
+WHOLE_AS_RUNTIME: dict[str, Small] = {
+    "uint8_resize_linear": Small(
+        one("Resize", "x - s", mode="linear"),
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+        opset=13,
+        dtype="uint8",
+    ),
+    "int32_reduce_sum_square": Small(
+        one("ReduceSumSquare", axes=[1]), {}, ["N", 3, 4], 13, dtype="int32"
+    ),
+}
+"""Both: the evaluator rounds interpolated integers, and gives squares as int64."""

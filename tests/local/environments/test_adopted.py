@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from support.installed import cannot_install
 
 from harness import paths
 from harness.environments.adopted import resolve_adopted
@@ -35,7 +36,7 @@ def interpreter(environment: str) -> Path:
     try:
         return Path(provision(resolve(environment), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"{environment} can't be installed here: {error}")
+        cannot_install(environment, error)
 
 
 def moved(python: Path, folder: Path) -> Path:

@@ -16,6 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -79,7 +80,7 @@ def test_converter_and_backend_of_the_page_give_the_reference_answers(
     try:
         python = str(provision(resolve("ncnn-20261020"), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"ncnn-20261020 can't be installed here: {error}")
+        cannot_install("ncnn-20261020", error)
     generator = np.random.Generator(np.random.PCG64(3))
     weights = generator.standard_normal((4, 3, 3, 3)).astype(np.float32)
     graph = helper.make_graph(

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -69,7 +70,7 @@ def load(start: Any, tmp_path: Path, rows: np.ndarray) -> Load:
         try:
             python = provision(resolve("iree-3.13"), SilentProgress()).python
         except HarnessError as error:
-            pytest.skip(f"iree-3.13 can't be installed here: {error}")
+            cannot_install("iree-3.13", error)
         (tmp_path / "m.onnx").write_bytes((model or network()).SerializeToString()[:cut])
         np.save(tmp_path / "x.npy", rows)
         return start(

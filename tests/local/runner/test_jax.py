@@ -15,18 +15,34 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
 from harness.errors import HarnessError
 from harness.progress import SilentProgress
-from tests.support.small_onnx import CASES
+from tests.support.runtime_answers import runtime_answers
+from tests.support.small_onnx import AS_RUNTIME, BEYOND_KERAS, CASES, WHOLE_AS_RUNTIME, Small, one
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CASE_COUNT_AT_LEAST = 200
 NO_REFERENCE = {"pad_negative": "NumPy's pad takes no negative widths"}
 OWN_REFERENCE = ("lrn", "lrn_even", "softmax_opset_11")
 """Where ONNX's evaluator departs from ONNX's text: LRN's window, and softmax before opset 13."""
+BY_RUNTIME = {**AS_RUNTIME, **WHOLE_AS_RUNTIME}
+REFUSED = {
+    "Dropout 'Dropout_0': it is in training mode": Small(
+        one("Dropout", "x r t"), {"r": np.float32(0.5), "t": np.array(True)}
+    ),
+    "it is not in inference mode over channels": Small(
+        one("BatchNormalization", "x s s s s", spatial=0),
+        {"s": np.ones((4, 7, 6), np.float32)},
+        opset=8,
+    ),
+    "the model is of opset 6 and 7 is the oldest": Small(
+        one("Add", "x c", broadcast=1, axis=1), {"c": np.ones(4, np.float32)}, opset=6
+    ),
+}
 
 Load = Callable[..., Any]
 
@@ -37,7 +53,7 @@ def interpreter() -> str:
     try:
         return str(provision(resolve("jax-0.10"), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"jax-0.10 can't be installed here: {error}")
+        cannot_install("jax-0.10", error)
 
 
 def network() -> onnx.ModelProto:
@@ -280,11 +296,11 @@ jax_runtime.prepare("cpu", 1)
 import jax, numpy as np, onnx
 from onnx.reference import ReferenceEvaluator
 from runner.support.jax_graph import translate
-from tests.support.small_onnx import CASES
+from tests.support.small_onnx import AS_RUNTIME, BEYOND_KERAS, CASES, WHOLE_AS_RUNTIME
 no_reference, folder = json.loads(sys.argv[1]), sys.argv[2]
 jax.config.update("jax_default_matmul_precision", "highest")
 found = {}
-for name, case in CASES.items():
+for name, case in {**CASES, **BEYOND_KERAS, **AS_RUNTIME, **WHOLE_AS_RUNTIME}.items():
     model, fed = case.model(), case.fed(3 if case.shape[0] == 3 else 2)
     try:
         program = translate(model, fed.shape)
@@ -307,7 +323,7 @@ print(json.dumps(found))
 def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path]:
     """The cases whose outputs are not those of ONNX's reference, and where the rest's are."""
     folder = tmp_path_factory.mktemp("cases")
-    apart = json.dumps([*NO_REFERENCE, *OWN_REFERENCE])
+    apart = json.dumps([*NO_REFERENCE, *OWN_REFERENCE, *BY_RUNTIME])
     done = subprocess.run(
         [interpreter(), "-c", EVERY_CASE, apart, str(folder)],
         env=dict(
@@ -325,8 +341,71 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Pat
 
 
 def test_each_operator_computes_what_onnx_says(cases: tuple[dict[str, str], Path]) -> None:
-    assert len(CASES) >= CASE_COUNT_AT_LEAST
+    assert len(CASES) + len(BEYOND_KERAS) >= CASE_COUNT_AT_LEAST
     assert cases[0] == {}
+
+
+@pytest.fixture(scope="module")
+def by_runtime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[np.ndarray]]:
+    """What ONNX Runtime makes of the cases where ONNX's evaluator departs from it."""
+    models = {name: (case.model(), case.fed()) for name, case in BY_RUNTIME.items()}
+    return runtime_answers(tmp_path_factory.mktemp("runtime"), models)
+
+
+@pytest.mark.parametrize("name", list(BY_RUNTIME))
+def test_where_the_evaluator_departs_the_answers_are_onnx_runtimes(
+    cases: tuple[dict[str, str], Path], by_runtime: dict[str, list[np.ndarray]], name: str
+) -> None:
+    got, (wanted,) = np.load(cases[1] / f"{name}.npy"), by_runtime[name]
+    assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+    np.testing.assert_allclose(got, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("message", list(REFUSED))
+def test_what_would_be_computed_wrongly_is_refused_by_name(tmp_path: Path, message: str) -> None:
+    onnx.save(REFUSED[message].model(), tmp_path / "m.onnx")
+    status, _, error = convert(tmp_path / "m.onnx", tmp_path / "m.jax", tmp_path)
+    assert (status, error["kind"]) == (1, "unsupported")
+    assert message in error["message"]
+
+
+def test_a_function_of_the_models_own_is_written_out(tmp_path: Path) -> None:
+    model = Small([("Twice", "x", "y", {})], {}, ["N", 3]).model()
+    model.graph.node[0].domain = "own"
+    opsets = [helper.make_opsetid("", 17)]
+    body = [helper.make_node("Add", ["a", "a"], ["b"])]
+    model.functions.append(helper.make_function("own", "Twice", ["a"], ["b"], body, opsets))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, tmp_path / "m.onnx")
+    status, event, error = convert(tmp_path / "m.onnx", tmp_path / "m.jax", tmp_path)
+    assert status == 0, error
+    assert event["probe_max_abs_diff"] == 0
+
+
+def test_a_model_that_computes_in_half_precision_is_not_called_float32(
+    start: Any, tmp_path: Path
+) -> None:
+    nodes = [
+        ("Cast", "x", "h", {"to": TensorProto.FLOAT16}),
+        ("MatMul", "h w", "m", {}),
+        ("Cast", "m", "y", {"to": TensorProto.FLOAT}),
+    ]
+    small = Small(nodes, {"w": np.eye(3, dtype=np.float16)}, ["N", 3])
+    onnx.save(small.model(), tmp_path / "m.onnx")
+    status, _, error = convert(tmp_path / "m.onnx", tmp_path / "m.jax", tmp_path / "job", batch=2)
+    assert status == 0, error
+    np.save(tmp_path / "x.npy", small.fed())
+    job = {
+        "python": interpreter(),
+        "backend": "jax",
+        "model": {"path": str(tmp_path / "m.jax"), "format": "jax"},
+        "inputs": {"kind": "array", "path": str(tmp_path / "x.npy"), "count": 2},
+        "batch": 2,
+    }
+    worker = start(**job)
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "the model computes in float16" in worker.error()["message"]
 
 
 @pytest.mark.parametrize("name", ["lrn", "lrn_even"])

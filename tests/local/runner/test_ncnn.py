@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support.installed import cannot_install
 
 from harness.environments.provision import Provisioned, provision
 from harness.environments.registry import resolve
@@ -67,7 +68,7 @@ def environment() -> Provisioned:
     try:
         return provision(resolve(ENVIRONMENT), SilentProgress())
     except HarnessError as error:
-        pytest.skip(f"{ENVIRONMENT} can't be installed here: {error}")
+        cannot_install(ENVIRONMENT, error)
 
 
 @pytest.fixture
@@ -136,7 +137,8 @@ def test_f32_gives_the_reference_answers_by_every_setting(
     assert event["input"]["shape"] == [1, 3, 5, 7]
     assert [one["name"] for one in event["outputs"]] == ["scores", "maps"]
     ran = event["ran"]
-    assert (ran["precision"], ran["reduced_precision"], ran["vulkan"]) == ("f32", [], False)
+    assert (ran["precision"], ran["computes_in"]) == ("f32", ["float32"])
+    assert (ran["reduced_precision"], ran["vulkan"]) == ([], False)
     assert ran["settings"] == {"winograd": True, "sgemm": True, "packing_layout": True, **settings}
     assert ran["operators"]["Convolution"] == 1
     assert ran["threads_started"] == threads - 1
@@ -152,7 +154,20 @@ def test_the_default_precision_says_that_16_bits_are_allowed(
     convert(two_outputs())
     ran = load(precision="default").event()["ran"]
     assert "fp16_storage" in ran["reduced_precision"]
-    assert ran["precision"] != "f32"
+    assert ran["precision"] == "default"
+    assert "computes_in" not in ran
+
+
+def test_a_first_layer_that_works_in_place_leaves_the_input_as_it_was(
+    convert: Convert, load: Callable[..., Any]
+) -> None:
+    first = model([helper.make_node("Relu", ["x"], ["y"])], {"y": ["N", 3, 5, 7]}, {})
+    assert convert(first)["probe_max_abs_diff"] == 0
+    worker = load()
+    assert worker.event() is not None, worker.log()
+    for _ in range(2):
+        assert worker.command("answers")["ok"]
+        assert (worker.output(0) == np.maximum(ROWS, 0)).all()
 
 
 def test_the_same_model_is_the_same_file(convert: Convert, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from support.small_onnx import CASES, Small, one
+from support.installed import cannot_install
+from support.runtime_answers import runtime_answers
+from support.small_onnx import AS_RUNTIME, CASES, Small, one
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -32,6 +34,14 @@ REFUSED = {
     "refused_cubic": (
         Small(one("Resize", "x - s", mode="cubic"), {"s": np.array([1, 1, 2, 2], np.float32)}),
         "operator Resize (node 'Resize_0'): its mode is 'cubic'",
+    ),
+    "refused_channels": (
+        Small(one("Resize", "x - s"), {"s": np.array([1, 2, 1, 1], np.float32)}),
+        "operator Resize (node 'Resize_0'): it resizes the batch or the channels",
+    ),
+    "refused_training": (
+        Small(one("Dropout", "x r t"), {"r": np.float32(0.5), "t": np.array(True)}),
+        "operator Dropout (node 'Dropout_0'): it is in training mode",
     ),
     "refused_reduction_of_the_batch": (
         Small(one("ReduceMean", axes=[0])),
@@ -53,7 +63,7 @@ def interpreter(environment: str) -> str:
     try:
         return str(provision(resolve(environment), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"{environment} can't be installed here: {error}")
+        cannot_install(environment, error)
 
 
 def converted(
@@ -106,7 +116,8 @@ Results = dict[str, list[np.ndarray] | str]
 @pytest.fixture(scope="module")
 def keras_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """All small models on TensorFlow."""
-    models = {**CASES, **{name: small for name, (small, _) in REFUSED.items()}}
+    refused = {name: small for name, (small, _) in REFUSED.items()}
+    models = {**CASES, **AS_RUNTIME, **refused}
     return converted(tmp_path_factory.mktemp("keras"), "tensorflow-2.21", "onnx>keras", models)
 
 
@@ -132,6 +143,22 @@ def check(name: str, results: Results) -> None:
 @pytest.mark.parametrize("name", list(CASES))
 def test_an_operator_gives_what_onnx_gives(name: str, keras_results: Results) -> None:
     check(name, keras_results)
+
+
+@pytest.fixture(scope="module")
+def by_runtime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[np.ndarray]]:
+    """What ONNX Runtime makes of the cases where ONNX's evaluator departs from it."""
+    models = {name: (case.model(), case.fed()) for name, case in AS_RUNTIME.items()}
+    return runtime_answers(tmp_path_factory.mktemp("runtime"), models)
+
+
+@pytest.mark.parametrize("name", list(AS_RUNTIME))
+def test_where_the_evaluator_departs_the_answers_are_onnx_runtimes(
+    name: str, keras_results: Results, by_runtime: dict[str, list[np.ndarray]]
+) -> None:
+    got = keras_results[name]
+    assert not isinstance(got, str), got
+    np.testing.assert_allclose(got[0], by_runtime[name][0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", JAX)

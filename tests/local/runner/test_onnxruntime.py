@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -66,7 +67,7 @@ def load(start: Any, tmp_path: Path, rows: np.ndarray) -> Load:
         try:
             python = provision(resolve(environment), SilentProgress()).python
         except HarnessError as error:
-            pytest.skip(f"{environment} can't be installed here: {error}")
+            cannot_install(environment, error)
         onnx.save(branches(), tmp_path / "m.onnx")
         np.save(tmp_path / "x.npy", rows)
         return start(
@@ -113,6 +114,7 @@ def test_every_setting_gives_the_reference_answers_and_the_nodes_are_told(
     assert list(ran["nodes"]) == [CPU]
     assert sum(ran["operators"].values()) == ran["nodes"][CPU]
     assert all(name.endswith(f" ({CPU})") for name in ran["operators"])
+    assert (ran["computes_in"], ran["runs_in_compile"]) == (["float32"], 0)
     assert (ran["intra_op_threads"], ran["inter_op_threads"]) == pools
 
 

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -54,7 +55,7 @@ def load(start: Any, tmp_path: Path, rows: np.ndarray) -> Load:
         try:
             python = provision(resolve("openvino-2026.4"), SilentProgress()).python
         except HarnessError as error:
-            pytest.skip(f"openvino-2026.4 can't be installed here: {error}")
+            cannot_install("openvino-2026.4", error)
         onnx.save(convolution(), tmp_path / "m.onnx")
         np.save(tmp_path / "x.npy", rows)
         return start(
@@ -80,7 +81,8 @@ def test_f32_gives_the_reference_answers_and_tells_layers_and_threads(
 ) -> None:
     worker = load(threads=threads)
     said = ran(worker)
-    assert (said["precision"], said["threads"], said["streams"]) == ("f32", threads, 1)
+    assert (said["precision"], said["computes_in"]) == ("f32", ["float32"])
+    assert (said["threads"], said["streams"]) == (threads, 1)
     layers = said["operators"]
     assert sum(n for name, n in layers.items() if name.startswith("Convolution (")) == 1
     assert not [name for name in layers if name.startswith(("Const", "Input", "Output"))]
@@ -91,7 +93,7 @@ def test_f32_gives_the_reference_answers_and_tells_layers_and_threads(
 
 def test_accuracy_as_execution_mode_keeps_float32_under_the_default_precision(load: Load) -> None:
     said = ran(load(precision="default", settings={"execution_mode": "accuracy"}))
-    assert said["precision"] == "f32"
+    assert (said["precision"], said["computes_in"]) == ("default", ["float32"])
     assert said["settings"]["execution_mode"] == "accuracy"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -43,6 +44,13 @@ narrow = keras.layers.Dense(2, dtype="mixed_bfloat16")(keras.layers.Flatten()(x)
 keras.Model(x, keras.layers.Activation("linear", dtype="float32")(narrow)).save(
     folder + "/narrow.keras"
 )
+import tensorflow as tf
+module = tf.Module()
+module.f = tf.function(
+    lambda image: {"y": tf.cast(image, tf.bfloat16) * 2},
+    input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32, name="image")],
+)
+tf.saved_model.save(module, folder + "/bfloat16", signatures=module.f)
 rows = np.load(folder + "/rows.npy")
 np.save(folder + "/expected.npy", model(rows, training=False).numpy())
 """
@@ -56,7 +64,7 @@ def interpreter(environment: str) -> str:
     try:
         return str(provision(resolve(environment), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"{environment} can't be installed here: {error}")
+        cannot_install(environment, error)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +152,7 @@ def test_every_way_gives_the_models_answers_and_says_what_ran(
     assert onednn or not any("Mkl" in kind for kind in ran["operators"])
     assert (ran["threads"], ran["inter_op_threads"], ran["cores"]) == (1, 1, 1)
     assert ran["onednn"] is onednn
+    assert ran["runs_in_compile"] == (0 if backend == "tensorflow.eager" else 1)
     assert ran["versions"]["tensorflow-cpu"].startswith("2.21")
 
 
@@ -165,6 +174,7 @@ def test_keras_2_gives_the_same_answers(
     [
         ("tensorflow.graph", "lambda.keras", "a Lambda or custom layer"),
         ("keras.predict", "narrow.keras", "in bfloat16"),
+        ("tensorflow.graph", "bfloat16", "dtype of y 'bfloat16'"),
     ],
 )
 def test_models_that_need_code_or_less_than_float32_are_refused(
@@ -176,6 +186,37 @@ def test_models_that_need_code_or_less_than_float32_are_refused(
     error = worker.error()
     assert error["kind"] == "unsupported"
     assert words in error["message"]
+
+
+PROBES = """
+import os
+from runner import backends, converters
+before = dict(os.environ)
+for name in ("tensorflow.graph", "keras.predict", "tensorflow.xla"):
+    found = backends.probe(name)
+    print(name, *found.started)
+print("onnx>keras", converters.probe("onnx>keras"))
+changed = {name for name in {**before, **os.environ} if os.environ.get(name) != before.get(name)}
+print(sorted(changed & {"KERAS_BACKEND", "KERAS_HOME", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"}))
+"""
+
+
+def test_a_probe_does_not_change_what_the_next_one_finds() -> None:
+    """TensorFlow is not in this environment: asking for it must not ask the next for it."""
+    done = subprocess.run(
+        [interpreter("jax-0.10"), "-c", PROBES],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=str(Path(__file__).resolve().parents[3])),
+    )
+    assert done.stdout.splitlines() == [
+        "tensorflow.graph",
+        "keras.predict jax",
+        "tensorflow.xla",
+        "onnx>keras {'ok': True, 'detail': ''}",
+        "[]",
+    ]
 
 
 @pytest.mark.parametrize("environment", ["tensorflow-2.21", "tensorflow-2.15"])

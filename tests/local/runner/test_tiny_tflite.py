@@ -10,6 +10,7 @@ import flatbuffers
 import numpy as np
 import pytest
 import tflite
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -109,7 +110,7 @@ def python_of(environment: str) -> str:
     try:
         return str(provision(resolve(environment), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"{environment} can't be installed here: {error}")
+        cannot_install(environment, error)
 
 
 @pytest.fixture
@@ -147,6 +148,8 @@ def test_a_float_model_runs_by_the_kernels_asked_for(
     taken = int(kernels == "xnnpack")
     assert (ran["delegated_partitions"], ran["delegated_operators"]) == (taken, taken)
     assert ran["operators"] == {f"FULLY_CONNECTED ({kernels})": 1}
+    assert ran["computes_in"] == ["float32"]
+    assert ran.get("delegate_proven") == (True if kernels == "xnnpack" else None)
     assert ran["threads_started"] == 0
     assert worker.command("answers")["outputs"][0]["shape"] == [5, 3]
     assert (worker.output() == ROWS @ WEIGHTS.T).all()

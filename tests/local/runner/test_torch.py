@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.installed import cannot_install
 
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
@@ -35,6 +36,26 @@ for batch, name in ((1, "one.pt2"), (4, "four.pt2")):
 flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5)).eval()
 with torch.no_grad():
     torch.export.save(torch.export.export(flat, (torch.rand(1, 3, 8, 8),)), "flat.pt2")
+class Outputs(torch.nn.Module):
+    def __init__(self, shaped):
+        super().__init__()
+        self.flat, self.shaped = flat, shaped
+    def forward(self, x):
+        once = self.flat(x)
+        return self.shaped(once, once * 2, once + 1)
+class Half(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(192, 5).half()
+    def forward(self, x):
+        return self.linear(x.flatten(1).half()).float()
+def nested(a, b, c):
+    return a, (b, [c])
+def named(a, b, c):
+    return {"z": a, "m": b, "a": c}
+for made, name in ((Outputs(nested), "nested.pt2"), (Outputs(named), "named.pt2"), (Half(), "half.pt2")):
+    with torch.no_grad():
+        torch.export.save(torch.export.export(made.eval(), (torch.rand(1, 3, 8, 8),)), name)
 pixels = np.load(sys.argv[1]).astype(np.float32) / np.float32(255)
 with torch.inference_mode():
     np.save("expected.npy", model(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())).numpy())
@@ -49,7 +70,7 @@ def interpreter() -> str:
     try:
         return str(provision(resolve("torch-2.13"), SilentProgress()).python)
     except HarnessError as error:
-        pytest.skip(f"torch-2.13 can't be installed here: {error}")
+        cannot_install("torch-2.13", error)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +161,47 @@ def test_channels_last_is_refused_for_a_program_without_images(infer: Infer) -> 
     assert worker.wait() == 1
     assert worker.error()["kind"] == "unsupported"
     assert "no weight of four dimensions" in worker.error()["message"]
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "torch.eager",
+        "torch.jit",
+        pytest.param("torch.compile", marks=NEEDS_COMPILER),
+        pytest.param("torch.export", marks=NEEDS_COMPILER),
+    ],
+)
+@pytest.mark.parametrize("program", ["nested", "named"])
+def test_outputs_in_a_dictionary_or_nested_come_in_the_order_of_the_program(
+    infer: Infer, backend: str, program: str
+) -> None:
+    worker = infer(backend, program=program)
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log()[-3000:])
+    assert worker.command("answers")["ok"]
+    once, twice, more = (worker.output(index) for index in range(3))
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+    np.testing.assert_allclose(twice, once * 2, rtol=1e-6)
+    np.testing.assert_allclose(more, once + 1, rtol=1e-6)
+    assert once.shape == (COUNT, 5)
+    runs = {"torch.jit": 3, "torch.compile": 1}
+    assert event["ran"]["runs_in_compile"] == runs.get(backend, 0)
+
+
+@pytest.mark.parametrize("backend", ["torch.eager", "torch.jit", "torch.compile", "torch.export"])
+def test_a_program_in_half_precision_is_not_f32(infer: Infer, backend: str) -> None:
+    worker = infer(backend, program="half")
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "linear.weight in float16" in worker.error()["message"]
+
+
+def test_a_program_in_half_precision_says_so_under_the_librarys_own(infer: Infer) -> None:
+    event = infer("torch.eager", program="half", precision="default").event()
+    assert event["ran"]["computes_in"] == ["float16", "float32"]
+    assert event["ran"]["weights_in"] == ["float16"]
 
 
 @pytest.mark.parametrize("freeze", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,13 @@ def test_outputs_are_written_in_the_layout_of_the_model_that_was_converted(tmp_p
     assert first["shape"] == [2, 3, 4, 5]
     assert second["shape"] == [2, 3]
     assert (np.load(tmp_path / "output_0.npy") == made.transpose(0, 3, 1, 2)).all()
+
+
+@pytest.mark.parametrize("axes", [(), [None, None], [(0, 1), (0, 1), (0, 1)]])
+def test_axes_for_another_number_of_outputs_are_refused(tmp_path: Path, axes: Any) -> None:
+    with pytest.raises(RunnerError, match=f"axes for {len(axes)} outputs and the model has 1") as e:
+        AnswerFiles(str(tmp_path), SPEC, 2, 10**6, axes)
+    assert e.value.kind == "job"
 
 
 def test_axes_of_another_rank_than_the_output_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
-from runner.support import processor
+from runner.support import native_threads
 
 ROWS = np.array([[-1.0, 2.0, 3.0, 0.5]], np.float32)
 STATISTICS = """; Aggregate Statistics (static, whole-program)
@@ -161,7 +161,7 @@ def load(
         monkeypatch.delitem(sys.modules, "runner.support.iree_compile", raising=False)
         with_framework("runner.support.iree_compile", **fake.modules())
         module = with_framework("runner.backends.iree")
-        monkeypatch.setattr(processor, "threads_named", lambda name: {"iree-worker": workers}[name])
+        monkeypatch.setattr(native_threads, "named", lambda name: {"iree-worker": workers}[name])
         request = {
             "path": model(tmp_path / "m.onnx"),
             "format": "onnx",
@@ -200,6 +200,8 @@ def test_one_thread_is_the_calling_one_and_the_batch_is_fixed(load: Loader, fake
         "matmul_like (llvm-cpu)": 1,
         "slow_memcpy (llvm-cpu)": 1,
     }
+    assert about.ran["runs_in_compile"] == 0
+    assert "computes_in" not in about.ran
     assert backend.prove(ROWS) == {}
     assert not fake.folders[0].exists()
 
@@ -262,6 +264,26 @@ def test_an_operator_that_iree_can_not_take_is_unsupported_in_its_words(
     assert caught.value.kind == "unsupported"
     assert len(fake.compiled) == 1
     assert not fake.folders[0].exists()
+
+
+def test_half_precision_is_not_called_float32(load: Loader, fake: Fake, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+            helper.make_node("Cast", ["h"], ["y"], to=TensorProto.FLOAT),
+        ],
+        "half",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    path = tmp_path / "half.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    with pytest.raises(RunnerError, match="iree: the model computes in float16") as caught:
+        load(path=str(path))
+    assert caught.value.kind == "unsupported"
+    assert fake.compiled == []
+    assert load(path=str(path), precision="default").describe().input.shape == (3, 4)
 
 
 def test_a_compiler_that_breaks_is_its_own_failure(load: Loader, fake: Fake) -> None:

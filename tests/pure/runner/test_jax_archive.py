@@ -24,7 +24,7 @@ def test_what_was_written_is_read_in_order_and_the_same_model_gives_the_same_byt
     assert Path(first).read_bytes() == Path(second).read_bytes()
     archive = jax_archive.read(first)
     assert archive.functions == FUNCTIONS
-    assert archive.about == {"outputs": ["y"], "version": 1, "weights": 2}
+    assert archive.about == {"outputs": ["y"], "version": 2, "weights": 2}
     for got, wanted in zip(archive.weights, WEIGHTS, strict=True):
         assert got.dtype == wanted.dtype
         np.testing.assert_array_equal(got, wanted)
@@ -45,7 +45,7 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
     jax_archive.write(str(path), FUNCTIONS, (), {})
     np.save(tmp_path / "object.npy", np.array([{}], dtype=object), allow_pickle=True)
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("about.json", '{"version": 1, "weights": 1}')
+        archive.writestr("about.json", '{"version": 2, "weights": 1}')
         for precision, function in FUNCTIONS.items():
             archive.writestr(f"function-{precision}", function)
         archive.writestr("weights/00000.npy", (tmp_path / "object.npy").read_bytes())
@@ -56,6 +56,6 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
 def test_an_artifact_of_another_version_asks_for_a_conversion(tmp_path: Path) -> None:
     path = tmp_path / "new.jax"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("about.json", '{"version": 2}')
-    with pytest.raises(RunnerError, match="version 2 and this runner reads version 1"):
+        archive.writestr("about.json", '{"version": 3}')
+    with pytest.raises(RunnerError, match="version 3 and this runner reads version 2"):
         jax_archive.read(str(path))

@@ -177,6 +177,7 @@ def test_a_function_that_is_wholly_on_the_gpu_is_proven_and_its_outputs_come_bac
     assert ran["matmul_precision"] == "highest"
     assert ran["operators"] == {"multiply (XLA)": 1}
     assert ran["cost"] == {"flops": 2, "bytes_accessed": 24}
+    assert ran["runs_in_compile"] == 0
 
 
 def test_the_librarys_own_precision_leaves_tf32_alone(load: Loader, one_gpu: Any) -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from runner.errors import RunnerError
-from runner.support import jax_runtime, processor
+from runner.support import jax_runtime, native_threads
 
 VARIABLES = (
     "JAX_PLATFORMS",
@@ -80,7 +80,7 @@ def test_without_affinity_the_threads_can_not_be_held(monkeypatch: pytest.Monkey
 
 def test_a_pool_of_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     named = {"tf_XLAEigen": 2}
-    monkeypatch.setattr(processor, "threads_named", lambda name: named[name])
+    monkeypatch.setattr(native_threads, "named", lambda name: named[name])
     assert jax_runtime.proven_threads(2, started=11) == 2
     with pytest.raises(RunnerError, match="asked to use 1 threads and XLA's pool has 2") as caught:
         jax_runtime.proven_threads(1, started=11)
@@ -98,8 +98,8 @@ def test_threads_are_counted_by_the_beginning_of_their_names() -> None:
     thread.start()
     try:
         Path(f"/proc/self/task/{thread.native_id}/comm").write_text("pool-7-worker")
-        assert processor.threads_named("pool-7") == 1
-        assert processor.threads_named("pool-8") == 0
+        assert native_threads.named("pool-7") == 1
+        assert native_threads.named("pool-8") == 0
     finally:
         release.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""Layouts, reshapes, windows and resizing as numbers, against NumPy and the formulas of the field."""
+"""Layouts, reshapes and Keras's names for padding as numbers, against NumPy."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ import pytest
 from runner.support.keras_layout import (
     CHANNELS_LAST,
     ReshapePlan,
-    Window,
     inverse,
     keras_padding,
-    nearest_sources,
     only_units_move,
     plain,
     plan_reshape,
     positive_axes,
     relabelled,
-    resize_coordinates,
-    resolve_pads,
     resolve_reshape,
     without,
 )
+from runner.support.onnx_window import Window
 
 RESHAPES = [
     ((2, 12, 5, 3), (2, 3, 4, 5, 3)),
@@ -111,24 +108,6 @@ def test_a_reshape_that_loses_elements_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "upper", "lower"),
-    [
-        (Window(224, 3, 2), (0, 1), (1, 0)),
-        (Window(225, 3, 2), (1, 1), (1, 1)),
-        (Window(7, 3, 1), (1, 1), (1, 1)),
-        (Window(7, 3, 1, 2), (2, 2), (2, 2)),
-        (Window(7, 2, 1), (0, 1), (1, 0)),
-        (Window(8, 1, 2), (0, 0), (0, 0)),
-    ],
-)
-def test_same_padding_is_tensorflows(
-    window: Window, upper: tuple[int, int], lower: tuple[int, int]
-) -> None:
-    assert window.same_pads() == upper
-    assert window.same_pads(lower=True) == lower
-
-
-@pytest.mark.parametrize(
     ("size", "pads", "expected"),
     [
         (224, (0, 1), "same"),
@@ -143,51 +122,3 @@ def test_pads_are_same_only_where_tensorflow_pads_so(
 ) -> None:
     windows = [Window(size, 3, 2), Window(size, 3, 2)]
     assert keras_padding(windows, [pads, pads]) == expected
-
-
-def test_pads_come_from_onnx_in_its_order() -> None:
-    windows = [Window(8, 3, 2), Window(7, 3, 2)]
-    assert resolve_pads(windows, [1, 2, 3, 4], "NOTSET") == [(1, 3), (2, 4)]
-    assert resolve_pads(windows, [], "NOTSET") == [(0, 0), (0, 0)]
-    assert resolve_pads(windows, [1, 1, 1, 1], "VALID") == [(0, 0), (0, 0)]
-    assert resolve_pads(windows, [], "SAME_UPPER") == [(0, 1), (1, 1)]
-    assert resolve_pads(windows, [], "SAME_LOWER") == [(1, 0), (1, 1)]
-
-
-@pytest.mark.parametrize(
-    ("window", "pads", "extra"),
-    [
-        (Window(112, 3, 2), (0, 0), 1),
-        (Window(113, 3, 2), (0, 0), 0),
-        (Window(7, 3, 2), (1, 1), 0),
-        (Window(10, 3, 3), (1, 1), 0),
-        (Window(2, 1, 2), (0, 0), 0),
-    ],
-)
-def test_ceil_mode_adds_what_the_last_window_lacks(
-    window: Window, pads: tuple[int, int], extra: int
-) -> None:
-    assert window.ceil_extra(pads) == extra
-
-
-def test_averages_count_the_padding_only_when_asked_and_what_ceil_mode_adds_never() -> None:
-    window = Window(5, 3, 2)
-    assert window.counts((1, 1), 0, include_pad=False).tolist() == [2, 3, 2]
-    assert window.counts((1, 1), 0, include_pad=True).tolist() == [3, 3, 3]
-    assert Window(6, 3, 2).counts((0, 0), 1, include_pad=True).tolist() == [3, 3, 2]
-
-
-def test_resize_takes_the_elements_that_onnx_says() -> None:
-    places = resize_coordinates(3, 6, 2.0, "half_pixel")
-    assert places.tolist() == [-0.25, 0.25, 0.75, 1.25, 1.75, 2.25]
-    assert nearest_sources(places, 3, "round_prefer_floor").tolist() == [0, 0, 1, 1, 2, 2]
-    assert nearest_sources(np.array([0.5, 1.5]), 3, "round_prefer_floor").tolist() == [0, 1]
-    assert nearest_sources(np.array([0.5, 1.5]), 3, "round_prefer_ceil").tolist() == [1, 2]
-    assert nearest_sources(np.array([0.5, 1.5]), 3, "ceil").tolist() == [1, 2]
-    assert resize_coordinates(3, 5, 5 / 3, "align_corners").tolist() == [0, 0.5, 1, 1.5, 2]
-    assert resize_coordinates(3, 1, 1 / 3, "pytorch_half_pixel").tolist() == [0]
-    assert resize_coordinates(3, 6, 2.0, "asymmetric").tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
-    with pytest.raises(ValueError, match="'tf_crop_and_resize'"):
-        resize_coordinates(3, 6, 2.0, "tf_crop_and_resize")
-    with pytest.raises(ValueError, match="'up'"):
-        nearest_sources(places, 3, "up")

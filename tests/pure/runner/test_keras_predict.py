@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
+import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from runner.backends import keras_predict
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
-from runner.support import predict_engines
+from runner.support import keras_engine, predict_engines
 from runner.support.predict_engines import Engine
 from runner.support.tensorflow_operators import Operator
 
@@ -71,7 +72,7 @@ def load(
             return Engine(name=name, **{**made, **(engine or {})})
 
         monkeypatch.setattr(predict_engines, "start", start)
-        monkeypatch.setattr(predict_engines, "installed", lambda: here)
+        monkeypatch.setattr(keras_engine, "installed", lambda: here)
         monkeypatch.setattr(predict_engines, "installed_version", lambda _: "3.15.1")
         keras = ModuleType("keras")
         keras.__dict__["models"] = SimpleNamespace(load_model=lambda *_, **__: model)
@@ -145,6 +146,68 @@ def test_compiling_is_asked_for_and_a_model_that_goes_on_without_is_refused(
     assert caught.value.kind == "unsupported"
 
 
+@pytest.mark.parametrize("compiles_by_itself", [False, True])
+def test_torch_compile_inside_keras_is_refused_and_the_backend_that_checks_it_is_named(
+    load: Callable[..., Any], compiles_by_itself: bool
+) -> None:
+    model = Model()
+    model.jit_compile = compiles_by_itself
+    asked = "auto" if compiles_by_itself else True
+    with pytest.raises(RunnerError, match=f"engine torch {asked!r} .*torch.compile") as caught:
+        load(model, settings={"engine": "torch", "jit_compile": asked})
+    assert caught.value.kind == "unsupported"
+    settings = {"engine": "torch", "jit_compile": False}
+    assert load(model, settings=settings).describe().ran["jit_compile"] is False
+    assert load(Model(), settings={"engine": "torch"}).describe().ran["jit_compile"] is False
+
+
+def test_a_model_is_read_on_the_device_and_predicts_without_being_told_where(
+    load: Callable[..., Any],
+) -> None:
+    """What feeds `predict` in TensorFlow can run on the CPU alone."""
+    inside: list[str] = []
+    seen: list[tuple[str, bool]] = []
+
+    @contextmanager
+    def place() -> Iterator[None]:
+        inside.append("/GPU:0")
+        yield
+        inside.pop()
+
+    class Placed(Model):
+        def predict(self, batch: np.ndarray, batch_size: int, verbose: Any) -> Any:
+            seen.append(("predict", bool(inside)))
+            return super().predict(batch, batch_size, verbose)
+
+        @property
+        def layers(self) -> tuple[()]:  # type: ignore[override]
+            seen.append(("read", bool(inside)))
+            return ()
+
+    backend = load(Placed(), {"place": place})
+    assert ("read", True) in seen
+    assert [where for what, where in seen if what == "predict"] == [False]
+    assert backend.describe().ran["runs_in_compile"] == 1
+
+
+def test_a_probe_tells_its_process_alone_which_engine_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> Any:
+        asked.append(env["KERAS_BACKEND"])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setenv("KERAS_BACKEND", "before")
+    monkeypatch.setattr(keras_engine, "installed", lambda: ("tensorflow", "torch"))
+    monkeypatch.setattr(predict_engines, "installed_version", lambda _: "3.15.1")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert keras_predict.probe().started == ("tensorflow", "torch")
+    assert asked == ["tensorflow", "torch"]
+    assert os.environ["KERAS_BACKEND"] == "before"
+
+
 def test_an_engine_that_tells_its_operators_is_believed_and_checked(
     load: Callable[..., Any],
 ) -> None:
@@ -176,81 +239,5 @@ def test_variables_on_the_gpu_are_the_proof_and_one_elsewhere_is_refused(
     assert caught.value.kind == "unsupported"
 
 
-@pytest.mark.parametrize(
-    ("keras", "packages", "expected"),
-    [
-        ("3.15.1", {"tensorflow-cpu", "torch"}, ("tensorflow", "torch")),
-        ("3.15.1", {"jax", "torch"}, ("jax", "torch")),
-        ("2.15.0", {"tensorflow-cpu", "torch"}, ("tensorflow",)),
-        ("2.15.0", {"torch"}, ()),
-    ],
-)
-def test_keras_2_has_tensorflow_alone(
-    monkeypatch: pytest.MonkeyPatch, keras: str, packages: set[str], expected: tuple[str, ...]
-) -> None:
-    def version(name: str) -> str:
-        return keras if name == "keras" else "1" if name in packages else ""
-
-    monkeypatch.setattr(predict_engines, "installed_version", version)
-    monkeypatch.setattr(predict_engines.tensorflow_stack, "package", lambda: "tensorflow-cpu")
-    assert predict_engines.installed() == expected
-
-
 def test_the_module_needs_no_framework_to_be_imported() -> None:
     assert keras_predict.STACK == "keras"
-
-
-def on(device: str, threads: int = 2, precision: str = "f32") -> LoadRequest:
-    return LoadRequest("m.keras", "keras", {}, precision, device, threads, 1, (2,))
-
-
-@pytest.fixture
-def fake_jax(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A JAX that computes on the platforms given."""
-    for name in ("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION"):
-        monkeypatch.setenv(name, "before")
-    runtime = predict_engines.jax_runtime
-    monkeypatch.setattr(runtime, "prepare", lambda _, threads: {"cores": threads})
-    monkeypatch.setattr(runtime, "proven_threads", lambda threads, _: threads)
-
-    def install(*platforms: str) -> None:
-        jax = ModuleType("jax")
-        jax.__dict__["devices"] = lambda: [SimpleNamespace(platform=p) for p in platforms]
-        monkeypatch.setitem(sys.modules, "jax", jax)
-
-    return install
-
-
-def test_jax_is_held_to_threads_and_whole_float32(fake_jax: Callable[..., None]) -> None:
-    fake_jax("cpu")
-    engine = predict_engines.start("jax", on("cpu"))
-    assert engine.ran == {"cores": 2, "pool_threads": 2, "platform": "cpu"}
-    assert os.environ["JAX_DEFAULT_MATMUL_PRECISION"] == "highest"
-    assert os.environ["JAX_ENABLE_X64"] == "0"
-    assert engine.proof == {}
-
-
-def test_jax_on_its_own_precision_is_left_alone(fake_jax: Callable[..., None]) -> None:
-    fake_jax("cpu")
-    predict_engines.start("jax", on("cpu", precision="default"))
-    assert os.environ["JAX_DEFAULT_MATMUL_PRECISION"] == "before"
-
-
-def test_jax_on_the_gpu_is_proven_by_where_its_variables_are(
-    fake_jax: Callable[..., None], one_gpu: Any
-) -> None:
-    fake_jax("gpu", "cpu")
-    engine = predict_engines.start("jax", on("cuda"))
-    value = SimpleNamespace(devices=lambda: {"cuda:0"})
-    model = SimpleNamespace(variables=[SimpleNamespace(value=value)] * 3)
-    assert predict_engines.require_gpu(engine, model) == {"device": "cuda:0", "variables": 3}
-    assert engine.proof["name"] == "NVIDIA Test"
-
-
-def test_a_jax_that_computes_on_the_cpu_is_refused_for_the_gpu(
-    fake_jax: Callable[..., None], one_gpu: Any
-) -> None:
-    fake_jax("cpu")
-    with pytest.raises(RunnerError, match="JAX computes on cpu here") as caught:
-        predict_engines.start("jax", on("cuda"))
-    assert caught.value.kind == "unsupported"

@@ -65,7 +65,7 @@ def fake() -> ModuleType:
     module = ModuleType("ncnn")
     vars(module).update(
         Net=Net,
-        Mat=lambda array: array,
+        Mat=lambda array: SimpleNamespace(clone=array.copy),
         layer_to_index=lambda kind: KNOWN.index(kind) if kind in KNOWN else -1,
         __version__="1.0.0",
         cpu_support_x86_avx2=lambda: 1,
@@ -112,7 +112,7 @@ def test_options_are_set_before_anything_is_loaded_and_are_told(
     assert (option.num_threads, option.use_vulkan_compute) == (2, False)
     assert (option.use_winograd_convolution, option.use_sgemm_convolution) == (False, True)
     assert {option.use_fp16_packed, option.use_fp16_storage, option.use_fp16_arithmetic} == {False}
-    assert about.ran["precision"] == "f32"
+    assert (about.ran["precision"], about.ran["computes_in"]) == ("f32", ["float32"])
     assert about.ran["operators"] == {"Input": 1, "ReLU": 1}
     assert (about.input.name, about.input.shape) == ("image", (1, 3))
     assert about.outputs[0].name == "scores"
@@ -125,6 +125,8 @@ def test_the_default_precision_leaves_the_librarys_own_choice(
     instance.load()
     ran = instance.describe().ran
     assert ran["reduced_precision"] == ["fp16_packed", "fp16_storage", "fp16_arithmetic"]
+    assert ran["precision"] == "default"
+    assert "computes_in" not in ran
 
 
 def test_a_run_gives_each_output_in_its_own_shape(

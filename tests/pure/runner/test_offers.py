@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import backends
-from runner.backends.base import LoadRequest, Offer, only_input
+from runner.backends.base import LoadRequest, Offer, comparable, only_input, require_file
 from runner.errors import RunnerError
 
 OFFER = Offer("toy", ("onnx",), settings={"level": ("all", "none"), "fast": (True, False)})
@@ -52,6 +52,28 @@ def test_a_model_must_take_one_input() -> None:
     only_input("toy", ["x"])
     with pytest.raises(RunnerError, match=r"2 inputs \(x, y\)"):
         only_input("toy", ["x", "y"])
+
+
+def test_a_file_that_is_absent_is_told_and_so_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"")
+    require_file(str(tmp_path / "m.onnx"))
+    for path in (tmp_path / "n.onnx", tmp_path):
+        with pytest.raises(RunnerError, match=f"no such model file: {path}") as caught:
+            require_file(str(path))
+        assert caught.value.kind == "model"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "complex64", "string", "int4"])
+def test_what_answers_can_not_be_made_of_is_refused(dtype: str) -> None:
+    assert comparable("toy", "y", "uint16") == "uint16"
+    with pytest.raises(RunnerError, match=rf"toy .* dtype of y '{dtype}' \(it supports: float32"):
+        comparable("toy", "y", dtype)
+
+
+def test_what_is_asked_is_told_and_no_run_is_claimed_for_compile() -> None:
+    ran = OFFER.ran(replace(REQUEST, precision="default"), {"level": "all"}, "absent-package")
+    assert (ran["precision"], ran["runs_in_compile"]) == ("default", 0)
+    assert "computes_in" not in ran
 
 
 def test_no_framework_and_not_even_numpy_is_imported_by_the_entry_point() -> None:

@@ -56,7 +56,7 @@ def converter(
     known = ("Input", "ReLU")
     vars(fake).update(
         Net=Net,
-        Mat=lambda array: array,
+        Mat=lambda array: SimpleNamespace(clone=array.copy),
         layer_to_index=lambda kind: known.index(kind) if kind in known else -1,
         __version__="1.0.0",
     )

@@ -61,12 +61,14 @@ def test_a_model_whose_nodes_all_ran_on_the_gpu_is_proven(load: Loader, one_gpu:
     (session,) = runtime.sessions
     assert session.asked == [(CUDA, {"device_id": "0", "use_tf32": "0"}), CPU]
     assert session.falls_back is False
+    assert session.options.enable_profiling is False
     assert runtime.preloaded == 1
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
     backend.run(BATCH)
     assert backend.prove(BATCH) == {
         "nodes": {CUDA: 2},
         "operators": {f"Conv ({CUDA})": 1, f"Gemm ({CUDA})": 1},
+        "computes_in": ["float32"],
         "shape_nodes_on_cpu": {},
         "tf32": False,
         "device_proof": {
@@ -83,7 +85,8 @@ def test_a_model_whose_nodes_all_ran_on_the_gpu_is_proven(load: Loader, one_gpu:
     assert ran["providers"] == [CUDA, CPU]
     assert ran["settings"]["provider"] == "cuda"
     assert ran["provider_options"][CUDA]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
-    assert not Path(session.options.profile_file_prefix).parent.exists()
+    assert ran["runs_in_compile"] == 0
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_nodes_on_the_cpu_are_refused_after_the_first_run(load: Loader, one_gpu: Any) -> None:
@@ -92,6 +95,7 @@ def test_nodes_on_the_cpu_are_refused_after_the_first_run(load: Loader, one_gpu:
     with pytest.raises(RunnerError, match=r"1 nodes that compute ran on the CPU \(ArgMax 1\)") as e:
         backend.prove(BATCH)
     assert e.value.kind == "unsupported"
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_a_provider_that_onnx_runtime_drops_is_refused(load: Loader, one_gpu: Any) -> None:
@@ -134,22 +138,25 @@ def test_a_version_that_does_not_know_the_option_is_not_given_it(
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
-def test_on_the_cpu_the_first_run_says_what_ran_and_the_rest_is_not_profiled(
+def test_on_the_cpu_another_session_says_what_ran_and_the_timed_one_is_not_profiled(
     load: Loader, no_gpu: Any
 ) -> None:
     placed = [("Conv", CPU, [1, 32]), ("Conv", CPU, [1, 32]), ("Gemm", CPU, [1, 9])]
     runtime = FakeRuntime(taken=[CPU], placed=placed)
     backend = load(runtime, device="cpu")
-    (session,) = runtime.sessions
-    assert session.asked == [CPU]
-    assert session.options.enable_profiling is True
     backend.run(BATCH)
     assert backend.prove(BATCH) == {
         "nodes": {CPU: 3},
         "operators": {f"Conv ({CPU})": 2, f"Gemm ({CPU})": 1},
+        "computes_in": ["float32"],
     }
-    assert session.profiles == 1
-    assert not Path(session.options.profile_file_prefix).parent.exists()
+    timed, profiled = runtime.sessions
+    assert timed.asked == profiled.asked == [CPU]
+    assert (timed.options.enable_profiling, timed.profiles, len(timed.fed)) == (False, 0, 1)
+    assert (profiled.options.enable_profiling, profiled.profiles) == (True, 1)
+    assert profiled.fed[0] is BATCH
+    assert profiled.falls_back is False
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
 
 
 def test_what_tensorrt_leaves_may_run_on_the_same_gpu_and_is_said(
@@ -182,6 +189,21 @@ def test_what_tensorrt_leaves_may_run_on_the_same_gpu_and_is_said(
     assert set(backend.describe().ran["provider_options"]) == {TENSORRT, CUDA}
 
 
+def test_tensorrt_builds_its_engine_in_a_call_that_is_part_of_compile(
+    load: Loader, one_gpu: Any
+) -> None:
+    known = [TENSORRT, CUDA, CPU]
+    runtime = FakeRuntime(available=known, taken=known, declared=["N", 3])
+    backend = load(runtime, batch=4, settings={"provider": "tensorrt"})
+    (fed,) = runtime.sessions[0].fed
+    assert (fed.shape, fed.dtype) == ((4, 3), np.float32)
+    assert backend.describe().ran["runs_in_compile"] == 1
+    # What can't be fed is refused by the worker, in words of its own.
+    backend = load(runtime, item_shape=(5,), settings={"provider": "tensorrt"})
+    assert runtime.sessions[-1].fed == []
+    assert backend.describe().ran["runs_in_compile"] == 0
+
+
 def test_a_model_of_which_tensorrt_takes_nothing_is_refused(load: Loader, one_gpu: Any) -> None:
     known = [TENSORRT, CUDA, CPU]
     backend = load(FakeRuntime(available=known, taken=known), settings={"provider": "tensorrt"})
@@ -205,6 +227,7 @@ def test_tensorrt_that_does_not_start_is_refused_and_named(load: Loader, one_gpu
         ("cpu", {"provider": "openvino"}, "value of provider 'openvino'"),
         ("cuda", {"provider": "tensorrt"}, "built without it; onnxruntime-gpu has it"),
         ("cpu", {"execution_mode": "parallel", "mem_pattern": True}, "plans no memory"),
+        ("cuda", {"execution_mode": "parallel"}, "nodes of a GPU one after the other"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(

@@ -46,10 +46,18 @@ def test_layers_are_counted_by_kind_and_primitive_without_the_graphs_ends(wrappe
     }
 
 
-def test_the_precision_is_that_of_the_heavy_layers_and_the_hint_where_there_are_none() -> None:
-    nodes = openvino_graph.nodes(compiled(*LAYERS))
-    assert openvino_graph.precision(nodes, "dynamic") == "bf16"
-    assert openvino_graph.precision(nodes[:1], "dynamic") == "dynamic"
+def test_a_model_computes_in_the_formats_of_its_heavy_layers_or_of_all_where_none_is() -> None:
+    nodes = openvino_graph.nodes(compiled(*LAYERS, ("MatMul", "gemm_f32", "f32")))
+    assert openvino_graph.computes_in(nodes) == ["bfloat16", "float32"]
+    assert openvino_graph.computes_in(nodes[:1]) == ["float32"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("f32", "float32"), ("u8", "uint8"), ("i64", "int64"), ("boolean", "bool"), ("f8e4m3",) * 2],
+)
+def test_number_formats_have_numpys_names(kind: str, name: str) -> None:
+    assert openvino_graph.numpy_name(kind) == name
 
 
 def test_below_float32_are_the_short_floats_and_not_a_quantised_models_integers() -> None:

@@ -46,6 +46,7 @@ def test_every_node_counts_once_for_its_provider_however_often_it_ran() -> None:
     assert require(found, CUDA) == {
         "nodes": {CUDA: 2, CPU: 1},
         "operators": {f"Conv ({CUDA})": 1, f"Gemm ({CUDA})": 1, f"Shape ({CPU})": 1},
+        "computes_in": ["float32"],
         "shape_nodes_on_cpu": {"Shape": 1},
     }
 
@@ -57,6 +58,22 @@ def test_at_most_64_kinds_are_told_the_most_frequent_first() -> None:
     assert found["nodes"] == {CPU: 83}
     assert len(found["operators"]) == 64
     assert next(iter(found["operators"].items())) == (f"Op79 ({CPU})", 4)
+    assert found["operators"]["others"] == 17
+    assert sum(found["operators"].values()) == 83
+
+
+def test_dtypes_are_told_of_what_computes_and_not_of_shapes_or_copies() -> None:
+    found = placement(
+        [
+            node(0, "Conv", CUDA, {"float16": [1, 9]}),
+            node(1, "Conv", CUDA, {"float16": [1, 9]}),
+            node(2, "ArgMax", CUDA, {"int64": [1]}),
+            node(3, "Cast", CUDA, {"float": [1, 9]}),
+            node(4, "MemcpyToHost", CUDA, {"double": [1, 9]}),
+            node(5, "Shape", CPU, {"int32": [4]}),
+        ]
+    )
+    assert told(found)["computes_in"] == ["float16", "float32", "int64"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
-from runner.support import processor
+from runner.support import native_threads
 
 BATCH = np.array([[1.0, 2.0]], np.float32)
 CPU, GPU = "/job:localhost/device:CPU:0", "/job:localhost/device:GPU:0"
@@ -148,7 +148,7 @@ def load(
         monkeypatch.setenv(name, "before")
     monkeypatch.setenv("KERAS_HOME", "before")
     monkeypatch.setenv("TF_SET_ONEDNN_FPMATH_MODE", "BF16")
-    monkeypatch.setattr(processor, "hold_to_cores", lambda _, threads: threads)
+    monkeypatch.setattr(native_threads, "hold_to_cores", lambda _, threads: threads)
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
 

@@ -33,6 +33,9 @@ class Interpreter:
     def get_output_details(self) -> list[dict[str, Any]]:
         return [dict(DETAILS, name="y", index=1)]
 
+    def get_tensor_details(self) -> list[dict[str, Any]]:
+        return [*self.get_input_details(), *self.get_output_details()]
+
     def allocate_tensors(self) -> None:
         pass
 
@@ -90,6 +93,18 @@ def test_what_ran_names_package_and_kernels(loaded: Callable[..., Any], kernels:
     assert ran["settings"] == {"kernels": kernels}
     assert ran["operators"] == {f"COPY ({kernels})": 1}
     assert ran["delegated_operators"] == int(kernels == "xnnpack")
+    assert ran["computes_in"] == ["float32"]
+    assert ran.get("delegate_proven") == (True if kernels == "xnnpack" else None)
+
+
+def test_a_delegate_of_which_the_package_does_not_tell_is_not_proven(
+    loaded: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Interpreter, "_get_ops_details")
+    ran = loaded("xnnpack").describe().ran
+    assert ran["delegate_proven"] is False
+    assert "operators" not in ran
+    assert "delegate_proven" not in loaded("builtin").describe().ran
 
 
 def test_a_model_that_xnnpack_leaves_alone_is_refused(

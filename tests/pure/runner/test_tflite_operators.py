@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.support import tflite_interpreter
-from runner.support.tally import LIMIT, tally
+from runner.support.tally import LIMIT, most, tally
 
 
 def operator(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
@@ -72,3 +72,11 @@ def test_kinds_are_counted_the_most_frequent_first_and_no_more_than_may_be_told(
     assert len(many) == LIMIT
     assert many["others"] == 11
     assert sum(many.values()) == LIMIT + 10
+
+
+def test_the_most_frequent_are_kept_in_order_and_none_is_lost() -> None:
+    told = most({f"kind{number}": 100 - number for number in range(70)})
+    assert len(told) == LIMIT
+    assert list(told)[:2] == ["kind0", "kind1"]
+    assert told["others"] == sum(100 - number for number in range(63, 70))
+    assert most({"b": 1, "a": 1, "c": 2}, 2) == {"c": 2, "others": 2}

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from support import fake_torch as fake
-from support.fake_torch import BATCH, Inductor, Module, event, fake_torch
+from support.fake_torch import BATCH, WAYS, Inductor, Module, event, fake_torch
 
+from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
+from runner.support import predict_engines
 
 Loader = Callable[..., Any]
 
@@ -80,6 +82,59 @@ def test_freezing_is_seen_in_what_was_generated(load: Loader, way: str) -> None:
     assert caught.value.kind == "unsupported"
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("dtypes", "words"),
+    [
+        ({"weights": ("float32", "float16")}, "1 of .* less .the weight weight1 in float16"),
+        ({"computed": ("float16", "int64")}, "1 of .* less .computed0 in float16"),
+    ],
+)
+def test_a_program_in_half_precision_is_not_f32_and_says_its_dtypes(
+    load: Loader, way: str, dtypes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RunnerError, match=words) as caught:
+        load(fake_torch(**dtypes), way=way)
+    assert caught.value.kind == "unsupported"
+    assert "ask for the precision default" in str(caught.value)
+    ran = load(fake_torch(**dtypes), way=way, precision="default").describe().ran
+    computes = ["float16", "float32"] if "computed" in dtypes else ["float32"]
+    assert (ran["precision"], ran["computes_in"]) == ("default", computes)
+    assert ran["weights_in"] == sorted(dtypes.get("weights", ["float32"]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_outputs_in_containers_come_in_the_order_of_the_program(load: Loader, way: str) -> None:
+    class Nested(Module):
+        def __call__(self, fed: Any) -> Any:
+            once, twice = fake.Tensor(fed.values), fake.Tensor(fed.values * 2)
+            return {"z": once, "a": (twice, [fake.Tensor(fed.values * 3)])}
+
+    backend = load(fake_torch(module=lambda: Nested("cpu"), outputs=3), way=way)
+    assert len(backend.describe().outputs) == 3
+    for factor, output in enumerate(backend.run(BATCH), start=1):
+        np.testing.assert_array_equal(output, BATCH * factor)
+
+
+def test_keras_takes_onednn_as_the_build_has_it(
+    with_framework: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no setting that a refusal could name."""
+    asked: list[bool] = []
+    monkeypatch.setenv("KERAS_TORCH_DEVICE", "before")
+    request = LoadRequest("m.keras", "keras", {}, "f32", "cpu", 2, 1, (2,))
+    for available in (True, False):
+        fake.forget_shared_parts()
+        torch = fake_torch(onednn=available)
+        torch.backends.mkldnn.__dict__["set_flags"] = asked.append
+        with_framework("runner.support.torch_setup", **fake.modules(torch))
+        engine = predict_engines.start("torch", request)
+        assert engine.ran["threads"] == 2
+        assert "precision" not in engine.ran
+    fake.forget_shared_parts()
+    assert asked == [True, False]
+
+
 @pytest.mark.parametrize("graphs", [0, 2])
 def test_a_program_that_is_not_one_compiled_graph_is_refused(load: Loader, graphs: int) -> None:
     with pytest.raises(RunnerError, match=f"generated {graphs} graphs") as caught:
@@ -103,6 +158,7 @@ def test_without_a_compiler_the_refusal_names_gpp(
     with pytest.raises(RunnerError, match=r"compiler g\+\+, which is not installed") as caught:
         load(fake_torch(), way=way)
     assert caught.value.kind == "unsupported"
+    assert "CXX" not in str(caught.value), "the variables of a cell are not the caller's"
 
 
 def test_without_pythons_headers_only_what_python_imports_is_refused(
@@ -296,13 +352,6 @@ def test_so_does_one_in_cpp(part: Callable[[str], ModuleType]) -> None:
         "mkldnn.convolution_pointwise (oneDNN)": 1,
         "addmm_out (ATen)": 1,
     }
-
-
-def test_at_most_64_kinds_are_told_and_none_is_lost(part: Callable[[str], ModuleType]) -> None:
-    told = part("torch_operators").most({f"kind{i}": 100 - i for i in range(70)})
-    assert len(told) == 64
-    assert list(told)[:2] == ["kind0", "kind1"]
-    assert told["others"] == sum(100 - i for i in range(63, 70))
 
 
 def test_the_parts_of_a_build_are_read_and_what_this_machine_has_is_no_part_of_it(

@@ -55,6 +55,8 @@ def test_a_program_that_is_wholly_on_the_gpu_is_proven_and_its_outputs_come_back
     assert torch.backends.cudnn.allow_tf32 is False
     ran = backend.describe().ran
     assert (ran["tf32"], ran["precision"], ran["threads"]) == (False, "f32", 1)
+    runs = {"torch_eager": 0, "torch_jit": 3, "torch_compile": 1, "torch_export": 0}[way]
+    assert ran["runs_in_compile"] == runs
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
@@ -136,7 +138,7 @@ def test_the_librarys_own_precision_leaves_tf32_alone_and_says_so(
     backend = load(torch, precision="default")
     assert torch.backends.cudnn.allow_tf32 is True
     assert backend.describe().ran["tf32"] is True
-    assert backend.describe().ran["precision"] == "tf32"
+    assert backend.describe().ran["precision"] == "default"
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
 
 
@@ -152,6 +154,27 @@ def test_modes_that_differ_in_cuda_graphs_reach_the_compiler_on_the_gpu(
         "mode": mode,
         "backend": "inductor",
     }
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_a_program_is_recorded_in_cuda_graphs_or_the_mode_is_refused(
+    load: Loader, one_gpu: Any, mode: str
+) -> None:
+    inductor = Inductor(kernel="triton")
+    asked = {"way": "torch_compile", "settings": {"mode": mode}}
+    ran = load(fake_torch(), inductor=inductor, **asked).describe().ran
+    assert (ran["cuda_graphs"], ran["runs_in_compile"], inductor.calls) == (True, 2, 2)
+    with pytest.raises(RunnerError, match=f"mode {mode} and skipped CUDA graphs 3 times") as caught:
+        load(fake_torch(), inductor=Inductor(kernel="triton", skips=3), **asked)
+    assert caught.value.kind == "unsupported"
+
+
+def test_modes_without_cuda_graphs_skip_none(load: Loader, one_gpu: Any) -> None:
+    inductor = Inductor(kernel="triton", skips=1)
+    mode = {"mode": "max-autotune-no-cudagraphs"}
+    ran = load(fake_torch(), way="torch_compile", inductor=inductor, settings=mode).describe().ran
+    assert ran["runs_in_compile"] == 1
+    assert "cuda_graphs" not in ran
 
 
 @pytest.mark.parametrize("way", WAYS)

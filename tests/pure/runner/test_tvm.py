@@ -54,8 +54,12 @@ class Function:
 
 
 class Kernel:
-    def __init__(self, text: str) -> None:
-        self.text = text
+    """A kernel that reads int64 and writes a dtype, by its source."""
+
+    def __init__(self, text: str, dtype: str = "float32") -> None:
+        self.text, self.params = text, ("x", "y", "n")
+        kinds = {"x": "int64", "y": dtype}
+        self.buffer_map = {name: SimpleNamespace(dtype=kind) for name, kind in kinds.items()}
 
     def script(self) -> str:
         return self.text
@@ -207,6 +211,7 @@ def test_on_the_gpu_the_target_is_the_devices_own_and_the_outputs_prove_it(
     assert ran["settings"] == {"target": "cuda"}
     assert ran["operators"] == {"fused_conv2d_add_add (cuda)": 2, "mean (cuda)": 1}
     assert (ran["kernels"], ran["parallel_kernels"]) == (2, 1)
+    assert (ran["computes_in"], ran["runs_in_compile"]) == (["float32"], 0)
     assert tvm.targets[-1].host.given["mcpu"] == "znver4"
 
 
@@ -225,7 +230,13 @@ def test_outputs_elsewhere_are_refused(load: Loader, one_gpu: Any) -> None:
         ({}, {"target": "vulkan"}, "unsupported", "USE_VULKAN is OFF"),
         ({"device": Device("cuda", exist=False)}, {}, "unsupported", "finds no device"),
         ({"device": Device("cuda", "Another")}, {}, "wrong-device", "'Another' and the GPU"),
-        ({}, {"target": "llvm"}, "unsupported", "that target on cpu"),
+        (
+            {},
+            {"target": "llvm"},
+            "unsupported",
+            r"supports: cuda, opencl, vulkan\): .* for another",
+        ),
+        ({}, {"mcpu": "generic"}, "unsupported", "setting on a GPU 'mcpu'"),
     ],
 )
 def test_a_gpu_that_tvm_does_not_reach_is_refused(
@@ -255,6 +266,34 @@ def test_on_the_cpu_no_gpu_is_asked_for_and_threads_are_not_bound(
         "fast-math": True,
     }
     assert backend.prove(BATCH) == {}
+
+
+def test_a_target_of_the_gpu_is_refused_on_the_cpu(load: Loader, no_gpu: Any) -> None:
+    with pytest.raises(RunnerError, match=r"target 'cuda' \(it supports: llvm, c\)") as caught:
+        load(FakeTvm(), settings={"target": "cuda"})
+    assert caught.value.kind == "unsupported"
+
+
+def test_a_probe_offers_the_targets_of_all_devices(load: Loader, no_gpu: Any) -> None:
+    load(FakeTvm())
+    module: Any = sys.modules["runner.backends.tvm"]
+    offer = module.probe().offer.as_document()
+    assert offer["devices"] == ["cpu", "cuda"]
+    assert offer["settings"]["target"] == ["auto", "llvm", "c", "cuda", "opencl", "vulkan"]
+
+
+def test_without_a_c_compiler_on_the_path_the_advice_is_one_that_helps(
+    load: Loader, no_gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Cells in a virtual environment are given PATH alone, so CC would not be heard.
+    load(FakeTvm())
+    module: Any = sys.modules["runner.backends.tvm"]
+    monkeypatch.setenv("CC", "ccache gcc")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunnerError, match=r"none is here \(looked for cc, gcc, clang\)") as caught:
+        module.tvm_build.compiler()
+    assert "CC" not in caught.value.message
+    assert caught.value.kind == "unsupported"
 
 
 def test_a_pool_of_another_size_is_refused(load: Loader, no_gpu: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.support.jax_hlo import operators
+from runner.support.xla_hlo import operators
 
 TEXT = """HloModule jit_call, is_scheduled=true
 
