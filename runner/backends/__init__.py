@@ -35,7 +35,8 @@ def create(name: str, request: LoadRequest) -> Backend:
 
 def probe(name: str) -> BackendProbe:
     """Whether the backend `name` works in this environment; never raises."""
-    stack = ""
+    # What does not even import can't say its stack; a backend's name begins with one.
+    stack = name.partition(".")[0]
     try:
         module = _module(name)
         stack = str(getattr(module, "STACK", ""))
