@@ -15,6 +15,7 @@ from harness.spec.models import SweepSpec
 
 if TYPE_CHECKING:
     from harness.execution.sweep import Forecast
+    from harness.plan.cells import Cell
 
 
 def dry_run(
@@ -25,6 +26,7 @@ def dry_run(
     Pixels are prepared, since keys hold their hash, and a base image is got; nothing is run.
     """
     from harness.execution.sweep import foresee
+    from harness.report import words
     from harness.report.tables import standard_output
 
     forecast = foresee(spec, store, progress, retry=retry)
@@ -45,7 +47,11 @@ def dry_run(
         table.add_row(*(Text(text) for text in row))
     console.print(table)
     jobs = _jobs(forecast)
-    console.print("Jobs, in order:" if jobs else "Nothing is left to do.")
+    failed = len(forecast.standing.failed)
+    before = f", but {words.plural(failed, 'cell')} failed before: --retry runs them again"
+    console.print(
+        "Jobs, in order:" if jobs else f"Nothing is left to do{before if failed else ''}."
+    )
     for job in jobs:
         console.print(Text(f"  {job}"))
     for skipped in forecast.plan.skipped:
@@ -64,14 +70,14 @@ def _jobs(forecast: Forecast) -> list[str]:
     made = {"docker": "the image of", "venv": "the virtual environment of"}
     jobs = [
         f"build {made[executor]} {name}, unless it is there"
-        for name, executor in sorted({(c.environment, c.executor) for c in left})
+        for name, executor in sorted({place for cell in left for place in _places(cell)})
     ]
     conversions = {c.conversion.key: c for c in left if c.conversion}
     for cell in conversions.values():
         assert cell.conversion is not None  # noqa: S101 - chosen by it
         jobs.append(
             f"convert {cell.conversion.source.name} ({cell.conversion.converter}) "
-            f"in {cell.environment}, unless it is there"
+            f"in {cell.conversion.environment}, unless it is there"
         )
     for work in forecast.works:
         how = "answer, then time in turn" if work.timed else "answer"
@@ -80,6 +86,12 @@ def _jobs(forecast: Forecast) -> list[str]:
         control = " with the A/A control" if work.group.control else ""
         jobs.append(f"{how}: {work.group.label}{control}")
     return jobs
+
+
+def _places(cell: Cell) -> set[tuple[str, str]]:
+    """The environments that a cell needs, with its executor: its own, and the one that converts."""
+    maker = {(cell.conversion.environment, cell.executor)} if cell.conversion else set()
+    return {(cell.environment, cell.executor), *maker}
 
 
 def _planned(forecast: Forecast) -> dict[str, Any]:

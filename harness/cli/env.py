@@ -71,9 +71,14 @@ def list_environments(
         print_json({"environments": rows})
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
-    # A name is there to be typed: never cut.
-    table.add_column("name", min_width=max((len(str(row["name"])) for row in rows), default=0))
-    for heading in ("version", "backends", "device", "Python", "state"):
+    # A name is there to be typed: never cut. Of the others, the backends may be folded.
+    for heading, values in (
+        ("name", [str(row["name"]) for row in rows]),
+        ("version", [str(row["version"]) for row in rows]),
+    ):
+        table.add_column(heading, min_width=max(map(len, values), default=0))
+    table.add_column("backends", overflow="fold", max_width=17)
+    for heading in ("device", "Python", "state"):
         table.add_column(heading, overflow="fold")
     for row, python in zip(rows, pythons, strict=True):
         table.add_row(
@@ -285,7 +290,7 @@ def _in_words(value: object) -> list[str]:
                 lines.append(f"{key} (reads {', '.join(item)})")
             else:
                 lines.append(f"{key} {item}")
-        return lines or ["not built yet: `harness env build` asks it"]
+        return lines or ["not asked yet: `harness env build` or `harness env probe` does"]
     if isinstance(value, list):
         return [", ".join(str(item) for item in value) or "none"]
     return ["none here" if value is None else str(value)]

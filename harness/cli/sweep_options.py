@@ -44,7 +44,15 @@ def spec_of(path: Path | None, options: Options, progress: Progress) -> SweepSpe
 def _file(path: Path) -> Path:
     """A sweep file; a name alone may be one of those that ship."""
     ours = shipped("sweeps") / f"{path}.yaml"
-    return ours if path.name == str(path) and not path.exists() and ours.is_file() else path
+    if path.exists() or path.name != str(path):
+        return path
+    if not ours.is_file() and not path.suffix:
+        known = ", ".join(sorted(found.stem for found in shipped("sweeps").glob("*.yaml")))
+        raise SpecError(
+            f"There is no sweep file {path}, and none of that name ships.",
+            f"Those that ship: {known}. An environment is named with --env {path}.",
+        )
+    return ours if ours.is_file() else path
 
 
 def _spec_of_options(options: Options) -> SweepSpec:

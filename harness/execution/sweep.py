@@ -25,6 +25,7 @@ from harness.execution.commit import commit_inputs
 from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
+from harness.execution.offers import refusal
 from harness.execution.outcome import Outcome, record
 from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
 from harness.execution.scheduler import DEVICE_LANE, LANES, Ended, Job, Scheduler
@@ -326,6 +327,9 @@ class _Run:
         for identity in sorted(self._environments(cell)):
             if error := self._unavailable.get(identity):
                 return Failure(cell.key, "environment", str(error))
+        made = self._provisioned.get(cell.environment_identity)
+        if made is not None and (why := refusal(cell, made.probe)):
+            return Failure(cell.key, "unsupported", why)
         broken = self._broken.get(cell.conversion.key) if cell.conversion else None
         return None if broken is None else replace(broken, key=cell.key)
 

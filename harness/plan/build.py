@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -243,6 +244,13 @@ def _conversion(
     )
 
 
+def _not_asked(stack: Stack) -> str:
+    return (
+        f"No backend of it was asked for; it offers {', '.join(stack.formats)}: name one of these "
+        "with --backend too, or give each environment its own `backends` in a sweep file"
+    )
+
+
 def _unique(cells: Sequence[Cell]) -> list[Cell]:
     """The cells, each once; two models or environments that are the same are refused."""
     found: dict[str, Cell] = {}
@@ -271,12 +279,20 @@ def _check_names(spec: SweepSpec, stacks: Sequence[Stack]) -> None:
             f"The baseline {spec.baseline!r} is none of the environments of this sweep.",
             f"Choose one of: {', '.join(s.name for s in stacks)}.",
         )
+    for stack in stacks:
+        wanted = set(stack.entry.backends or ()) - {ALL}
+        if absent := sorted(wanted - set(stack.formats)):
+            raise SpecError(
+                f"{stack.name} does not offer the backend {', '.join(absent)}.",
+                f"It offers: {', '.join(stack.formats)}.",
+            )
     offered = {backend for stack in stacks for backend in stack.formats}
-    asked = {*(spec.backends or ()), *(b for s in stacks for b in s.entry.backends or ())}
-    if unknown := sorted(asked - offered - {ALL}):
+    if unknown := sorted(set(spec.backends or ()) - offered - {ALL}):
+        close = difflib.get_close_matches(unknown[0], offered, n=1)
         raise SpecError(
             f"No environment of this sweep offers the backend {', '.join(unknown)}.",
-            f"They offer: {', '.join(sorted(offered))}.",
+            (f"Did you mean {close[0]}? " if close else "")
+            + f"They offer: {', '.join(sorted(offered))}.",
         )
 
 
@@ -334,5 +350,5 @@ def _check_coverage(
             why = sorted({s.reason for s in skipped if s.environment == stack.name})
             raise SpecError(
                 f"Environment {stack.name} can run none of the models.",
-                ("; ".join(why) or "No backend of it was asked for") + ".",
+                ("; ".join(why) if why else _not_asked(stack)) + ".",
             )

@@ -46,7 +46,8 @@ def verdict(result: Document) -> Verdict:
     if len({cells[pair["a"]]["model"] for pair in judged}) == 1:
         times = times_in_words(judged, noise_floor(result["noise"]), words.names(result["cells"]))
         found = replace(found, detail=f"{found.detail} {times}".strip())
-    failed = len(result["failures"])
+    controls = {control["key"] for control in result["controls"]}
+    failed = sum(failure["key"] not in controls for failure in result["failures"])
     if failed:
         detail = (
             f"{words.plural(failed, 'cell')} failed and cannot be judged. {found.detail}".strip()
@@ -142,7 +143,8 @@ def _upper(text: str) -> str:
 
 
 def _nothing_compared(result: Document) -> Verdict:
-    failed = len(result["failures"])
+    controls = {control["key"] for control in result["controls"]}
+    failed = sum(failure["key"] not in controls for failure in result["failures"])
     if failed:
         return Verdict("unknown", f"Nothing to compare: {words.plural(failed, 'cell')} failed.")
     cells = result["cells"]

@@ -120,7 +120,11 @@ def backend(cell: Document) -> str:
 def whole_names(cells: Iterable[Document]) -> dict[str, str]:
     """As `names`, with the model in front where there are several, by key."""
     listed = list(cells)
-    places = names(listed)
+    repeats = {str(cell["key"]) for cell in listed if cell.get("role") == "control"}
+    places = {
+        key: f"{name} (A/A control)" if key in repeats else name
+        for key, name in names(listed).items()
+    }
     if len({cell.get("model") for cell in listed}) < 2:
         return places
     return {str(c["key"]): f"{c.get('model')} · {places[str(c['key'])]}" for c in listed}

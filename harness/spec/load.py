@@ -46,7 +46,16 @@ def load_spec(path: Path, more: Mapping[str, Any] | None = None) -> SweepSpec:
             something in `more` that the file says too.
     """
     document = read_document(path)
-    if again := _fill(document, more or {}):
+    again = _fill(document, more or {})
+    if open_ends := [
+        *([] if document.get("models") else ["the model: --model FILE --recipe …"]),
+        *([] if document.get("data") or document.get("inputs") else ["the images: --data DIR"]),
+    ]:
+        raise SpecError(
+            f"{path.name} leaves open {' and '.join(open_ends)}.",
+            "Give it with the command, or write it into the file.",
+        )
+    if again:
         raise SpecError(
             f"{path} says {', '.join(again)} itself.",
             "Change it in the file, or take it out there to give it as an option.",

@@ -67,6 +67,13 @@ def _run(proto: Any, values: Dict[str, Any], opset: int) -> None:
     arguments = [values[name] if name else None for name in proto.input]
     if _is_concrete(arguments):
         results = onnx_folding.evaluate(proto, arguments, {"": opset})
+    elif proto.op_type not in _TABLE:
+        raise RunnerError(
+            "unsupported",
+            f"onnx>jax: {node.label} depends on the input, and {proto.op_type} is known only where "
+            "its result is known beforehand: run the model by another stack, or export it without "
+            "this operator",
+        )
     else:
         try:
             made = _TABLE[proto.op_type](node, *arguments)

@@ -254,20 +254,29 @@ def test_a_batch_that_it_was_not_converted_for_is_unsupported(load: Load) -> Non
     assert "convert the model for that batch" in worker.error()["message"]
 
 
-def test_an_operator_that_nothing_is_known_of_is_unsupported_and_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("operator", "kind", "shape", "said"),
+    [
+        ("Det", TensorProto.FLOAT, ["N"], "does not know the operators Det"),
+        ("NonZero", TensorProto.INT64, [3, "K"], "NonZero is known only where its result"),
+    ],
+)
+def test_an_operator_that_cannot_be_written_is_unsupported_and_named(
+    tmp_path: Path, operator: str, kind: int, shape: list[int | str], said: str
+) -> None:
     graph = helper.make_graph(
-        [helper.make_node("Det", ["x"], ["y"])],
-        "det",
+        [helper.make_node(operator, ["x"], ["y"])],
+        "one",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor_value_info("y", kind, shape)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "det.onnx")
-    status, _, error = convert(tmp_path / "det.onnx", tmp_path / "det.jax", tmp_path)
+    onnx.save(model, tmp_path / "one.onnx")
+    status, _, error = convert(tmp_path / "one.onnx", tmp_path / "one.jax", tmp_path)
     assert status == 1
     assert error["kind"] == "unsupported"
-    assert "does not know the operators Det" in error["message"]
-    assert not (tmp_path / "det.jax").exists()
+    assert said in error["message"]
+    assert not (tmp_path / "one.jax").exists()
 
 
 def test_a_shape_that_is_known_only_at_run_time_is_refused_and_named(tmp_path: Path) -> None:

@@ -71,9 +71,17 @@ def test_a_way_of_feeding_without_a_model_is_refused(matrix: Path) -> None:
         meant(matrix, recipe="tf", class_offset=1)
 
 
-def test_a_file_that_has_no_model_and_gets_none_is_refused(matrix: Path) -> None:
-    with pytest.raises(SpecError, match="models: is required"):
+def test_what_a_file_leaves_open_is_named_with_the_options_that_give_it(matrix: Path) -> None:
+    with pytest.raises(SpecError, match=r"matrix\.yaml leaves open the model: --model FILE"):
         meant(matrix)
+    with pytest.raises(SpecError, match=r"the model: --model .* and the images: --data DIR"):
+        meant(Path("wardrobe"))
+
+
+def test_a_name_that_is_no_file_and_does_not_ship_is_told_what_does() -> None:
+    with pytest.raises(SpecError) as caught:
+        meant(Path("nosuchname"))
+    assert "Those that ship: quick, wardrobe" in str(caught.value)
 
 
 def test_a_sweep_that_ships_is_named_without_its_folder() -> None:

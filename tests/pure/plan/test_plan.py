@@ -304,3 +304,15 @@ def test_a_cell_is_of_the_stack_that_its_backend_belongs_to() -> None:
     assert (cell.stack, cell.version) == ("litert", "2.3.0")
     [cell] = plan(spec(), [subject()], [several]).cells
     assert (cell.stack, cell.version) == ("onnxruntime", "1")
+
+
+def test_a_backend_that_an_environment_of_its_own_does_not_offer_is_refused() -> None:
+    entry = EnvironmentEntry(name="s", backends=("tflite", "jax"))
+    with pytest.raises(SpecError, match="s does not offer the backend jax"):
+        plan(spec(), [subject()], [replace(SEVERAL, entry=entry), stack("a")])
+
+
+def test_an_environment_without_a_backend_that_was_asked_for_says_how_to_go_on() -> None:
+    with pytest.raises(SpecError) as caught:
+        plan(spec(backends=["torch.eager"]), [subject()], [TORCH, stack("a")])
+    assert "it offers onnxruntime: name one of these with --backend too" in str(caught.value)
