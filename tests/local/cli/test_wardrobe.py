@@ -64,7 +64,12 @@ def test_a_kernel_that_is_asked_for_is_the_one_that_runs(
 ) -> None:
     settings = [{"kernels": kernels} for kernels in ("xnnpack", "builtin", "reference")]
     document = {
-        "models": [{"path": str(real_data / "models/mobilenet_v2_1.0_224_tf_int8_ptq.tflite")}],
+        "models": [
+            {
+                "path": str(real_data / "models/mobilenet_v2_1.0_224_tf_int8_ptq.tflite"),
+                "class_offset": 1,
+            }
+        ],
         "environments": [{"name": "litert-2.3", "settings": settings}],
     }
     sweep = tmp_path / "kernels.yaml"
