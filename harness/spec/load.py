@@ -47,14 +47,7 @@ def load_spec(path: Path, more: Mapping[str, Any] | None = None) -> SweepSpec:
     """
     document = read_document(path)
     again = _fill(document, more or {})
-    if open_ends := [
-        *([] if document.get("models") else ["the model: --model FILE --recipe …"]),
-        *([] if document.get("data") or document.get("inputs") else ["the images: --data DIR"]),
-    ]:
-        raise SpecError(
-            f"{path.name} leaves open {' and '.join(open_ends)}.",
-            "Give it with the command, or write it into the file.",
-        )
+    _check_complete(document, path)
     if again:
         raise SpecError(
             f"{path} says {', '.join(again)} itself.",
@@ -91,6 +84,21 @@ def read_document(path: Path) -> dict[str, Any]:
             "`harness sweep --schema` prints what may stand there.",
         )
     return document
+
+
+def _check_complete(document: Mapping[str, Any], path: Path) -> None:
+    """Say which options a file without models or inputs wants; a mistyped key is told as such."""
+    if not set(document) <= set(SweepSpec.model_fields):
+        return
+    open_ends = [
+        *([] if "models" in document else ["the model: --model FILE --recipe …"]),
+        *([] if {"data", "inputs"} & set(document) else ["the images: --data DIR"]),
+    ]
+    if open_ends:
+        raise SpecError(
+            f"{path.name} leaves open {' and '.join(open_ends)}.",
+            "Give it with the command, or write it into the file.",
+        )
 
 
 def _fill(document: dict[str, Any], more: Mapping[str, Any], place: str = "") -> list[str]:
