@@ -15,7 +15,10 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from harness.datasets.damage import ImageError, check_whole, what_else
 from harness.datasets.recipes import Geometry
+
+__all__ = ["MAX_PIXELS", "ImageError", "decoder_versions", "image_pixels", "resized_size"]
 
 RESIZER = "torchvision-size pillow-resize floor-crop 1"
 """Changes whenever the same decoded image would give other pixels."""
@@ -33,10 +36,6 @@ _METHODS = {
 }
 
 
-class ImageError(Exception):
-    """An image that cannot be used; the text is the reason, for a record."""
-
-
 def decoder_versions() -> dict[str, str | None]:
     """What prepared pixels depend on besides the image and the geometry."""
     return {
@@ -50,15 +49,18 @@ def decoder_versions() -> dict[str, str | None]:
 def image_pixels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
     """Decode, resize and crop: RGB, uint8 [height, width, 3].
 
-    The first frame counts, transparency and the EXIF orientation do not (as in torchvision's
-    loader), 16-bit greyscale is scaled to 8 bits. The content decides the format, not the name.
+    The first frame counts; transparency, colour profiles and the EXIF orientation do not (as in
+    torchvision's loader; of a TIFF Pillow itself applies the orientation). 16-bit greyscale is
+    scaled to 8 bits, CMYK of a JPEG is taken as inverted, as Adobe writes it. The content decides
+    the format, not the name.
 
     Raises:
         ImageError: with the reason why the image cannot be used.
     """
-    if path.stat().st_size == 0:
-        raise ImageError("the file is empty")
     try:
+        if path.stat().st_size == 0:
+            raise ImageError("the file is empty")  # noqa: TRY301 - beside the other reasons
+        check_whole(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -69,7 +71,7 @@ def image_pixels(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"it has more than {MAX_PIXELS} pixels") from error
     except UnidentifiedImageError as error:
-        raise ImageError("it is not an image in a known format") from error
+        raise ImageError(f"it is {what_else(path)}") from error
     except MemoryError as error:
         raise ImageError("there is not enough memory to decode it") from error
     # On corrupt bytes Pillow's readers raise almost anything; the reason is recorded.
@@ -85,8 +87,11 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         image.load()
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
+    # Older Pillow opens a 16-bit PNG as I; of other files nobody knows what 32 bits range over.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return _from_16_bits(image)
+    if image.mode == "I":
+        raise ImageError("its values are 32-bit integers, with no known range")
     if image.mode == "F":
         raise ImageError("its values are floating point, with no known range")
     if image.mode in {"P", "PA", "LA", "La", "RGBa"}:
@@ -117,9 +122,11 @@ def _fit(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
 def resized_size(width: int, height: int, geometry: Geometry) -> tuple[int, int]:
     """Width and height after resizing, before the crop.
 
-    The side that limits gets the geometry's size, the other int(size * other / side): for square
+    Squashed, it is the input's own. Else the side that limits gets the geometry's size, the other int(size * other / side): for square
     inputs the rule of torchvision's `Resize(size)`.
     """
+    if geometry.squash:
+        return geometry.width, geometry.height
     if geometry.resize_height * width >= geometry.resize_width * height:
         return int(geometry.resize_height * width / height), geometry.resize_height
     return geometry.resize_width, int(geometry.resize_width * height / width)

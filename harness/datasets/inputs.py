@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.canonical import key_of
 from harness.datasets.classes import Class
 
 
@@ -31,7 +32,7 @@ class PreparedInputs:
         sha256: of each image file's bytes, or of each row's.
         classes: the class list, where there is one.
         excluded: images left out.
-        layout: how they were found: `synset-folders`, `labelled-files`, `unlabelled`, `array`.
+        layout: how they were found: one of `layouts.LAYOUTS`, or `array`.
     """
 
     key: str
@@ -44,3 +45,8 @@ class PreparedInputs:
     classes: tuple[Class, ...] | None
     excluded: tuple[Excluded, ...]
     layout: str
+
+    @property
+    def images_key(self) -> str:
+        """SHA-256 of which images these are, in their order, whoever made their pixels."""
+        return key_of({"names": list(self.names), "sha256": list(self.sha256)})

@@ -2,270 +2,238 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
 
-from harness.datasets.classes import Class, SynsetList, imagenet, looks_like_wnid
-from harness.datasets.inputs import Excluded
-from harness.datasets.labels import (
-    NamedLabel,
-    class_list_for,
-    label_index,
-    read_named_labels,
+from harness.datasets.classes import SynsetList
+from harness.datasets.dataset import Dataset, Item
+from harness.datasets.devkit import (
+    find_ground_truth,
+    from_ground_truth,
+    image_number,
+    is_ground_truth,
+    packed_kit,
 )
+from harness.datasets.files import IMAGE_SUFFIXES, Found, find_files
+from harness.datasets.folders import from_folders, from_index_folders, in_class_folder, unlabelled
+from harness.datasets.listed import LABEL_LISTS, find_metadata, from_list, from_metadata
+from harness.datasets.parquet import from_parquet
 from harness.errors import DatasetError
+from harness.paths import cache_dir
+from harness.progress import Progress, SilentProgress
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-LABEL_LISTS = ("val_map.txt", "val.txt")
+__all__ = ["LAYOUTS", "Dataset", "Item", "Layout", "discover"]
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An image: its path relative to the dataset's root (POSIX), and its ground truth."""
-
-    path: str
-    label: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Images of one folder, in the order of their paths.
-
-    `notes` are lines a person should see (images without a label, names without a file);
-    `excluded` are files that cannot even be named in a record.
-    """
-
-    root: Path
-    items: tuple[Item, ...]
-    classes: tuple[Class, ...] | None
-    layout: str
-    notes: tuple[str, ...] = ()
-    excluded: tuple[Excluded, ...] = ()
+Layout = Literal[
+    "labelled-files",
+    "metadata",
+    "devkit",
+    "synset-folders",
+    "index-folders",
+    "parquet",
+    "unlabelled",
+]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+"""Every layout that `discover` knows, and that a person may ask for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    paths: list[str]
-    excluded: tuple[Excluded, ...]
-    hidden: int
-
-
-def discover(data: Path, synsets: SynsetList | None = None, labels: Path | None = None) -> Dataset:
+def discover(
+    data: Path,
+    synsets: SynsetList | None = None,
+    labels: Path | None = None,
+    *,
+    layout: Layout | None = None,
+    split: str | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
     """Find the images below a folder and read their ground truth.
 
-    Layouts, the first that fits:
+    Layouts, the first that fits (`docs/datasets.md` shows each):
 
-    - `labelled-files`: a list given as `labels`, or `val_map.txt` / `val.txt` in the folder;
+    - `labelled-files`: a list given as `labels`, or `val_map.txt`, `val.txt` or
+      `LOC_val_solution.csv` in the folder;
+    - `metadata`: Hugging Face's `metadata.csv` or `metadata.jsonl` with a column of labels;
     - `synset-folders`: images below folders named by WordNet ids, or by the identifiers or names
       of the given class list;
+    - `devkit`: validation images of ILSVRC 2012 in no such folder, and the development kit's
+      ground truth in or near the data folder, or given as `labels`;
+    - `index-folders`: folders 0, 1, 2, … where they are class indexes beyond doubt;
+    - `parquet`: a Parquet file, or a folder of them without image files;
     - `unlabelled`: anything else.
 
     Args:
-        data: the folder; it is searched to any depth, symbolic links are followed, names that
-            begin with a dot are passed over.
+        data: the folder, or a Parquet file. A folder is searched to any depth, symbolic links are
+            followed, names that begin with a dot are passed over.
         synsets: the class list; without it WordNet ids are read by the list of ILSVRC 2012.
-        labels: a list of `name label` lines.
+        labels: a list of `name label` lines, or the development kit's ground truth.
+        layout: take this one, or say why it does not fit.
+        split: of a data set with several: a folder `data`/<split>, or Parquet files of that name.
+        cache: where images of Parquet files are written; the user's cache if None.
+        progress: where long work reports to.
 
     Raises:
-        DatasetError: no folder, no image in it, a label or a WordNet id outside the list, or a
-            list none of whose names is there.
+        DatasetError: no folder, no image in it, a label or a WordNet id outside the list, a
+            list none of whose names is there, or a layout or split that is not there.
+        StoreError: images of Parquet files cannot be written to the cache.
     """
     data = data.expanduser()
+    if layout is not None and layout not in LAYOUTS:
+        raise DatasetError(f"There is no layout {layout!r}.", f"Layouts: {', '.join(LAYOUTS)}.")
+    cache, progress = cache or cache_dir(), progress or SilentProgress()
+    if data.is_file() and data.suffix.lower() == ".parquet":
+        found = Found([], [data.name], [], (), 0)
+        return _parquet(data.resolve().parent, found, synsets, labels, split, (cache, progress))
     if not data.is_dir():
         kind = "is a file, not a folder" if data.exists() else "does not exist"
         raise DatasetError(
             f"The data folder {data} {kind}.", "Give a folder of images with --data DIR."
         )
     root = data.resolve()
-    found = _find_images(root)
-    if not found.paths:
+    inside = None
+    if split is not None and (root / split).is_dir() and Path(split).name == split:
+        root, split, inside = root / split, None, split
+    found = find_files(root)
+    if found.parquet and (layout == "parquet" or (not found.paths and layout is None)):
+        dataset = _parquet(root, found, synsets, labels, split, (cache, progress))
+    elif layout == "parquet":
+        raise DatasetError(f"There is no Parquet file in {root}.", "Give the folder of them.")
+    elif not found.paths:
         raise DatasetError(
-            f"There is no image in {data}.",
-            f"Images are files ending in {' '.join(s[1:] for s in IMAGE_SUFFIXES)}, at any depth.",
+            f"There is no image in {root}.",
+            f"Images are files ending in {' '.join(s[1:] for s in IMAGE_SUFFIXES)}, at any depth, "
+            "or Parquet files with a column of them.",
         )
+    else:
+        dataset = _images(root, found, synsets, labels, layout, split)
+    _check_split(dataset, data, split if inside is None else None)
+    return dataset
+
+
+def _check_split(dataset: Dataset, data: Path, split: str | None) -> None:
+    if split is not None and dataset.layout not in {"parquet", "metadata"}:
+        raise DatasetError(
+            f"There is no split {split!r} in {data}.",
+            "A split is a folder in it, or is named by Parquet files.",
+        )
+
+
+def _parquet(
+    root: Path,
+    found: Found,
+    synsets: SynsetList | None,
+    labels: Path | None,
+    split: str | None,
+    means: tuple[Path, Progress],
+) -> Dataset:
+    dataset = from_parquet(root, found.parquet, synsets, split, *means)
+    if labels is None:
+        return dataset
+    paths = [item.path for item in dataset.items]
+    listed = Found(paths, [], [], dataset.excluded, 0)
+    return replace(_by_list(dataset.root, listed, labels, synsets), layout="parquet")
+
+
+def _images(
+    root: Path,
+    found: Found,
+    synsets: SynsetList | None,
+    labels: Path | None,
+    layout: Layout | None,
+    split: str | None,
+) -> Dataset:
+    """Images that lie as files."""
+    asked = _asked_for(root, found, synsets, labels, layout)
+    if asked is not None:
+        return asked
     listed = labels or next((root / n for n in LABEL_LISTS if (root / n).is_file()), None)
-    if listed is not None:
-        return _from_list(root, found, listed, synsets)
-    return _from_folders(root, found, synsets)
-
-
-def _find_images(root: Path) -> _Found:
-    paths, excluded, hidden = [], [], 0
-    for path in _walk(root):
-        relative = path.relative_to(root).as_posix()
-        if path.name.startswith("."):
-            hidden += 1
-        elif _is_utf8(relative):
-            paths.append(relative)
-        else:
-            shown = os.fsencode(relative).decode("utf-8", "backslashreplace")
-            excluded.append(Excluded(shown, "its name is not valid UTF-8"))
-    return _Found(sorted(paths), tuple(sorted(excluded, key=lambda e: e.name)), hidden)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    """Every image file below a folder; a folder reached twice through links is entered once."""
-    seen = {os.path.realpath(root)}
-
-    def unreadable(error: OSError) -> None:
+    if listed is not None and layout != "metadata":
+        return _by_list(root, found, listed, synsets)
+    if layout == "labelled-files":
         raise DatasetError(
-            f"Cannot look into {error.filename}: {error.strerror}.", "Check its permissions."
-        ) from error
-
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
-        kept = []
-        for name in sorted(folders):
-            real = os.path.realpath(Path(folder, name))
-            if not name.startswith(".") and real not in seen:
-                seen.add(real)
-                kept.append(name)
-        folders[:] = kept
-        for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(folder, name)
-
-
-def _notes(found: _Found) -> list[str]:
-    if not found.hidden:
-        return []
-    return [f"{found.hidden} image files whose names begin with a dot were passed over."]
+            f"There is no list of labels in {root}.",
+            f"Give one with --labels FILE, or name it {' or '.join(LABEL_LISTS)}.",
+        )
+    metadata, notes = find_metadata(root, found, split)
+    if metadata is not None:
+        dataset = from_metadata(root, found, metadata, synsets)
+        if dataset is not None:
+            return replace(dataset, notes=(*notes, *dataset.notes))
+        notes = [f"{metadata} has no column `label`, so it is passed over."]
+    if layout == "metadata":
+        raise DatasetError(
+            f"There is no metadata.csv or metadata.jsonl with labels in {root}.",
+            "It has the columns file_name and label.",
+        )
+    dataset = _by_folders_or_kit(root, found, synsets)
+    return replace(dataset, notes=(*notes, *dataset.notes))
 
 
-def _from_list(root: Path, found: _Found, listed: Path, synsets: SynsetList | None) -> Dataset:
-    entries = read_named_labels(listed)
-    classes = class_list_for((e.word for e in entries), (e.name for e in entries), synsets)
-    index = _NameIndex(found.paths)
-    labels: dict[str, int] = {}
-    absent: list[NamedLabel] = []
-    for entry in entries:
-        label = label_index(listed, entry.line, entry.word, classes)
-        path = index.find(entry, listed)
-        if path is None:
-            absent.append(entry)
-        elif labels.setdefault(path, label) != label:
+def _asked_for(
+    root: Path,
+    found: Found,
+    synsets: SynsetList | None,
+    labels: Path | None,
+    layout: Layout | None,
+) -> Dataset | None:
+    """A layout that needs no search for a list; None for the others."""
+    match layout:
+        case "unlabelled":
+            return unlabelled(root, found, synsets)
+        case "index-folders":
+            return from_index_folders(root, found, synsets)
+        case "synset-folders":
+            dataset = from_folders(root, found, synsets)
+            if dataset.layout == layout:
+                return dataset
             raise DatasetError(
-                f"{listed}, line {entry.line}: {entry.name} has two labels, "
-                f"{labels[path]} and {label}.",
-                "Keep one line for each image.",
+                f"The folders below {root} do not name classes.",
+                "Folders are named by WordNet ids, or by a class list given with --synsets FILE.",
             )
-    if not labels:
-        raise DatasetError(
-            f"None of the {len(entries)} names in {listed} is an image below {root}: "
-            f"the first is {entries[0].name!r}, the first image is {found.paths[0]!r}.",
-            "Names are paths relative to the data folder, or file names.",
-        )
-    notes = _notes(found)
-    if absent:
-        notes.append(
-            f"{len(absent)} of {len(entries)} names in {listed.name} are not in {root}: "
-            f"{_some([e.name for e in absent])}."
-        )
-    without = [path for path in found.paths if path not in labels]
-    if without:
-        notes.append(
-            f"{len(without)} of {len(found.paths)} images have no label in {listed.name} and "
-            f"count only between environments: {_some(without)}."
-        )
-    return Dataset(
-        root,
-        tuple(Item(path, labels.get(path)) for path in found.paths),
-        classes.classes if classes else None,
-        "labelled-files",
-        tuple(notes),
-        found.excluded,
+        case "devkit":
+            return from_ground_truth(root, found, _ground_truth(root, found, labels), synsets)
+        case _:
+            return None
+
+
+def _by_list(root: Path, found: Found, listed: Path, synsets: SynsetList | None) -> Dataset:
+    listed = listed.expanduser()
+    if is_ground_truth(listed):
+        return from_ground_truth(root, found, listed, synsets)
+    return from_list(root, found, listed, synsets)
+
+
+def _by_folders_or_kit(root: Path, found: Found, synsets: SynsetList | None) -> Dataset:
+    loose = [
+        path
+        for path in found.paths
+        if image_number(path) is not None and not in_class_folder(root, path, synsets)
+    ]
+    if not loose:
+        return from_folders(root, found, synsets)
+    kit = find_ground_truth(root, found)
+    if kit is not None:
+        return from_ground_truth(root, found, kit, synsets)
+    dataset = from_folders(root, found, synsets)
+    packed = packed_kit(root)
+    where = f"unpack {packed}" if packed else "unpack ILSVRC2012_devkit_t12.tar.gz"
+    return replace(
+        dataset,
+        notes=(
+            *dataset.notes,
+            f"{len(loose)} images are named as validation images of ILSVRC 2012, but nothing says "
+            f"what they show: {where} beside {root}, or give labels with --labels FILE.",
+        ),
     )
 
 
-class _NameIndex:
-    """Images by their paths, their names and their names without suffix."""
-
-    def __init__(self, paths: list[str]) -> None:
-        self._paths = set(paths)
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        for path in paths:
-            pure = PurePosixPath(path)
-            self._by_name[pure.name].append(path)
-            self._by_name[pure.stem].append(path)
-
-    def find(self, entry: NamedLabel, listed: Path) -> str | None:
-        """The image that a line means: by path, with leading folders dropped, or by name alone."""
-        parts = [p for p in entry.name.replace("\\", "/").split("/") if p not in {"", "."}]
-        for start in range(len(parts)):
-            path = "/".join(parts[start:])
-            if path in self._paths:
-                return path
-        candidates = self._by_name.get(parts[-1], []) if parts else []
-        if len(candidates) > 1:
-            raise DatasetError(
-                f"{listed}, line {entry.line}: {entry.name} may be {_some(candidates)}.",
-                "Write paths relative to the data folder.",
-            )
-        return candidates[0] if candidates else None
-
-
-def _from_folders(root: Path, found: _Found, synsets: SynsetList | None) -> Dataset:
-    notes = _notes(found)
-    folders = {path: _class_folder(root, path, synsets) for path in found.paths}
-    named = {folder for folder in folders.values() if folder is not None}
-    if not named:
-        parents = {p.split("/")[0] for p in found.paths if "/" in p}
-        if parents and synsets is None:
-            notes.append(
-                f"The {len(parents)} folders below {root} are not named by WordNet ids, so the "
-                "images are taken as unlabelled: name the classes with --synsets FILE, or the "
-                "labels with --labels FILE."
-            )
-        elif parents:
-            raise DatasetError(
-                f"None of the folders below {root} is in {synsets.source if synsets else ''}: "
-                f"{_some(sorted(parents))}.",
-                "Name the folders by the identifiers or names in the class list.",
-            )
-        items = tuple(Item(path, None) for path in found.paths)
-        listed = synsets.classes if synsets else None
-        return Dataset(root, items, listed, "unlabelled", tuple(notes), found.excluded)
-
-    classes = synsets or imagenet()
-    indices = {folder: classes.index_of(folder) for folder in named}
-    outside = sorted(folder for folder, index in indices.items() if index is None)
-    if outside:
+def _ground_truth(root: Path, found: Found, labels: Path | None) -> Path:
+    listed = labels.expanduser() if labels else find_ground_truth(root, found)
+    if listed is None:
         raise DatasetError(
-            f"{len(outside)} folders below {root} are not in the class list {classes.source}: "
-            f"{_some(outside)}.",
-            "Give the full list of the model's classes with --synsets FILE.",
+            f"The development kit's ground truth is neither in {root} nor near it.",
+            "Unpack ILSVRC2012_devkit_t12.tar.gz beside the images, or give "
+            "ILSVRC2012_validation_ground_truth.txt with --labels FILE.",
         )
-    items = tuple(Item(p, indices[f] if f is not None else None) for p, f in folders.items())
-    strays = [item.path for item in items if item.label is None]
-    if strays:
-        notes.append(
-            f"{len(strays)} of {len(items)} images are in no class's folder and have no label: "
-            f"{_some(strays)}."
-        )
-    return Dataset(root, items, classes.classes, "synset-folders", tuple(notes), found.excluded)
-
-
-def _class_folder(root: Path, path: str, synsets: SynsetList | None) -> str | None:
-    """The nearest folder above an image that names a class; the root itself may."""
-    above = [*reversed(PurePosixPath(path).parts[:-1]), root.name]
-    for folder in above:
-        if looks_like_wnid(folder) or (
-            synsets is not None and synsets.index_of(folder) is not None
-        ):
-            return folder
-    return None
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    return listed

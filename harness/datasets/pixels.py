@@ -20,9 +20,9 @@ import numpy as np
 from filelock import FileLock
 
 from harness.canonical import atomic_folder, key_of, sha256_file, storage_errors, write_json
+from harness.datasets.dataset import Dataset, Item
 from harness.datasets.decode import ImageError, decoder_versions, image_pixels
 from harness.datasets.inputs import Excluded, PreparedInputs
-from harness.datasets.layouts import Dataset, Item
 from harness.datasets.recipes import Geometry, Recipe, geometry
 from harness.errors import DatasetError, StoreError
 from harness.progress import Progress, Task
@@ -57,6 +57,8 @@ def prepare(
     cache: Path,
     progress: Progress,
     jobs: int | None = None,
+    *,
+    squash: bool = False,
 ) -> PreparedInputs:
     """Decode, resize and crop every image of a dataset, once for all cells and sweeps.
 
@@ -73,16 +75,18 @@ def prepare(
         cache: the cache folder.
         progress: where hashing and decoding report to.
         jobs: worker processes; as many as there are usable cores if None.
+        squash: resize straight to height x width, with the aspect lost.
 
     Raises:
         DatasetError: no image can be used.
+        ModelError: the recipe resizes to less than height x width.
         StoreError: the cache cannot be written, or has no space.
     """
     jobs = jobs or _usable_cores()
     hashed, unreadable = _hash_all(dataset, jobs, progress)
     if not hashed:
         raise _nothing_left(dataset, unreadable)
-    plan = geometry(recipe, height, width)
+    plan = geometry(recipe, height, width, squash=squash)
     key = key_of(
         {
             "schema_version": _SCHEMA_VERSION,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import ModelError
 
@@ -19,20 +19,34 @@ class Recipe(BaseModel):
     """How an image becomes an input: resize, centre crop, then y = (x / divide - mean) / std.
 
     x is a channel's value, 0 to 255. `mean` and `std` are in the order of `channels`. `size` is
-    used where the model leaves height and width open.
+    used where the model leaves height and width open. The short side is resized to `resize`
+    pixels, or to the size divided by `resize_ratio`: one of both is given, the other is None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1)
     size: int | tuple[int, int] | None = None
-    resize_ratio: float = Field(default=0.875, gt=0, le=1)
+    resize_ratio: float | None = Field(default=0.875, gt=0, le=1)
+    resize: int | None = Field(default=None, ge=1)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
     crop: Literal["centre"] = "centre"
     channels: Literal["RGB", "BGR"] = "RGB"
     divide: float = Field(default=1.0, gt=0)
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_to_resize(cls, document: Any) -> Any:
+        if not isinstance(document, dict):
+            return document
+        ratio, short = document.get("resize_ratio", 0.875), document.get("resize")
+        if short is None and ratio is None:
+            raise ValueError("give one of resize (pixels of the short side) and resize_ratio")
+        if short is not None and document.get("resize_ratio") is not None:
+            raise ValueError("give resize or resize_ratio, not both")
+        return document if short is None else {**document, "resize_ratio": None}
 
     @property
     def is_identity(self) -> bool:
@@ -52,17 +66,24 @@ PRESETS: dict[str, Recipe] = {
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Everything that decides prepared pixels besides the image: sizes in pixels, method."""
+    """Everything that decides prepared pixels besides the image: sizes in pixels, method.
+
+    `squash`: the whole image becomes height x width, its aspect lost; nothing is cropped.
+    """
 
     height: int
     width: int
     resize_height: int
     resize_width: int
     interpolation: str
+    squash: bool = False
 
     def document(self) -> dict[str, Any]:
-        """For keys and records."""
-        return asdict(self)
+        """For keys and records; without `squash` where that is not done."""
+        document = asdict(self)
+        if not self.squash:
+            del document["squash"]
+        return document
 
 
 def load_recipe(name_or_file: str | Path) -> Recipe:
@@ -89,8 +110,9 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        at = f" at {place}" if place else ""
         raise ModelError(
-            f"The recipe {path} is not valid at {place}: {first['msg']}.",
+            f"The recipe {path} is not valid{at}: {first['msg'].removeprefix('Value error, ')}.",
             f"Its keys are {', '.join(Recipe.model_fields)}.",
         ) from error
     _check(recipe, path)
@@ -117,19 +139,37 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise ModelError(f"The recipe {path} has a std that is not positive: {recipe.std}.")
 
 
-def geometry(recipe: Recipe, height: int, width: int) -> Geometry:
+def geometry(recipe: Recipe, height: int, width: int, *, squash: bool = False) -> Geometry:
     """How a recipe resizes and crops for an input of `height` x `width` pixels.
 
-    For a square input the short side becomes round(size / resize_ratio); for any other the image
-    is made just large enough to cover both sides so enlarged.
+    For a square input the short side becomes `resize`, or round(size / resize_ratio); for any
+    other the image is made just large enough to cover both sides so enlarged (by `resize`, the
+    input's shorter side is enlarged to it).
+
+    Args:
+        recipe: the model's.
+        height: of its input.
+        width: of its input.
+        squash: resize straight to the input, with the aspect lost: a common mistake.
+
+    Raises:
+        ModelError: the recipe resizes to less than the input.
     """
-    return Geometry(
-        height,
-        width,
-        round(height / recipe.resize_ratio),
-        round(width / recipe.resize_ratio),
-        recipe.interpolation,
-    )
+    if squash:
+        return Geometry(height, width, height, width, recipe.interpolation, squash=True)
+    short = min(height, width)
+    if recipe.resize is None:
+        assert recipe.resize_ratio is not None  # noqa: S101 - the recipe has one of both
+        resized = [round(side / recipe.resize_ratio) for side in (height, width)]
+    elif recipe.resize < short:
+        raise ModelError(
+            f"The recipe {recipe.name} resizes the short side to {recipe.resize} pixels, which is "
+            f"less than the input of {height} x {width}.",
+            f"Give a resize of {short} or more, or a resize_ratio, which follows the input.",
+        )
+    else:
+        resized = [round(side * recipe.resize / short) for side in (height, width)]
+    return Geometry(height, width, resized[0], resized[1], recipe.interpolation)
 
 
 def normalisation(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import chain, zip_longest
 
-from harness.datasets.layouts import Dataset, Item
+from harness.datasets.dataset import Dataset, Item
 from harness.errors import DatasetError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.datasets.decode import resized_size
-from harness.datasets.recipes import PRESETS, geometry, load_recipe, normalisation
+from harness.datasets.recipes import PRESETS, Recipe, geometry, load_recipe, normalisation
 from harness.errors import ModelError
 
 
@@ -95,3 +95,62 @@ def test_an_unknown_name_lists_the_presets() -> None:
     assert "caffe, raw, tf, torch" in str(caught.value)
     with pytest.raises(ModelError, match="Cannot read"):
         load_recipe("absent.toml")
+
+
+@pytest.mark.parametrize(("size", "resize"), [(224, 232), (299, 342), (224, 256), (224, 224)])
+def test_the_short_side_can_be_given_in_pixels(tmp_path: Path, size: int, resize: int) -> None:
+    path = tmp_path / "weights.toml"
+    path.write_text(f'size = {size}\nresize = {resize}\ninterpolation = "bicubic"\n')
+    recipe = load_recipe(path)
+    plan = geometry(recipe, size, size)
+    assert (plan.resize_height, plan.resize_width) == (resize, resize)
+    assert plan.interpolation == "bicubic"
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
+
+
+def test_of_an_oblong_input_the_shorter_side_becomes_the_given_pixels() -> None:
+    plan = geometry(Recipe(name="wide", resize=128), 112, 224)
+    assert (plan.resize_height, plan.resize_width) == (128, 256)
+
+
+def test_one_of_both_ways_to_resize_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "both.yaml"
+    path.write_text("resize: 232\nresize_ratio: 0.875\n")
+    with pytest.raises(ModelError, match="is not valid: give resize or resize_ratio, not both"):
+        load_recipe(path)
+    path.write_text("resize_ratio: null\n")
+    with pytest.raises(ModelError, match="give one of resize"):
+        load_recipe(path)
+    path.write_text("resize: 0\n")
+    with pytest.raises(ModelError, match="not valid at resize"):
+        load_recipe(path)
+
+
+def test_a_resize_below_the_input_is_refused() -> None:
+    recipe = Recipe(name="small", resize=256)
+    with pytest.raises(ModelError, match="256 pixels, which is less than the input of 299 x 299"):
+        geometry(recipe, 299, 299)
+    assert geometry(recipe, 256, 256).resize_height == 256
+
+
+def test_squashing_resizes_straight_to_the_input() -> None:
+    plan = geometry(PRESETS["torch"], 112, 224, squash=True)
+    assert resized_size(500, 375, plan) == (224, 112)
+    assert plan.document() == {
+        "height": 112,
+        "width": 224,
+        "resize_height": 112,
+        "resize_width": 224,
+        "interpolation": "bilinear",
+        "squash": True,
+    }
+
+
+def test_what_is_not_squashed_keeps_the_document_of_its_key() -> None:
+    assert geometry(PRESETS["torch"], 224, 224).document() == {
+        "height": 224,
+        "width": 224,
+        "resize_height": 256,
+        "resize_width": 256,
+        "interpolation": "bilinear",
+    }
