@@ -16,6 +16,8 @@ OutputKind = Literal["auto", "logits", "probabilities", "values"]
 Layout = Literal["NCHW", "NHWC"]
 DEFAULT_SIZE = 224
 
+_CHANNELS_LAST = ("tflite", "keras", "savedmodel", "graphdef")
+"""Formats of TensorFlow's family; weights are fed NCHW, those of Keras too."""
 _REAL = ("float16", "float32", "float64")
 _INTEGER = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 _AS_ARRAYS = "Give the inputs as an array instead, with --inputs X.npy."
@@ -81,7 +83,8 @@ class InputPlan:
 def input_plan(checkpoint: Checkpoint) -> InputPlan:
     """Fit a checkpoint's recipe to its model's input.
 
-    Height and width are the model's; where it leaves them open the recipe's size, else 224.
+    Height and width are the model's; where it leaves them open the recipe's size, else those
+    that its architecture was made for, else 224.
 
     Raises:
         ModelError: no recipe, or an input that images prepared by it do not fit.
@@ -122,7 +125,8 @@ def input_plan(checkpoint: Checkpoint) -> InputPlan:
                 "Leave `size` out of the recipe: it is only for models of open size.",
             )
     _check_dtype(checkpoint, spec, recipe)
-    fallback = wanted or (DEFAULT_SIZE, DEFAULT_SIZE)
+    usual = checkpoint.file.default_size or DEFAULT_SIZE
+    fallback = wanted or (usual, usual)
     return InputPlan(
         name=spec.name,
         height=height or fallback[0],
@@ -197,7 +201,7 @@ def _layout_of(checkpoint: Checkpoint, spec: TensorSpec, shape: Sequence[int | N
 
 
 def _usual_layout(checkpoint: Checkpoint) -> Layout:
-    return "NHWC" if checkpoint.file.format == "tflite" else "NCHW"
+    return "NHWC" if checkpoint.file.format in _CHANNELS_LAST else "NCHW"
 
 
 def _recipe_size(recipe: Recipe) -> tuple[int, int] | None:

@@ -9,6 +9,11 @@ from typing import Literal
 from harness.errors import ModelError
 
 Shape = tuple[int | None, ...]
+Format = Literal["onnx", "tflite", "weights", "keras", "savedmodel", "graphdef", "keras_weights"]
+NEED_ARCHITECTURE: tuple[Format, ...] = ("weights", "keras_weights")
+"""Formats that hold arrays and no graph."""
+
+_COPY_AGAIN = "Copy or export the model again, and compare sizes with the original."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +46,24 @@ class ModelFile:
     """A model file, read but not run.
 
     Attributes:
-        path: the file.
-        format: `onnx` or `tflite`.
-        sha256: of the file's bytes; with external data, of the names and bytes of all its files.
+        path: the file; of a SavedModel the folder.
+        format: what it is; the runner uses the same names.
+        sha256: of the file's bytes; with external data, and of a folder, of the names and bytes
+            of all its files.
         inputs: without initialisers.
-        outputs: in order.
+        outputs: in order; a shape of None, or a dimension of None, is one the file does not tell.
         opset: of ONNX's own operators; None for other formats.
         ir_version: of ONNX; None for other formats.
         external_files: files beside it that hold its weights.
         size_bytes: of all its files.
+        tensors: the arrays of a weights file, in its order; empty for other formats.
+        architecture: of arrays without a graph; None for other formats.
+        default_size: height and width in pixels that an architecture was made for; an input that
+            leaves them open takes these where a recipe names none.
     """
 
     path: Path
-    format: Literal["onnx", "tflite"]
+    format: Format
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -61,11 +71,17 @@ class ModelFile:
     ir_version: int | None
     external_files: tuple[Path, ...]
     size_bytes: int
+    tensors: tuple[TensorSpec, ...] = ()
+    architecture: str | None = None
+    default_size: int | None = None
 
 
-def not_whole(path: Path, kind: str, reason: str) -> ModelError:
+def not_whole(path: Path, kind: str, reason: str, remedy: str = _COPY_AGAIN) -> ModelError:
     """The error for a file that is cut short or is no model at all."""
-    return ModelError(
-        f"{path} is truncated or not {kind} file: {reason}.",
-        "Copy or export the model again, and compare sizes with the original.",
-    )
+    return ModelError(f"{path} is truncated or not {kind} file: {reason}.", remedy)
+
+
+def listed(names: list[str] | tuple[str, ...], most: int = 4) -> str:
+    """Names for a message, the first few of them, each shortened."""
+    shown = ", ".join(name if len(name) <= 80 else f"{name[:77]}…" for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

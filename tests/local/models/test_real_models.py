@@ -63,3 +63,31 @@ def test_a_garbled_tflite_file_is_refused_or_read_but_never_a_crash(
         except ModelError:
             refused += 1
     assert refused > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "arrays", "classes"),
+    [
+        ("mobilenet_v2_1.0_224_tf", "mobilenet_v2", 106, 1001),
+        ("resnet50_v1_224_pruned", "resnet50", 108, 1000),
+        ("squeezenet1.1_224", "squeezenet1_1", 52, 1000),
+    ],
+)
+def test_named_arrays_tell_their_architecture(
+    real_data: Path, name: str, architecture: str, arrays: int, classes: int
+) -> None:
+    file = inspect_model(real_data / "models" / f"{name}.weights.npz")
+    assert (file.format, file.architecture) == ("weights", architecture)
+    assert (len(file.tensors), {tensor.dtype for tensor in file.tensors}) == (arrays, {"float32"})
+    assert file.outputs[0].shape == (None, classes)
+    plan = input_plan(Checkpoint("m", file, PRESETS["torch"]))
+    assert (plan.layout, plan.height, plan.width, plan.batch) == ("NCHW", 224, 224, None)
+
+
+def test_named_arrays_cut_anywhere_are_refused(real_data: Path, tmp_path: Path) -> None:
+    whole = (real_data / "models" / "squeezenet1.1_224.weights.npz").read_bytes()
+    path = tmp_path / "m.npz"
+    for end in (1, 30, 4000, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ModelError, match=r"truncated or not an \.npz file"):
+            inspect_model(path)

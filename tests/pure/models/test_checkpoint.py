@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def _checkpoint(
     inputs: int = 1,
     form: str = "onnx",
     layout: Layout | None = None,
+    default_size: int | None = None,
 ) -> Checkpoint:
     specs = tuple(
         TensorSpec(f"x{i}", dtype, shape, scale, None if scale is None else 3)
@@ -36,6 +38,7 @@ def _checkpoint(
         8,
         (),
         1,  # type: ignore[arg-type]
+        default_size=default_size,
     )
     return Checkpoint("m", file, recipe, layout=layout)
 
@@ -50,6 +53,13 @@ def _checkpoint(
         ((None, None, 96, 96), "onnx", ("NCHW", 96, 96, None)),
         ((None, None, None, None), "onnx", ("NCHW", 224, 224, None)),
         ((None, None, None, None), "tflite", ("NHWC", 224, 224, None)),
+        ((None, None, None, None), "keras", ("NHWC", 224, 224, None)),
+        ((2, None, None, None), "savedmodel", ("NHWC", 224, 224, 2)),
+        (None, "graphdef", ("NHWC", 224, 224, None)),
+        ((1, 96, 128, 3), "graphdef", ("NHWC", 96, 128, 1)),
+        ((None, 3, 64, 64), "keras", ("NCHW", 64, 64, None)),
+        ((None, 3, None, None), "weights", ("NCHW", 224, 224, None)),
+        ((None, 3, None, None), "keras_weights", ("NCHW", 224, 224, None)),
         (None, "onnx", ("NCHW", 224, 224, None)),
     ],
 )
@@ -66,6 +76,14 @@ def test_an_open_size_takes_the_recipes() -> None:
     assert (plan.height, plan.width) == (96, 128)
     with pytest.raises(ModelError, match="96 pixels high"):
         input_plan(_checkpoint((1, 3, 224, 224), recipe=recipe))
+
+
+def test_an_open_size_without_a_recipes_is_the_architectures() -> None:
+    checkpoint = _checkpoint((None, 3, None, None), form="weights", default_size=299)
+    plan = input_plan(checkpoint)
+    assert (plan.height, plan.width) == (299, 299)
+    wanted = replace(checkpoint, recipe=Recipe(name="mine", size=(96, 128)))
+    assert (input_plan(wanted).height, input_plan(wanted).width) == (96, 128)
 
 
 def test_channels_first_or_last_must_be_told_where_both_may_be() -> None:

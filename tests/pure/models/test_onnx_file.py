@@ -147,16 +147,12 @@ def test_an_output_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
         inspect_model(_save(tmp_path, model))
 
 
-@pytest.mark.parametrize("name", ["m.pt", "m.pth", "m.h5", "m.keras", "m.pb", "m"])
-def test_other_formats_are_refused_saying_which_are_read(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"\.onnx and \.tflite"):
-        inspect_model(tmp_path / name)
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model file"):
         inspect_model(tmp_path / "absent.onnx")
-    (tmp_path / "saved.onnx").mkdir()
-    with pytest.raises(ModelError, match="a folder"):
-        inspect_model(tmp_path / "saved.onnx")
+
+
+def test_an_architecture_changes_nothing_for_a_file_with_its_own_graph(tmp_path: Path) -> None:
+    path = _save(tmp_path, _model())
+    assert inspect_model(path, "resnet50") == inspect_model(path)
+    assert inspect_model(path).architecture is None
