@@ -31,11 +31,13 @@ class AnswerFiles:
         count: int,
         max_bytes: int,
         axes: Optional[Sequence[Axes]] = None,
+        softmax: bool = False,
     ) -> None:
         if axes is not None and len(axes) != len(specs):
             message = f"the job has axes for {len(axes)} outputs and the model has {len(specs)}"
             raise RunnerError("job", message)
         self._work = work
+        self._softmax = softmax
         self._axes = (None,) * len(specs) if axes is None else axes
         self._specs = specs
         self._count = count
@@ -67,6 +69,8 @@ class AnswerFiles:
             _transposed(_rows(np.asarray(output), spec, batch), spec, axes)
             for output, spec, axes in zip(_checked(outputs, self._specs), self._specs, self._axes)
         ]
+        if self._softmax:
+            values[0] = softmax_again(values[0], self._specs[0])
         if not self._kinds:
             self._begin(values)
         for value, spec, kind in zip(values, self._specs, self._kinds):
@@ -135,6 +139,30 @@ class AnswerFiles:
     def _disk_error(self, error: OSError) -> RunnerError:
         kind = "disk-full" if error.errno == errno.ENOSPC else "job"
         return RunnerError(kind, f"the outputs can't be written to {self._work}: {error}")
+
+
+_SUM_TOLERANCE = 1e-2
+
+
+def softmax_again(rows: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """Softmax of what is a softmax already; of logits, softmax twice: [B, C], float32.
+
+    Raises:
+        RunnerError: kind `unsupported`, for an output that holds no class scores.
+    """
+    scores = rows.reshape(len(rows), -1)
+    if scores.dtype.kind != "f" or rows.ndim < 2 or scores.shape[1] != rows.shape[1]:
+        message = f"output {spec.name!r} holds no class scores that softmax could be applied to"
+        raise RunnerError("unsupported", message)
+    sums = scores.sum(axis=1)
+    probabilities = bool(scores.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE)
+    first = scores if probabilities else _softmax(scores)
+    return _softmax(first).reshape(rows.shape)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    raised: np.ndarray = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def check_outputs(outputs: Optional[Sequence[np.ndarray]], specs: Sequence[TensorSpec]) -> None:

@@ -58,6 +58,8 @@ def fed_item_shape(inputs: Inputs, rows: np.ndarray, axes: Axes = None) -> Tuple
         RunnerError: kind `unsupported`, if `axes` are for inputs of another rank.
     """
     item = tuple(int(size) for size in rows.shape[1:])
+    if inputs.swap_sides:
+        item = (item[1], item[0], item[2])
     if inputs.kind == "pixels" and inputs.layout == "NCHW":
         item = (item[2], item[0], item[1])
     if axes is None:
@@ -107,6 +109,8 @@ def prepare(rows: np.ndarray, inputs: Inputs, spec: TensorSpec, axes: Axes = Non
     """
     integer = np.dtype(spec.dtype).kind in "iu"
     if inputs.kind == "pixels":
+        if inputs.swap_sides:
+            rows = rows.transpose(0, 2, 1, 3)
         if integer and inputs.raw_quantised:
             if inputs.normalise is not None and inputs.normalise.channels == "bgr":
                 rows = rows[..., ::-1]

@@ -114,7 +114,12 @@ class ModelWorker:
         job, total = self._job, len(self._rows)
         started = last_word = time.perf_counter_ns()
         with AnswerFiles(
-            job.work, self._about.outputs, total, job.max_output_bytes, job.output_axes
+            job.work,
+            self._about.outputs,
+            total,
+            job.max_output_bytes,
+            job.output_axes,
+            softmax=job.softmax,
         ) as files:
             for first in range(0, total, job.batch):
                 keep = min(job.batch, total - first)

@@ -16,7 +16,8 @@ from harness.store.load import CellRecord, described, find_cells, labels_of, lis
 
 Document = dict[str, Any]
 
-_ALIKE = ("backend", "settings", "precision", "device", "threads", "batch")
+_FED = ("variant", "preprocessing", "corruption", "mistake")
+_ALIKE = ("backend", "settings", "precision", "device", "threads", "batch", *_FED)
 _STAGES = (
     ("inputs_key", *_ALIKE, "device_name", "route", "executor", "recipe", "class_offset"),
     ("inputs_key", *_ALIKE),

@@ -24,6 +24,12 @@ COLUMNS = (
     "repeat",
     "role",
     "route",
+    "variant",
+    "preprocessing",
+    "prepared_in",
+    "corruption",
+    "mistake",
+    "recipe",
     "inputs_key",
 )
 """What a cell's object shows of its document, in `sweep --json` and `compare --json`."""
@@ -42,6 +48,8 @@ def axis_values(cell: Document) -> dict[str, Parts]:
     identity = cell.get("identity") or {}
     checkpoint = cell.get("checkpoint") or {}
     converted = (identity.get("artifact") or {}).get("conversion")
+    recipe = cell.get("recipe_key")
+    unnamed = (identity.get("feeding"), identity.get("pixels")) if recipe is None else (None, None)
     return {
         "model": (cell.get("model"), checkpoint.get("sha256")),
         "environment": (cell.get("environment"), identity.get("environment")),
@@ -51,7 +59,11 @@ def axis_values(cell: Document) -> dict[str, Parts]:
         "device": (cell.get("device"), cell.get("device_name")),
         "threads": (cell.get("threads"),),
         "batch": (cell.get("batch"),),
-        "recipe": (identity.get("feeding"), identity.get("pixels")),
+        "variant": (dict(sorted((cell.get("variant") or {}).items())),),
+        "preprocessing": (cell.get("preprocessing"), cell.get("prepared_by")),
+        "corruption": (cell.get("corruption"),),
+        "mistake": (cell.get("mistake"),),
+        "recipe": (recipe, *unnamed),
         "class_offset": (checkpoint.get("class_offset"),),
         "output": (checkpoint.get("output"),),
         "route": (cell.get("route"), cell.get("way", converted)),
@@ -63,8 +75,8 @@ def axis_values(cell: Document) -> dict[str, Parts]:
 def axes(a: Document, b: Document) -> list[str]:
     """Names of the axes in which two cells differ, in a fixed order; empty for a repeat.
 
-    The same name with other content is another model, or another environment. Cells over the
-    same images whose pixels differ have another recipe. What is not known of one is not held
+    The same name with other content is another model, or another environment. Cells of old
+    stores over the same images whose pixels differ have another recipe. What is not known of one is not held
     against the other.
     """
     x, y = axis_values(a), axis_values(b)
@@ -75,7 +87,7 @@ def axes(a: Document, b: Document) -> list[str]:
     if lock and lock == b.get("lock_sha256") and _differ(x["executor"], y["executor"]):
         # The same lock in another place: what else the identities hold is that place, and a
         # conversion's key holds the environment's.
-        for name in ("environment", "route"):
+        for name in ("environment", "route", "preprocessing"):
             x[name], y[name] = x[name][:1], y[name][:1]
     return [name for name in x if _differ(x[name], y[name])]
 

@@ -37,13 +37,12 @@ def dry_run(
     console = standard_output()
     title = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
     table = Table("cell", "now", "model", "environment", "executor", "backend", "route",
-                  "precision", "device", "threads", "batch", title=title,
+                  "device", title=title,
                   title_justify="left")  # fmt: skip
     for cell in cells:
-        backend = " ".join([cell.backend, *(f"{k}={v}" for k, v in cell.settings.items())])
+        backend = words.backend(cell.record())
         row = (cell.key[:8], _state(cell.key, forecast), cell.model, cell.environment,
-               cell.executor, backend, cell.route, cell.precision, cell.device,
-               str(cell.threads), str(cell.batch))  # fmt: skip
+               cell.executor, backend, cell.route, cell.device)  # fmt: skip
         table.add_row(*(Text(text) for text in row))
     console.print(table)
     jobs = _jobs(forecast)

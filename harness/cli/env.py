@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ from harness.cli.env_options import (
 
 if TYPE_CHECKING:
     from harness.environments.environment import Environment
+
+_NOT_ASKED = "not asked yet: `harness env build` or `harness env probe` does"
 
 app = typer.Typer(
     name="env",
@@ -84,7 +87,7 @@ def list_environments(
         table.add_row(
             str(row["name"]),
             str(row["version"]),
-            ", ".join(row["backends"]),
+            ", ".join(row["backends"]) or "none: prepares images",
             str(row["accelerator"]),
             python,
             str(row["state"]),
@@ -121,6 +124,8 @@ def show_environment(
         "accelerator": file.accelerator,
         "backends": {backend: list(formats) for backend, formats in file.backends.items()},
         "converters": list(file.converters),
+        "preprocessors": list(file.preprocessors),
+        "corruptions": list(file.corruptions),
         "pythons": list(folder.locked_pythons),
         "executor": place.executor,
         "python": env.python if env else None,
@@ -137,7 +142,7 @@ def show_environment(
         return
     width = max(len(key) for key in document) + 2
     for key, value in document.items():
-        first, *rest = _in_words(value)
+        first, *rest = [_NOT_ASKED] if key == "settings" and not value else _in_words(value)
         print_out(f"{key:<{width}}{first}")
         for line in rest:
             print_out(" " * width + line)
@@ -248,9 +253,10 @@ def _found(env: Environment | None, place: Place) -> dict[str, Any]:
 
 
 def _settings(env: Environment | None, place: Place) -> dict[str, dict[str, list[Any]]]:
-    """What each backend can be asked for, where the environment is built and was asked.
+    """What each backend and preprocessor can be asked for, where the environment was asked.
 
-    By backend: `precision`, `device`, and its settings, each with its values, the default first.
+    By backend: `precision`, `device`, and its settings, each with its values, the default first. By
+    preprocessor: its settings. By library for corruptions: `corruption` and `severity`.
     """
     from harness.environments import provision
     from harness.environments.image_records import read_record
@@ -263,11 +269,24 @@ def _settings(env: Environment | None, place: Place) -> dict[str, dict[str, list
         event = read_record(env).get("probe") or {}
     found = {}
     for backend in env.backends:
-        offer = (event.get("backends", {}).get(backend) or {}).get("offer")
-        if offer:
+        if offer := _offer(event, "backends", backend):
             axes = {"precision": offer["precisions"], "device": offer["devices"]}
             found[backend] = {**axes, **offer["settings"]}
+    for preprocessor in env.preparing.preprocessors:
+        if offer := _offer(event, "preprocessors", preprocessor):
+            found[preprocessor] = offer["settings"]
+    for library in env.preparing.corruptions:
+        if offer := _offer(event, "corruptions", library):
+            found[library] = {"corruption": offer["names"], "severity": offer["severities"]}
     return found
+
+
+def _offer(event: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
+    """What one thing of an environment said that it can be asked for; empty where it said nothing.
+
+    An older probe knows of fewer kinds.
+    """
+    return ((event.get(kind) or {}).get(name) or {}).get("offer") or {}
 
 
 def _kind(executor: str) -> str:
@@ -290,7 +309,7 @@ def _in_words(value: object) -> list[str]:
                 lines.append(f"{key} (reads {', '.join(item)})")
             else:
                 lines.append(f"{key} {item}")
-        return lines or ["not asked yet: `harness env build` or `harness env probe` does"]
+        return lines or ["none"]
     if isinstance(value, list):
         return [", ".join(str(item) for item in value) or "none"]
     return ["none here" if value is None else str(value)]

@@ -34,9 +34,30 @@ def command(  # noqa: PLR0917 - each parameter is an option
         ),
     ] = None,
     model: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            "--model", help="An ONNX or TFLite file; repeat for several.", rich_help_panel=_MODEL
+            "--model",
+            help="A file (ONNX, TFLite, Keras, SavedModel, frozen graph; or weights with "
+            "--architecture), or a name of `harness model list`; repeat for several.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="Of weights (.npz, .pth, .safetensors): the network that they belong to, such as "
+            "mobilenet_v2.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help="Of weights: how the network is built: own (as the checkpoint says), native (as "
+            "each framework's library builds it), or changes as padding=symmetric,activation=relu; "
+            "repeat for an axis (`harness model show NAME`).",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     recipe: Annotated[
@@ -102,6 +123,64 @@ def command(  # noqa: PLR0917 - each parameter is an option
         typer.Option(
             min=1,
             help="Only so many: a seeded sample spread over the classes.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="Only images of this class: index, WordNet id or name; repeat for several.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only the images that this file lists, one a line.", rich_help_panel=_INPUTS
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a Parquet dataset; validation by default, else test or the only one.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    preprocessing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preprocessing",
+            help="Who decodes and resizes: reference (once for all), native (each environment by "
+            "its own means), or pillow, opencv, torchvision, tensorflow, with settings as "
+            "tensorflow,dct=accurate; repeat for an axis.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    corruption: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corruption",
+            help="What is done to the pixels: none, or as gaussian_noise:3 (1 to 5); repeat for "
+            "an axis.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    mistake: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mistake",
+            help="Made on purpose: none, bgr, no-mean, unit-range, squashed, transposed, "
+            "double-softmax; repeat for an axis.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    recipe_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe-of",
+            help="own (the checkpoint's recipe) or target (that of the library which runs it); "
+            "repeat for an axis.",
             rich_help_panel=_INPUTS,
         ),
     ] = None,
@@ -229,6 +308,14 @@ def command(  # noqa: PLR0917 - each parameter is an option
 
       harness sweep wardrobe --model m.onnx --recipe torch --data images/
 
+    [bold]Trained weights, native in two frameworks:[/bold]
+
+      harness sweep --model mobilenet_v2@torchvision --data images/ --env torch-2.13 --env tensorflow-2.21
+
+    [bold]What does decoding cost?[/bold]
+
+      harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --preprocessing reference --preprocessing opencv
+
     [bold]May I upgrade?[/bold]
 
       harness sweep --model m.onnx --inputs x.npy --env onnxruntime==1.25.1 --env onnxruntime==1.31.1
@@ -241,12 +328,15 @@ def command(  # noqa: PLR0917 - each parameter is an option
     console = Console(stderr=True)
     progress = RichProgress(console)
     options: dict[str, Any] = {
-        "--model": model, "--recipe": recipe, "--class-offset": class_offset, "--output": output,
+        "--model": model, "--architecture": architecture, "--variant": variant,
+        "--recipe": recipe, "--class-offset": class_offset, "--output": output,
         "--data": data, "--inputs": inputs, "--synsets": synsets, "--no-labels": no_labels or None,
         "--labels": labels,
         "--limit": limit, "--env": env, "--backend": backend, "--device": device,
         "--threads": threads, "--batch": batch, "--precision": precision,
-        "--baseline": baseline,
+        "--baseline": baseline, "--class": classes, "--only": only, "--split": split,
+        "--preprocessing": preprocessing, "--corruption": corruption, "--mistake": mistake,
+        "--recipe-of": recipe_of,
     }  # fmt: skip
     wanted = adjusted(spec_of(spec, options, progress), executor, rounds, timing, timeout)
     if dry_run:

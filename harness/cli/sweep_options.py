@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError
+from harness.models.suffixes import MODEL_SUFFIXES
 from harness.paths import shipped
 from harness.progress import Progress
-from harness.spec.models import VOLUME, SweepSpec
+from harness.spec.models import NATIVE, OWN, VOLUME, SweepSpec
+
+_OF_A_MODEL = ("--architecture", "--variant", "--recipe", "--class-offset", "--output")
+_AXES = (
+    *("device", "threads", "batch", "precision"),
+    *("preprocessing", "corruption", "mistake"),
+)
 
 Options = dict[str, Any]
 """Options by name (`--model`); None or an empty list where one was left away."""
@@ -81,29 +89,35 @@ def _document_of(options: Options, *, feeds_array: bool = False) -> dict[str, An
             `--labels` then belong to.
     """
     model = {
+        "architecture": options["--architecture"],
+        "variants": [read_variant(text) for text in options["--variant"] or ()],
         "recipe": _recipe(options["--recipe"]),
         "class_offset": options["--class-offset"],
         "output": options["--output"],
     }
     if _given(model) and not options["--model"]:
         raise SpecError(
-            f"{', '.join(_named(options, '--recipe', '--class-offset', '--output'))} belong to a "
-            "model, and none is named.",
+            f"{', '.join(_named(options, *_OF_A_MODEL))} belong to a model, and none is named.",
             "Name one with --model PATH, or write them into the sweep file.",
         )
-    models = [{"path": _absolute(path), **_given(model)} for path in options["--model"] or ()]
-    axes = {name: options[f"--{name}"] for name in ("device", "threads", "batch", "precision")}
+    models = [{**_model(text), **_given(model)} for text in options["--model"] or ()]
+    axes = {name: options[f"--{name}"] for name in _AXES}
+    axes["recipe"] = options["--recipe-of"]
     source = {"labels": _absolute(options["--labels"]), "limit": options["--limit"]}
     data = {
         "path": _absolute(options["--data"]),
         "synsets": _absolute(options["--synsets"]),
         "labelled": False if options["--no-labels"] else None,
+        "classes": options["--class"],
+        "only": _absolute(options["--only"]),
+        "split": options["--split"],
     }
     inputs = {"path": _absolute(options["--inputs"])}
     if options["--inputs"] is not None or feeds_array:
-        if options["--synsets"] is not None:
+        if alone := _named(options, "--synsets", "--class", "--only", "--split"):
             raise SpecError(
-                "--synsets belongs to --data.", "Give --labels a class index a row for --inputs."
+                f"{', '.join(alone)} belongs to --data.",
+                "Give --labels a class index a row for --inputs.",
             )
         inputs.update(source)
     else:
@@ -121,8 +135,47 @@ def _document_of(options: Options, *, feeds_array: bool = False) -> dict[str, An
     )
 
 
+def _model(text: str) -> dict[str, Any]:
+    """A model by its file, or by a name of the registry.
+
+    What exists, has a separator or ends like a model file is a path; an error about a name tells
+    of close ones, one about a path says that it is not there.
+    """
+    path = Path(text)
+    if path.expanduser().exists() or path.name != text or path.suffix.lower() in MODEL_SUFFIXES:
+        return {"path": _absolute(path)}
+    return {"checkpoint": text}
+
+
+def read_variant(text: str) -> str | dict[str, str | int | float]:
+    """Read `padding=symmetric,batch_norm_epsilon=1e-5`; `own` and `native` stay what they are.
+
+    Raises:
+        SpecError: another form.
+    """
+    found: dict[str, str | int | float] = {}
+    if text in {OWN, NATIVE}:
+        return text
+    for pair in text.split(","):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name or not value or name in found:
+            raise SpecError(
+                f"--variant {text!r} is not understood.",
+                "Write name=value, several with commas, each once: padding=symmetric; or own, or native.",
+            )
+        found[name] = _number(value)
+    return found
+
+
+def _number(text: str) -> str | int | float:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
 def _named(options: Options, *names: str) -> list[str]:
-    return [name for name in names if options[name] is not None]
+    return [name for name in names if options[name] not in (None, [])]
 
 
 def _absolute(path: Path | None) -> str | None:

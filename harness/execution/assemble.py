@@ -138,7 +138,9 @@ def infer_job(cell: Cell, model_path: str, inputs: PreparedInputs) -> dict[str, 
             "normalise": cell.inputs.normalise and dict(cell.inputs.normalise),
             "layout": cell.inputs.layout,
             "raw_quantised": cell.inputs.raw_quantised,
+            **({"swap_sides": True} if cell.inputs.swap_sides else {}),
         },
+        **({"softmax": True} if cell.inputs.softmax else {}),
     }
 
 

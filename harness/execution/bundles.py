@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.canonical import sha256_file
+from harness.databases import connect
 from harness.errors import ExecutionError, StoreError
 
 MANIFEST = "manifest.json"
@@ -151,7 +152,7 @@ def write_parquet(path: Path, columns: Mapping[str, npt.NDArray[Any]], types: st
         types: the columns in SQL, as `image::INTEGER AS image, ...`.
     """
     rows = dict(columns)
-    with database_errors(path), duckdb.connect() as connection:
+    with database_errors(path), connect() as connection:
         connection.register("rows", rows)
         target = str(path).replace("'", "''")
         connection.execute(

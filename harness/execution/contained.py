@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from harness.containers.rules import WORK, Mount
 RUNNER = "/opt/harness"
 MODEL = "/inputs/model"
 DATA = "/inputs/data"
+IMAGES = "/inputs/images"
 SOCKETS = "/run/harness"
 SOCKET = "s"
 JOB = f"{WORK}/job.json"
@@ -44,8 +46,10 @@ def contained(
         Mount(str(work / "job.json"), JOB),
         Mount(str(work / "log.txt"), LOG),
     ]
+    if job["kind"] == "prepare":
+        mounts += _show_images(document)
     for key in ("model", "source"):
-        if key in document:
+        if isinstance(document.get(key), Mapping):
             path = Path(document[key]["path"])
             document[key] = {**document[key], "path": f"{MODEL}/{path.name}"}
             mounts.append(Mount(str(path), f"{MODEL}/{path.name}"))
@@ -63,6 +67,19 @@ def contained(
         document["socket"] = f"{SOCKETS}/{SOCKET}"
         mounts.append(Mount(str(sockets), SOCKETS, read_only=False))
     return document, tuple(mounts)
+
+
+def _show_images(document: dict[str, Any]) -> list[Mount]:
+    """Rewrite the paths of a `prepare` job; the folder that holds all images, or the pixels."""
+    if document.get("source"):
+        path = Path(document["source"])
+        document["source"] = f"{DATA}/{path.name}"
+        return [Mount(str(path), str(document["source"]))]
+    root = Path(os.path.commonpath([Path(image).parent for image in document["images"]]))
+    document["images"] = [
+        f"{IMAGES}/{Path(image).relative_to(root).as_posix()}" for image in document["images"]
+    ]
+    return [Mount(str(root), IMAGES)]
 
 
 def _inside(target: Path, work: Path) -> str:

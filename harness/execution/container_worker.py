@@ -199,8 +199,8 @@ class ContainerWorker:
 
     def _mounts(self, job: Mapping[str, Any], runner: Path, made: Path) -> tuple[Mount, ...]:
         """What the container sees; its job is written."""
-        model = job.get("model") or job.get("source")
-        if model:
+        model = model_of(job)
+        if model is not None:
             # Before anything is read of it.
             real_source(Path(model["path"]), made)
         document, mounts = contained(job, runner, self.work, self._sockets, companions(job))
@@ -230,10 +230,16 @@ class ContainerWorker:
             self.left_behind = self.left_behind or left
 
 
+def model_of(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The model that a job loads or converts; None for one that has none."""
+    model = job.get("model") or job.get("source")
+    return model if isinstance(model, Mapping) else None
+
+
 def companions(job: Mapping[str, Any]) -> tuple[Path, ...]:
     """The files that a job's model keeps its weights in, beside its own."""
-    model = job.get("model") or job.get("source")
-    if not model or model["format"] != "onnx":
+    model = model_of(job)
+    if model is None or model["format"] != "onnx":
         return ()
     # Reading ONNX is not needed by conductors of anything else.
     from harness.models.onnx_file import read_onnx  # noqa: PLC0415

@@ -20,7 +20,7 @@ from harness.environments.environment import Environment, Executor
 from harness.environments.provision import Provisioned
 from harness.environments.registry import find, resolve
 from harness.errors import EngineError, HarnessError, ProvisionError, SpecError
-from harness.plan.build import DeviceHere, Stack
+from harness.plan.parts import DeviceHere, Stack
 from harness.progress import Progress
 from harness.spec.models import EnvironmentEntry, SweepSpec
 

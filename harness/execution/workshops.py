@@ -11,7 +11,7 @@ from harness.environments.folders import EnvironmentFolder
 from harness.environments.registry import folders, resolve
 from harness.errors import HarnessError
 from harness.execution.stacks import Stacks
-from harness.plan.build import Stack, Workshop
+from harness.plan.parts import Stack, Workshop
 from harness.plan.routes import find_route, produces
 from harness.progress import Progress
 from harness.spec.models import ALL, SweepSpec

@@ -4,104 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError
-from harness.plan.cells import Cell, CellInputs, Conversion
+from harness.plan.cells import Cell, Conversion
+from harness.plan.feeds import CellInputs, Feed, feeds_of
 from harness.plan.groups import Group, make_groups
+from harness.plan.parts import Place, Skipped, Stack, Subject, Workshop
 from harness.plan.routes import Route, find_route, why_none
 from harness.spec.models import ALL, EnvironmentEntry, SweepSpec
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model with its inputs, ready to be crossed with environments."""
-
-    name: str
-    path: Path
-    format: str
-    sha256: str
-    class_offset: int
-    output: str
-    inputs: CellInputs
-    batch: int | None = None
-    """The batch that the file is fixed to; None where it is open."""
-    item_shape: tuple[int, ...] | None = None
-    """The shape of one input where the file leaves it open and a converter must be told."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """What planning needs to know of an environment."""
-
-    entry: EnvironmentEntry
-    name: str
-    stack: str
-    version: str
-    identity: str
-    formats: Mapping[str, tuple[str, ...]]
-    converters: tuple[str, ...]
-    executor: str
-    accelerator: str = "cpu"
-    lock_sha256: str | None = None
-    """Of what is installed, where that is a lock; None for what was found installed."""
-    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Stack and version of a backend, where an environment holds several stacks."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """An environment that converts models for those that cannot do it themselves."""
-
-    name: str
-    identity: str
-    executor: str
-    converters: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DeviceHere:
-    """A device as it was found on this machine.
-
-    Attributes:
-        kind: `cpu` or `cuda`.
-        name: the model, and of a GPU the driver too: its identity in every key.
-        gpu: UUID of the GPU; None for the CPU.
-    """
-
-    kind: str
-    name: str
-    gpu: str | None = None
-
-
-@dataclass(frozen=True)
-class Place:
-    """The machine that the cells run on: the runner, and devices by the name asked for."""
-
-    runner_sha256: str
-    devices: Mapping[str, DeviceHere]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A combination that cannot exist, and why: planned away in the open, never dropped."""
-
-    model: str
-    environment: str
-    backend: str
-    reason: str
-
-    def record(self) -> dict[str, str]:
-        """The combination as documents hold it."""
-        return {
-            "model": self.model,
-            "environment": self.environment,
-            "backend": self.backend,
-            "reason": self.reason,
-        }
 
 
 @dataclass(frozen=True)
@@ -139,18 +52,21 @@ def build_plan(
     _check_devices(place)
     cells: list[Cell] = []
     skipped: list[Skipped] = []
+    feeds = feeds_of(spec.axes)
     for subject, stack in product(subjects, stacks):
         ways, without = _ways(spec, subject, stack, workshops)
         skipped.extend(without)
+        fed, unfed = _fed(subject, stack, feeds)
+        skipped.extend(unfed)
         for backend, (route, maker) in ways.items():
-            for point in _points(spec, stack.entry, subject):
-                asked, threads, batch, precision, settings = point
+            for point in product(_points(spec, stack.entry, subject), fed, _variants(subject)):
+                (asked, threads, batch, precision, settings), (feed, inputs), variant = point
                 device = place.devices[asked]
                 if device.kind not in {"cpu", stack.accelerator}:
                     reason = f"{stack.name} is a stack for {stack.accelerator}, not {device.kind}"
                     skipped.append(Skipped(subject.name, stack.name, backend, reason))
                     continue
-                conversion = _conversion(subject, route, maker, batch, place)
+                conversion = _conversion(subject, route, maker, batch, variant, place)
                 part, version = stack.parts.get(backend, (stack.stack, stack.version))
                 cells.append(
                     Cell(
@@ -177,7 +93,10 @@ def build_plan(
                         runner_sha256=place.runner_sha256,
                         route=route.name,
                         conversion=conversion,
-                        inputs=subject.inputs,
+                        inputs=inputs,
+                        feed=feed,
+                        architecture=subject.network.architecture if subject.network else None,
+                        variant=variant,
                         output_bytes=spec.limits.output_bytes,
                     )
                 )
@@ -225,12 +144,36 @@ def _ways(
     return ways, skipped
 
 
+def _variants(subject: Subject) -> tuple[Mapping[str, Any], ...]:
+    return subject.network.variants if subject.network else ({},)
+
+
+def _fed(
+    subject: Subject, stack: Stack, feeds: Sequence[Feed]
+) -> tuple[list[tuple[Feed, CellInputs]], list[Skipped]]:
+    """The inputs that a stack is given, and the ways in which it cannot be given any."""
+    fed, without = [], []
+    for feed in feeds:
+        inputs = subject.feeds.of(feed, stack.identity)
+        if isinstance(inputs, str):
+            without.append(Skipped(subject.name, stack.name, ALL, inputs))
+        else:
+            fed.append((feed, inputs))
+    return fed, without
+
+
 def _conversion(
-    subject: Subject, route: Route, maker: Workshop, batch: int, place: Place
+    subject: Subject,
+    route: Route,
+    maker: Workshop,
+    batch: int,
+    variant: Mapping[str, Any],
+    place: Place,
 ) -> Conversion | None:
     if route.converter is None:
         return None
     shape = {"item_shape": list(subject.item_shape)} if subject.item_shape else {}
+    network = subject.network.options(variant) if subject.network else {}
     return Conversion(
         converter=route.converter,
         environment=maker.name,
@@ -240,7 +183,7 @@ def _conversion(
         source_format=subject.format,
         target_format=route.format,
         runner_sha256=place.runner_sha256,
-        options={"batch": batch, **shape},
+        options={"batch": batch, **shape, **network},
     )
 
 

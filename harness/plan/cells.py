@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.canonical import key_of
+from harness.plan.feeds import USUAL, CellInputs, Feed
 
 KEY_SCHEMA_VERSION = 1
 
@@ -34,11 +35,11 @@ class Conversion:
 
     @cached_property
     def way(self) -> str:
-        """SHA-256 of the lineage without the batch: the same way for the same model.
+        """SHA-256 of the lineage without batch and variant: the same way for the same model.
 
-        Two cells that differ in the batch alone may need two artifacts, and are a controlled pair.
+        Two cells that differ in one of those alone need two artifacts, and are a controlled pair.
         """
-        options = {name: value for name, value in self.options.items() if name != "batch"}
+        options = {k: v for k, v in self.options.items() if k not in {"batch", "variant"}}
         return key_of({**self._made_by, "options": options})
 
     @property
@@ -51,27 +52,6 @@ class Conversion:
             "source_format": self.source_format,
             "runner": self.runner_sha256,
         }
-
-
-@dataclass(frozen=True)
-class CellInputs:
-    """How the prepared inputs reach the model.
-
-    Attributes:
-        pixels_key: key of the prepared pixels or array.
-        inputs_key: the same with its labels: what comparisons are made over.
-        kind: `pixels` (uint8 NHWC) or `array` (the model's own layout).
-        normalise: the recipe's arithmetic for the runner, or None for an array.
-        layout: NCHW or NHWC, or None for an array.
-        raw_quantised: feed integer pixels straight to a quantised input.
-    """
-
-    pixels_key: str
-    inputs_key: str
-    kind: Literal["pixels", "array"]
-    normalise: Mapping[str, Any] | None
-    layout: str | None
-    raw_quantised: bool
 
 
 @dataclass(frozen=True)
@@ -106,6 +86,11 @@ class Cell:
     gpu: str | None = field(default=None, compare=False)
     """UUID of the GPU it runs on: one like it gives the same key."""
     lock_sha256: str | None = None
+    feed: Feed = USUAL
+    """Names of the points on the axes that concern inputs; what they mean is in `inputs`."""
+    architecture: str | None = None
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    """How the network is built where that was said; its conversion's key holds it."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -128,11 +113,7 @@ class Cell:
             "threads": self.threads,
             "batch": self.batch,
             "pixels": self.inputs.pixels_key,
-            "feeding": {
-                "normalise": self.inputs.normalise and dict(self.inputs.normalise),
-                "layout": self.inputs.layout,
-                "raw_quantised": self.inputs.raw_quantised,
-            },
+            "feeding": self.inputs.feeding,
             "repeat": self.repeat,
         }
 
@@ -148,7 +129,8 @@ class Cell:
     @property
     def label(self) -> str:
         """How the cell is called in progress and messages."""
-        extra = [f"{k}={v}" for k, v in sorted(self.settings.items())]
+        extra = [f"{k}={v}" for k, v in sorted({**self.settings, **self.variant}.items())]
+        extra += [f"{name} {value}" for name, value in self._unusual_feed.items()]
         if self.precision != "f32":
             extra.append(f"precision={self.precision}")
         if self.threads != 1:
@@ -161,6 +143,16 @@ class Cell:
             extra.append("A/A control")
         tail = f" ({', '.join(extra)})" if extra else ""
         return f"{self.model} · {self.environment} · {self.backend}{tail}"
+
+    @property
+    def _unusual_feed(self) -> dict[str, str]:
+        usual, own = asdict(USUAL), {**asdict(self.feed), "preprocessing": self.preprocessing}
+        return {name: value for name, value in own.items() if value != usual[name]}
+
+    @property
+    def preprocessing(self) -> str:
+        """Who made the pixels, with its settings; `native` is spelled out."""
+        return self.inputs.preprocessing
 
     def record(self) -> dict[str, Any]:
         """The cell as `cell.json` holds it."""
@@ -184,7 +176,16 @@ class Cell:
             "repeat": self.repeat,
             "role": self.role,
             "inputs_key": self.inputs.inputs_key,
+            "preprocessing": self.preprocessing,
+            "prepared_in": self.inputs.prepared_in,
+            "prepared_by": self.inputs.prepared_by,
+            "corruption": self.feed.corruption,
+            "mistake": self.feed.mistake,
+            "recipe": self.inputs.recipe,
+            "recipe_key": self.inputs.recipe_key,
+            "variant": dict(self.variant),
             "checkpoint": {
+                "architecture": self.architecture,
                 "class_offset": self.class_offset,
                 "output": self.output,
                 "format": self.model_format,

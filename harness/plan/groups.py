@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.plan.cells import Cell
+from harness.plan.feeds import USUAL, Feed
 
 # Loaded models wait in memory while others are timed; more than this many at once is not kind
 # to a workstation. A larger family is split, and every part takes the reference along.
@@ -35,18 +36,32 @@ class Group:
 
 
 def families(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that may be timed against each other: same model, inputs, device and batch."""
-    found: dict[tuple[str, str, str, str, int], list[Cell]] = {}
+    """Cells that may be timed against each other: same model, inputs, device and batch.
+
+    Pixels that each environment made for itself are the same inputs: of the same images, in the
+    same shape, by the same rule.
+    """
+    found: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
         key = (
             cell.model_sha256,
-            cell.inputs.inputs_key,
+            cell.feed,
+            cell.inputs.images_key or cell.inputs.inputs_key,
             cell.device,
             cell.device_name,
             cell.batch,
         )
         found.setdefault(key, []).append(cell)
     return list(found.values())
+
+
+def timed_feed(cells: Sequence[Cell]) -> Feed:
+    """The way of making the inputs whose cells are timed: the usual one where it is among them.
+
+    What the pixels hold does not change how long a model takes, so the others say nothing more.
+    """
+    feeds = dict.fromkeys(cell.feed for cell in cells)
+    return USUAL if USUAL in feeds or not feeds else next(iter(feeds))
 
 
 def reference_of(family: Sequence[Cell], baseline: str | None) -> Cell:
@@ -75,8 +90,9 @@ def make_groups(
         at_once: the most members a group may have.
     """
     groups: list[Group] = []
+    usual = timed_feed(cells)
     for family in families(cells):
-        if not timed:
+        if not timed or family[0].feed != usual:
             groups.extend(
                 Group(tuple(family[i : i + at_once]), None, None)
                 for i in range(0, len(family), at_once)

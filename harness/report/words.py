@@ -114,6 +114,12 @@ def backend(cell: Document) -> str:
         parts.append(f"{cell['threads']} threads")
     if cell.get("batch") not in {None, 1}:
         parts.append(f"batch {cell['batch']}")
+    if cell.get("preprocessing") not in {None, "reference"}:
+        parts.append(f"pixels by {cell['preprocessing']}")
+    if cell.get("corruption") not in {None, "none"}:
+        parts.append(str(cell["corruption"]))
+    if cell.get("mistake") not in {None, "none"}:
+        parts.append(f"mistake: {cell['mistake']}")
     return " · ".join(part for part in parts if part)
 
 

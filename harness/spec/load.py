@@ -149,6 +149,7 @@ def anchored(spec: SweepSpec, folder: Path) -> SweepSpec:
             "path": anchor(spec.data.path),
             "synsets": anchor(spec.data.synsets),
             "labels": anchor(spec.data.labels),
+            "only": anchor(spec.data.only),
         }
     )
     inputs = spec.inputs and spec.inputs.model_copy(

@@ -15,10 +15,26 @@ from pydantic import (
     model_validator,
 )
 
+from harness.spec.feeding import (
+    NONE,
+    REFERENCE,
+    canonical_corruption,
+    canonical_preprocessing,
+)
+
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Precision = Literal["f32", "default"]
 Output = Literal["auto", "logits", "probabilities", "values"]
 Layout = Literal["NCHW", "NHWC"]
+DataLayout = Literal[
+    "labelled-files",
+    "metadata",
+    "devkit",
+    "synset-folders",
+    "index-folders",
+    "parquet",
+    "unlabelled",
+]
 ExecutorName = Literal["docker", "venv"]
 _DEVICE = re.compile(r"cpu|cuda(:(\d{1,3}|(GPU|MIG)-[0-9A-Za-z-]+))?")
 
@@ -31,6 +47,20 @@ def _is_device(text: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(_is_device)]
+
+Mistake = Literal[
+    "none", "bgr", "no-mean", "unit-range", "squashed", "transposed", "double-softmax"
+]
+RecipeOf = Literal["own", "target"]
+Preprocessing = Annotated[str, AfterValidator(canonical_preprocessing)]
+Corruption = Annotated[str, AfterValidator(canonical_corruption)]
+Variant = dict[Name, str | int | float]
+
+OWN = "own"
+"""In place of a variant: as the checkpoint says."""
+
+NATIVE = "native"
+"""In place of a variant: as each framework's own library builds the network."""
 
 ALL = "all"
 """In place of backends: every one that an environment offers."""
@@ -54,10 +84,29 @@ class _Strict(BaseModel):
 
 
 class ModelEntry(_Strict):
-    """A model file with how to feed it and how to read its classes."""
+    """A model, by its file or by its name, with how to feed it and how to read its classes."""
 
-    path: Path = Field(description="An ONNX or TFLite file.")
+    path: Path | None = Field(
+        None,
+        description="An ONNX, TFLite, Keras, SavedModel or frozen TensorFlow model, or weights "
+        "(.npz, .pth, .safetensors) with an `architecture`; or a TOML file that describes one.",
+    )
+    checkpoint: Name | None = Field(
+        None,
+        description="Instead of a path: a name of `harness model list`, such as "
+        "mobilenet_v2@torchvision. What it says holds unless it is said here.",
+    )
     name: Name | None = Field(None, description="How it is called; the file's stem by default.")
+    architecture: Name | None = Field(
+        None, description="Of weights: the network that they belong to, such as mobilenet_v2."
+    )
+    variants: tuple[Variant | Literal["own", "native"], ...] = Field(
+        ("own",),
+        min_length=1,
+        description="Of weights: how the network is built, each a cell of its own: own (as the "
+        "checkpoint says), native (as each framework's own library builds it), or changes to own, "
+        "such as {padding: symmetric} (`harness model show`).",
+    )
     recipe: str | None = Field(
         None,
         description="How an image becomes the input: tf, torch, caffe, raw, or a recipe file. "
@@ -72,18 +121,40 @@ class ModelEntry(_Strict):
     layout: Layout | None = Field(None, description="Only where the input's shape does not tell.")
     size: int | None = Field(None, ge=8, le=4096, description="Input size where it is dynamic.")
 
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelEntry:
+        if (self.path is None) == (self.checkpoint is None):
+            msg = "give exactly one of `path` (a file) and `checkpoint` (a name)"
+            raise ValueError(msg)
+        return self
+
 
 class DataEntry(_Strict):
     """A folder of images and the labels that belong to it."""
 
     path: Path = Field(
-        description="A folder, or volume:NAME[/FOLDER] for a named volume of the engine."
+        description="A folder, a Parquet file, or volume:NAME[/FOLDER] for a named volume of the "
+        "engine."
     )
     synsets: Path | None = Field(
         None, description="All classes in order (index, WordNet id, name); ImageNet's by default."
     )
     labels: Path | None = Field(None, description="Lines of `file label`, for flat folders.")
     labelled: bool = Field(True, description="false: ground truth is left out of account.")
+    split: Name | None = Field(
+        None,
+        description="Of several: Parquet files or a folder data/<split>; by default validation, "
+        "else test, else the only one.",
+    )
+    layout: DataLayout | None = Field(
+        None,
+        description="Take this layout, such as index-folders for class indexes 0, 1, 2 …; by "
+        "default the first that fits.",
+    )
+    classes: tuple[Name | int, ...] | None = Field(
+        None, min_length=1, description="Only these: by index, WordNet id or name."
+    )
+    only: Path | None = Field(None, description="Only the images that this file lists, one a line.")
     limit: int | None = Field(None, ge=1, description="A seeded sample spread over the classes.")
     seed: int = Field(0, ge=0)
 
@@ -135,6 +206,28 @@ class Axes(_Strict):
     threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((1,), min_length=1)
     batch: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((1,), min_length=1)
     precision: tuple[Precision, ...] = Field(("f32",), min_length=1)
+    preprocessing: tuple[Preprocessing, ...] = Field(
+        (REFERENCE,),
+        min_length=1,
+        description="Who decodes and resizes: reference (once for all cells), native (each "
+        "environment by its own means), or pillow, opencv, torchvision, tensorflow, with settings "
+        "as in `tensorflow,dct=accurate`.",
+    )
+    corruption: tuple[Corruption, ...] = Field(
+        (NONE,),
+        min_length=1,
+        description="What is done to the pixels: none, or a name and a severity from 1 to 5, as "
+        "in gaussian_noise:3.",
+    )
+    mistake: tuple[Mistake, ...] = Field(
+        ("none",), min_length=1, description="Made on purpose, to see what it costs and who tells."
+    )
+    recipe: tuple[RecipeOf, ...] = Field(
+        ("own",),
+        min_length=1,
+        description="own: the checkpoint's; target: the one that the stack's own library uses for "
+        "this architecture, as somebody would who feeds a converted model the usual way.",
+    )
 
 
 class Timing(_Strict):

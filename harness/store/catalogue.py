@@ -19,6 +19,7 @@ import duckdb
 from scipy import stats
 
 from harness.canonical import storage_errors
+from harness.databases import connect
 from harness.errors import StoreError
 from harness.execution.bundles import MANIFEST, is_full
 from harness.store import layout
@@ -54,7 +55,7 @@ def refresh(store: Path) -> Path:
         try:
             staged.touch()
             staged.unlink()
-            with duckdb.connect(str(staged)) as connection:
+            with connect(str(staged)) as connection:
                 fill(connection, store)
                 # Closing would write the rest too, but says nothing of a disk that is full.
                 connection.execute("CHECKPOINT")
@@ -91,12 +92,12 @@ def opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     path = _refreshed(store)
     if path is None:
-        with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+        with connect(config={"temp_directory": ""}) as connection:
             fill(connection, store)
             yield connection
         return
     try:
-        connection = duckdb.connect(str(path), read_only=True)
+        connection = connect(str(path), read_only=True)
     except duckdb.Error as error:
         raise StoreError(f"Cannot open {path}: {error}", "Delete it; it is made again.") from error
     with connection:
@@ -120,7 +121,7 @@ def is_current(store: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with connect(str(path), read_only=True) as connection:
             found = connection.execute(
                 "SELECT value FROM meta WHERE name = 'fingerprint'"
             ).fetchone()

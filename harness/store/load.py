@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from harness.databases import connect
 from harness.errors import StoreError
 from harness.execution.bundles import answers_folder, inputs_folder, validate
 from harness.store import layout, naming
@@ -306,7 +307,7 @@ def load_images(store: Path, inputs_key: str) -> Images:
     path = inputs_folder(store, inputs_key)
     validate(path)
     document = layout.read_document(path / "inputs.json")
-    with duckdb.connect(":memory:") as connection:
+    with connect() as connection:
         try:
             rows = connection.execute(
                 "SELECT name, sha256, coalesce(label, ?) FROM read_parquet(?) ORDER BY image",

@@ -12,9 +12,24 @@ from typing import Any
 
 Document = dict[str, Any]
 
-_TELLING = ("backend", "settings", "precision", "device", "threads", "batch", "executor")
+_TELLING = (
+    "backend",
+    "settings",
+    "variant",
+    "precision",
+    "device",
+    "threads",
+    "batch",
+    "executor",
+    "preprocessing",
+    "corruption",
+    "mistake",
+    "recipe",
+)
 _DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]+")
-_NO_SETTINGS = "no settings"
+_WORDS = ("settings", "variant")
+"""Axes whose values are several words."""
+_NONE_OF = {"settings": "no settings", "variant": "as built by the library"}
 
 
 def settings_text(settings: Document) -> str:
@@ -45,22 +60,23 @@ def _beside(one: Document, other: Document) -> bool:
 def _name(cell: Document, siblings: list[Document]) -> str:
     parts = [str(cell.get("environment"))]
     for axis in _TELLING:
-        if all(s.get(axis) == cell.get(axis) for s in siblings):
+        own, known = cell.get(axis), [s.get(axis) for s in siblings if s.get(axis) is not None]
+        if own is None or all(value == own for value in known):
             continue
         parts.append(_axis(cell, axis, siblings))
     return ", ".join(parts)
 
 
 def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
-    if axis == "settings":
-        own = cell.get("settings") or {}
+    if axis in _WORDS:
+        own = cell.get(axis) or {}
         telling = {
             name
             for sibling in siblings
-            for name in {*own, *(sibling.get("settings") or {})}
-            if own.get(name) != (sibling.get("settings") or {}).get(name)
+            for name in {*own, *(sibling.get(axis) or {})}
+            if own.get(name) != (sibling.get(axis) or {}).get(name)
         }
-        return settings_text({n: v for n, v in own.items() if n in telling}) or _NO_SETTINGS
+        return settings_text({n: v for n, v in own.items() if n in telling}) or _NONE_OF[axis]
     return _spoken(cell, axis)
 
 
@@ -70,7 +86,18 @@ def _spoken(cell: Document, axis: str) -> str:
         "precision": f"{value} precision",
         "threads": f"{value} thread" if value == 1 else f"{value} threads",
         "batch": f"batch {value}",
+        "preprocessing": "reference pixels"
+        if value == "reference"
+        else f"pixels by {_joined(value)}",
+        "corruption": "no corruption" if value == "none" else f"corrupted by {value}",
+        "mistake": "no mistake" if value == "none" else f"mistake {value}",
+        "recipe": f"recipe {value}",
     }.get(axis, str(value))
+
+
+def _joined(value: object) -> str:
+    """A preprocessing's settings joined by plus signs: commas are what names are split at."""
+    return str(value).replace(",", "+")
 
 
 def is_environment(cell: Document, selector: str) -> bool:
@@ -103,9 +130,11 @@ def _normal(name: str) -> str:
 
 
 def _is_true(cell: Document, part: str) -> bool:
-    settings = settings_text(cell.get("settings") or {}).split()
-    if part == _NO_SETTINGS:
-        return not settings
-    if part in {_spoken(cell, axis) for axis in _TELLING if axis != "settings"}:
+    for axis, none in _NONE_OF.items():
+        if part == none:
+            return not cell.get(axis)
+    if part in {_spoken(cell, axis) for axis in _TELLING if axis not in _WORDS}:
         return True
-    return bool(part.split()) and set(part.split()) <= set(settings)
+    wanted = set(part.split())
+    known = (settings_text(cell.get(axis) or {}).split() for axis in _WORDS)
+    return bool(wanted) and any(wanted <= set(words) for words in known)

@@ -40,8 +40,10 @@ def collect(store: Path) -> Rows:
     _each(rows, store, layout.input_folders(store), _add_inputs)
     _each(rows, store, layout.answer_folders(store), _add_answers)
     listings = layout.newest_listings(layout.sweep_documents(store))
+    images = {row["key"]: row["images_key"] for row in rows.tables.get("inputs", [])}
     for row in rows.tables.get("cells", []):
         row["inputs_key"] = listings.get(row["key"], {}).get("inputs_key") or row["inputs_key"]
+        row["images_key"] = images.get(row["inputs_key"]) or row["inputs_key"]
     ordered = sorted(rows.tables.get("cells", []), key=_place)
     if ordered:
         rows.tables["cells"] = [{**row, "place": place} for place, row in enumerate(ordered)]
@@ -87,7 +89,7 @@ def _add_inputs(rows: Rows, path: Path, relative: str) -> None:
     ]
     row = {
         "key": key,
-        **_some(document, "pixels_key", "kind", "layout"),
+        **_some(document, "pixels_key", "images_key", "kind", "layout"),
         "images": document.get("count"),
         "excluded": len(left_out),
         "path": relative,
@@ -116,8 +118,9 @@ def _add_answers(rows: Rows, path: Path, relative: str) -> None:
     row = {
         "key": path.name,
         **_some(cell, *named, "device_name", "threads", "batch", "executor", "repeat"),
-        **_some(cell, "route", "inputs_key"),
+        **_some(cell, "route", "inputs_key", "preprocessing", "corruption", "mistake", "recipe"),
         "settings": settings_text(cell.get("settings") or {}),
+        "variant": settings_text(cell.get("variant") or {}),
         "role": cell.get("role", "cell"),
         "class_offset": offset,
         **_some(answers, "kind", "nonfinite", "load_ns", "compile_ns", "first_inference_ns"),

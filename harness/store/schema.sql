@@ -23,6 +23,12 @@ CREATE TABLE cells (
     repeat INTEGER,
     role VARCHAR,                    -- cell or control
     route VARCHAR,
+    variant VARCHAR,                 -- how the network is built, as "name=value name=value"
+    preprocessing VARCHAR,           -- who made the pixels
+    corruption VARCHAR,
+    mistake VARCHAR,
+    recipe VARCHAR,
+    images_key VARCHAR,              -- the same images, whoever made their pixels
     inputs_key VARCHAR,              -- as the newest sweep that lists the cell has it
     class_offset INTEGER,
     kind VARCHAR,                    -- logits, probabilities or values
@@ -39,6 +45,7 @@ CREATE TABLE cells (
 CREATE TABLE inputs (
     key VARCHAR PRIMARY KEY,
     pixels_key VARCHAR,
+    images_key VARCHAR,              -- the same images, whoever made their pixels
     kind VARCHAR,
     layout VARCHAR,
     images INTEGER,

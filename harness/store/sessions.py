@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from harness.databases import connect
 from harness.errors import StoreError
 from harness.execution.bundles import session_folder, validate
 from harness.store import layout
@@ -80,7 +81,7 @@ def load_session(store: Path, session_id: str) -> Session:
     path = session_folder(store, session_id)
     validate(path)
     document = layout.read_document(path / "session.json")
-    with duckdb.connect(":memory:") as connection:
+    with connect() as connection:
         try:
             columns = connection.execute(
                 "SELECT cell, round, duration_ns FROM read_parquet(?) ORDER BY cell, round, iteration",

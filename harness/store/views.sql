@@ -14,7 +14,8 @@ WITH judged AS (
     GROUP BY a.cell, a.image
 )
 SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.device,
-       c.threads, c.batch, c.executor, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
+       c.threads, c.batch, c.executor, c.variant, c.preprocessing, c.corruption, c.mistake,
+       c.recipe, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
 FROM judged j JOIN cells c ON c.key = j.cell
 GROUP BY ALL
 ORDER BY any_value(c.place);
@@ -24,14 +25,14 @@ CREATE VIEW top1 AS
 SELECT cell, image, CASE WHEN isnan(score) OR class < 0 THEN NULL ELSE class END AS class, score
 FROM answers WHERE rank = 0;
 
--- Every two cells over the same inputs and class space, with how many images changed their label.
+-- Every two cells over the same images and class space, with how many images changed their label.
 CREATE VIEW pairs AS
 WITH counted AS (
     SELECT x.cell AS a, y.cell AS b, count(*) AS images,
            count(*) FILTER (x.class IS DISTINCT FROM y.class) AS flips
     FROM top1 x
     JOIN cells p ON p.key = x.cell
-    JOIN cells q ON q.inputs_key = p.inputs_key AND q.classes = p.classes AND p.place < q.place
+    JOIN cells q ON q.images_key = p.images_key AND q.classes = p.classes AND p.place < q.place
     JOIN top1 y ON y.cell = q.key AND y.image = x.image
     GROUP BY ALL
 )
@@ -42,6 +43,10 @@ SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.precision AS precision_a, q.precision AS precision_b,
        p.device AS device_a, q.device AS device_b,
        p.executor AS executor_a, q.executor AS executor_b,
+       p.variant AS variant_a, q.variant AS variant_b,
+       p.preprocessing AS preprocessing_a, q.preprocessing AS preprocessing_b,
+       p.corruption AS corruption_a, q.corruption AS corruption_b,
+       p.mistake AS mistake_a, q.mistake AS mistake_b,
        p.role = 'control' OR q.role = 'control' AS control,
        n.images, n.flips, n.flips / n.images AS flip_share
 FROM counted n JOIN cells p ON p.key = n.a JOIN cells q ON q.key = n.b
@@ -57,7 +62,7 @@ SELECT x.cell AS a, y.cell AS b, p.model AS model_a, q.model AS model_b,
        ca.name AS class_a_name, cb.name AS class_b_name
 FROM top1 x
 JOIN cells p ON p.key = x.cell
-JOIN cells q ON q.inputs_key = p.inputs_key AND q.classes = p.classes AND p.place < q.place
+JOIN cells q ON q.images_key = p.images_key AND q.classes = p.classes AND p.place < q.place
 JOIN top1 y ON y.cell = q.key AND y.image = x.image AND y.class IS DISTINCT FROM x.class
 LEFT JOIN images i ON i.inputs_key = p.inputs_key AND i.image = x.image
 LEFT JOIN classes ca ON ca.inputs_key = p.inputs_key AND ca.class = x.class

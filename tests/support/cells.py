@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.plan.cells import Cell, CellInputs
+from harness.plan.cells import Cell
+from harness.plan.feeds import CellInputs
 
 CELL = Cell(
     model="m",

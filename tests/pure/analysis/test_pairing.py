@@ -76,3 +76,35 @@ def test_the_same_lock_in_a_container_and_in_a_venv_differs_in_the_executor_alon
     assert axes(venv, other) == ["environment", "executor"]
     rebuilt = changed(lock_sha256="lock", identity={"environment": "other base"})
     assert axes(venv, rebuilt) == ["environment"]
+
+
+NEW = {
+    **CELL,
+    "variant": {"padding": "same"},
+    "preprocessing": "reference",
+    "prepared_by": "pillow 13",
+    "corruption": "none",
+    "mistake": "none",
+    "recipe_key": "tf",
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        # Other pixels and another normalisation follow from these: they are no axes of their own.
+        ({"preprocessing": "opencv", "prepared_by": "e", "identity": {"pixels": "q"}},
+         ["preprocessing"]),
+        ({"prepared_by": "pillow 14"}, ["preprocessing"]),
+        ({"corruption": "blur:3", "identity": {"pixels": "q"}}, ["corruption"]),
+        ({"mistake": "bgr", "identity": {"feeding": {"normalise": {}}}}, ["mistake"]),
+        ({"recipe_key": "torch"}, ["recipe"]),
+        ({"variant": {"padding": "symmetric"}}, ["variant"]),
+        ({"identity": {"pixels": "q"}}, []),
+    ],
+)  # fmt: skip
+def test_what_concerns_inputs_has_names_of_its_own(
+    other: dict[str, Any], expected: list[str]
+) -> None:
+    inner = {"identity": {**CELL["identity"], **other.get("identity", {})}}
+    assert axes(NEW, {**NEW, **other, **inner}) == expected

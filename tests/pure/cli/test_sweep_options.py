@@ -15,6 +15,8 @@ from harness.spec.models import SweepSpec
 NOTHING: dict[str, Any] = dict.fromkeys(
     [
         "--model",
+        "--architecture",
+        "--variant",
         "--recipe",
         "--class-offset",
         "--output",
@@ -31,6 +33,13 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "--batch",
         "--precision",
         "--baseline",
+        "--class",
+        "--only",
+        "--split",
+        "--preprocessing",
+        "--corruption",
+        "--mistake",
+        "--recipe-of",
     ]
 )
 

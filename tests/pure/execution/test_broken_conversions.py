@@ -12,9 +12,10 @@ from harness.execution.resolve import Resolved
 from harness.execution.standing import Work
 from harness.execution.sweep import _Run
 from harness.execution.workspace import Workspace
-from harness.plan.build import DeviceHere, Place, Stack, Subject, build_plan
-from harness.plan.cells import CellInputs
+from harness.plan.build import build_plan
+from harness.plan.feeds import USUAL, CellInputs, Feeds
 from harness.plan.groups import Group
+from harness.plan.parts import DeviceHere, Place, Stack, Subject
 from harness.progress import SilentProgress
 from harness.spec.load import check_spec
 from harness.spec.models import SweepSpec
@@ -31,7 +32,7 @@ SPEC = check_spec(
 
 def cells(spec: SweepSpec) -> list[Any]:
     inputs = CellInputs("p", "i", "pixels", None, "NCHW", raw_quantised=False)
-    subject = Subject("m", Path("m.onnx"), "onnx", "sha", 0, "auto", inputs)
+    subject = Subject("m", Path("m.onnx"), "onnx", "sha", 0, "auto", Feeds({USUAL: inputs}))
     stack = Stack(
         entry=spec.environments[0],
         name="t",

@@ -81,3 +81,25 @@ def test_a_probe_sees_only_the_runner() -> None:
     document, mounts = contained({"kind": "probe", "backends": []}, RUNNER, WORK, SOCKETS)
     assert document == {"kind": "probe", "backends": [], "work": "/work"}
     assert mounts == ALWAYS
+
+
+def test_images_are_shown_by_the_folder_that_holds_them_all() -> None:
+    job: dict[str, Any] = {
+        "schema_version": 1,
+        "kind": "prepare",
+        "preprocessor": "opencv",
+        "images": ["/data/val/n01/a.JPEG", "/data/val/n02/b.JPEG"],
+        "source": None,
+        "target": "/store/w/cell/pixels.npy",
+    }
+    document, mounts = contained(job, RUNNER, WORK, SOCKETS)
+    assert document["images"] == ["/inputs/images/n01/a.JPEG", "/inputs/images/n02/b.JPEG"]
+    assert document["target"] == "/work/pixels.npy"
+    assert mounts == (*ALWAYS, Mount("/data/val", "/inputs/images"))
+
+
+def test_pixels_that_are_corrupted_are_shown_as_data() -> None:
+    job = {"kind": "prepare", "images": None, "source": "/cache/p/pixels.npy", "target": "p.npy"}
+    document, mounts = contained(job, RUNNER, WORK, SOCKETS)
+    assert document["source"] == "/inputs/data/pixels.npy"
+    assert mounts == (*ALWAYS, Mount("/cache/p/pixels.npy", "/inputs/data/pixels.npy"))

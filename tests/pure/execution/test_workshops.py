@@ -10,7 +10,7 @@ import pytest
 from harness.environments import adhoc
 from harness.environments.folders import EnvironmentFile, EnvironmentFolder
 from harness.execution.workshops import choose, lacking
-from harness.plan.build import Stack
+from harness.plan.parts import Stack
 from harness.spec.models import EnvironmentEntry
 
 

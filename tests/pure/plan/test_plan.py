@@ -10,17 +10,10 @@ import pytest
 
 from harness.analysis.pairing import axes
 from harness.errors import SpecError
-from harness.plan.build import (
-    DeviceHere,
-    Place,
-    Plan,
-    Stack,
-    Subject,
-    Workshop,
-    build_plan,
-)
-from harness.plan.cells import CellInputs
+from harness.plan.build import Plan, build_plan
+from harness.plan.feeds import USUAL, CellInputs, Feeds
 from harness.plan.groups import make_groups
+from harness.plan.parts import DeviceHere, Place, Stack, Subject, Workshop
 from harness.plan.routes import find_route
 from harness.spec.load import check_spec
 from harness.spec.models import EnvironmentEntry, SweepSpec
@@ -48,7 +41,7 @@ def subject(name: str = "m", file_format: str = "onnx", **changes: Any) -> Subje
         sha256=f"sha-{name}",
         class_offset=0,
         output="auto",
-        inputs=INPUTS,
+        feeds=Feeds({USUAL: INPUTS}),
     )
     return replace(made, **changes)
 

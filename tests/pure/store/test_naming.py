@@ -33,6 +33,32 @@ def test_a_pin_and_a_whole_digest_mean_the_environment_made_of_them() -> None:
     assert not naming.is_environment(cell(IMAGE), IMAGE.replace("0123", "9999"))
 
 
+FED = {"variant": {}, "preprocessing": "reference", "corruption": "none", "mistake": "none"}
+
+
+def test_ways_of_feeding_are_named_and_names_can_be_typed() -> None:
+    cells = [
+        cell(key="a", **FED),
+        cell(key="b", **{**FED, "preprocessing": "tensorflow,antialias=true,dct=fast"}),
+        cell(key="c", **{**FED, "corruption": "blur:3"}),
+        cell(key="d", **{**FED, "mistake": "bgr"}),
+        cell(key="e", **{**FED, "variant": {"padding": "same", "stride": "first"}}),
+    ]
+    names = naming.names(cells)
+    assert names["a"] == (
+        "e-1, as built by the library, reference pixels, no corruption, no mistake"
+    )
+    assert "pixels by tensorflow+antialias=true+dct=fast" in names["b"]
+    assert "padding=same stride=first" in names["e"]
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]
+
+
+def test_what_is_not_known_of_a_cell_tells_nothing_apart() -> None:
+    names = naming.names([cell(key="a", **FED), cell(key="b")])
+    assert names == {"a": "e-1", "b": "e-1"}
+
+
 def test_every_printed_name_selects_its_own_cell_and_no_other() -> None:
     cells = [
         cell(key="a"),
