@@ -15,7 +15,7 @@ from typing import List, Optional
 
 from runner.errors import RunnerError, as_document, classify
 from runner.events import Events
-from runner.jobs import ConvertJob, InferJob, Job, ProbeJob, read_job
+from runner.jobs import ConvertJob, CorruptJob, InferJob, Job, PrepareJob, ProbeJob, read_job
 from runner.lifeline import PARENT_GONE, die_with_parent, hold_on_to_stdin
 from runner.threads import limit_threads
 
@@ -67,6 +67,10 @@ def _do(job: Job, events: Events) -> None:
         from runner.converters import convert
 
         convert(job, events)
+    elif isinstance(job, (PrepareJob, CorruptJob)):
+        from runner.preprocess import prepare
+
+        prepare(job, events)
     else:
         from runner.worker import serve
 

@@ -21,10 +21,14 @@ Axes = Optional[Tuple[int, ...]]
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """Say what this environment is and which of the backends work in it; None: all there are."""
+    """Say what this environment is and which of the backends and preprocessors work in it.
+
+    None: all there are. With all preprocessors come the libraries for corruptions.
+    """
 
     work: str
     backends: Optional[Tuple[str, ...]]
+    preprocessors: Optional[Tuple[str, ...]] = ()
     threads: int = 1
     parent_death_signal: bool = False
 
@@ -41,6 +45,21 @@ class ConvertJob:
     options: Dict[str, Any] = field(default_factory=dict)
     threads: int = 1
     parent_death_signal: bool = False
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of the crop and of the resized image that it is taken from, in pixels.
+
+    `squash` resizes straight to the crop's size, whatever the image's aspect, and crops nothing.
+    """
+
+    height: int
+    width: int
+    resize_height: int
+    resize_width: int
+    interpolation: str
+    squash: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class Inputs:
     normalise: Optional[Normalise] = None
     layout: Optional[str] = None
     raw_quantised: bool = False
+    swap_sides: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,12 +102,49 @@ class InferJob:
     threads: int = 1
     batch: int = 1
     max_output_bytes: int = MAX_OUTPUT_BYTES
+    softmax: bool = False
     input_axes: Axes = None
     output_axes: Optional[Tuple[Axes, ...]] = None
     parent_death_signal: bool = False
 
 
-Job = Union[ProbeJob, ConvertJob, InferJob]
+@dataclass(frozen=True)
+class PrepareJob:
+    """Decode, resize and crop `images` by one library into `target`, a `.npy` file."""
+
+    work: str
+    preprocessor: str
+    geometry: Geometry
+    images: Tuple[str, ...]
+    target: str
+    settings: Dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    parent_death_signal: bool = False
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One of ImageNet-C's corruptions; `keys` say which image a row is, whatever its place."""
+
+    name: str
+    severity: int
+    seed: int
+    keys: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CorruptJob:
+    """Corrupt every row of prepared pixels; also a job of kind `prepare`."""
+
+    work: str
+    source: str
+    corruption: Corruption
+    target: str
+    threads: int = 1
+    parent_death_signal: bool = False
+
+
+Job = Union[ProbeJob, ConvertJob, PrepareJob, CorruptJob, InferJob]
 
 
 def read_job(text: str) -> Job:
@@ -99,8 +156,11 @@ def read_job(text: str) -> Job:
     """
     document = parse(text, "the job document")
     if document.get("kind") == "export":
-        message = "jobs of kind 'export' are reserved and not built yet; use probe, convert, infer"
-        raise RunnerError("unsupported", message)
+        raise RunnerError(
+            "unsupported",
+            "jobs of kind 'export' are reserved and not built yet; use probe, convert, prepare, "
+            "infer",
+        )
     check(document, "job", "kind")
     common = {
         "work": document["work"],
@@ -109,7 +169,12 @@ def read_job(text: str) -> Job:
     }
     if document["kind"] == "probe":
         named = document["backends"]
-        return ProbeJob(backends=None if named is None else tuple(named), **common)
+        wanted = document.get("preprocessors", None if named is None else [])
+        return ProbeJob(
+            backends=None if named is None else tuple(named),
+            preprocessors=None if wanted is None else tuple(wanted),
+            **common,
+        )
     if document["kind"] == "convert":
         return ConvertJob(
             converter=document["converter"],
@@ -119,7 +184,57 @@ def read_job(text: str) -> Job:
             options=document.get("options", {}),
             **common,
         )
+    if document["kind"] == "prepare":
+        return _read_prepare(document, common)
     return _read_infer(document, common)
+
+
+def _read_prepare(
+    document: Dict[str, Any], common: Dict[str, Any]
+) -> Union[PrepareJob, CorruptJob]:
+    """Either files by a preprocessor, or prepared pixels by a corruption: two jobs make both."""
+    ways = {"images": ("images", "preprocessor", "geometry"), "source": ("source", "corruption")}
+    given = [way for way in ways if document.get(way) is not None]
+    if len(given) != 1:
+        message = "job: give either 'images' (files to decode) or 'source' (pixels to corrupt)"
+        raise RunnerError("job", message)
+    for way, keys in ways.items():
+        for key in keys:
+            if (document.get(key) is not None) != (way == given[0]):
+                wrong = "is missing" if way == given[0] else "does not go with it"
+                raise RunnerError("job", f"job: {key!r} {wrong}, where 'job.{given[0]}' is given")
+    if given == ["images"]:
+        return PrepareJob(
+            preprocessor=document["preprocessor"],
+            geometry=_read_geometry(document["geometry"]),
+            images=tuple(document["images"]),
+            target=document["target"],
+            settings=document.get("settings") or {},
+            **common,
+        )
+    if document.get("settings"):
+        raise RunnerError("job", "job.settings: a corruption has none; give them with 'images'")
+    corruption = document["corruption"]
+    return CorruptJob(
+        source=document["source"],
+        corruption=Corruption(
+            name=corruption["name"],
+            severity=corruption["severity"],
+            seed=corruption["seed"],
+            keys=tuple(corruption["keys"]),
+        ),
+        target=document["target"],
+        **common,
+    )
+
+
+def _read_geometry(document: Dict[str, Any]) -> Geometry:
+    found = Geometry(**document)
+    too_large = found.height > found.resize_height or found.width > found.resize_width
+    if too_large and not found.squash:
+        message = "job.geometry: the crop is larger than the resized image that it is taken from"
+        raise RunnerError("job", message)
+    return found
 
 
 def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
@@ -131,7 +246,15 @@ def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
         check(command, "command", "command", f"job.commands[{index}]")
     if "socket" in document:
         _check_socket(document["socket"])
-    names = ("backend", "settings", "precision", "device", "batch", "max_output_bytes")
+    names = (
+        "backend",
+        "settings",
+        "precision",
+        "device",
+        "batch",
+        "max_output_bytes",
+        "softmax",
+    )
     return InferJob(
         model_path=document["model"]["path"],
         model_format=document["model"]["format"],
@@ -182,6 +305,7 @@ def _read_inputs(document: Dict[str, Any]) -> Inputs:
         normalise=None if normalise is None else _read_normalise(normalise),
         layout=document.get("layout"),
         raw_quantised=document.get("raw_quantised", False),
+        swap_sides=document.get("swap_sides", False),
     )
 
 

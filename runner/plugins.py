@@ -1,9 +1,10 @@
-"""Finding backends and converters: modules of the runner, and those that an environment brings.
+"""Finding backends, converters and preprocessors: the runner's, and those an environment brings.
 
 A module of `runner.backends` is a backend by the name of its file: the first underscore is the dot,
 so `torch_compile.py` is `torch.compile`. A module of `runner.converters` with `_to_` in its name is
-the converter `source>target`. A distribution that is installed in an environment adds its own by
-entry points of the groups `harness.backends` and `harness.converters`: that is how a device or a
+the converter `source>target`. A module of `runner.preprocessors` is a preprocessor by its file's
+name. A distribution that is installed in an environment adds its own by entry points of the groups
+`harness.backends`, `harness.converters` and `harness.preprocessors`: that is how a device or a
 stack comes along that the runner does not know.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
 BACKENDS = "harness.backends"
 CONVERTERS = "harness.converters"
+PREPROCESSORS = "harness.preprocessors"
 
 Load = Callable[[], ModuleType]
 
@@ -29,6 +31,11 @@ def converter_name(stem: str) -> Optional[str]:
     """`onnx>torch` for the file `onnx_to_torch`; None for what is no converter."""
     source, found, target = stem.partition("_to_")
     return f"{source}>{target}" if found and source and target else None
+
+
+def preprocessor_name(stem: str) -> Optional[str]:
+    """`opencv` for the file `opencv`; None for what is no preprocessor."""
+    return None if stem.startswith("_") or stem == "base" else stem
 
 
 def find(

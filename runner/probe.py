@@ -1,12 +1,12 @@
-"""A `probe` job: what this environment and machine are, and which backends work."""
+"""A `probe` job: what this environment and machine are, and what works in it."""
 
 from __future__ import annotations
 
 import platform
 from contextlib import suppress
-from typing import Dict, List
+from typing import Any, Dict, List, Sequence
 
-from runner import backends, builds, converters, gpus, system
+from runner import backends, builds, converters, gpus, preprocessors, system
 from runner.backends.base import BackendProbe
 from runner.events import Events
 from runner.jobs import ProbeJob
@@ -16,8 +16,8 @@ from runner.packages import packages
 def probe(job: ProbeJob, events: Events) -> None:
     """Emit the event `probe`.
 
-    A job that names no backends (null) asks for everything the runner knows; what is absent is
-    said to be, and fails nothing.
+    A job that names no backends or preprocessors (null) asks for all that the runner knows; what is
+    absent is said to be, and fails nothing.
     """
     everything = job.backends is None
     names = backends.names() if job.backends is None else job.backends
@@ -36,6 +36,8 @@ def probe(job: ProbeJob, events: Events) -> None:
         converters={
             name: converters.probe(name) for name in (converters.names() if everything else ())
         },
+        preprocessors={name: preprocessors.probe(name) for name in _preprocessors(job)},
+        corruptions=_corruptions(job),
         builds=_builds(probed, everything=everything),
         cpu=dict(system.cpu(), used=_used(probed)),
         gpus=[gpu.as_document() for gpu in seen.gpus],
@@ -43,6 +45,19 @@ def probe(job: ProbeJob, events: Events) -> None:
         distribution=system.distribution(),
         system_packages=system.system_packages(),
     )
+
+
+def _preprocessors(job: ProbeJob) -> Sequence[str]:
+    return preprocessors.names() if job.preprocessors is None else job.preprocessors
+
+
+def _corruptions(job: ProbeJob) -> Dict[str, Any]:
+    """The libraries for corruptions, where the job asks for all that the runner knows."""
+    if job.preprocessors is not None:
+        return {}
+    from runner.support import corruptions
+
+    return {corruptions.LIBRARY: corruptions.probe()}
 
 
 def _builds(probed: Dict[str, BackendProbe], *, everything: bool) -> Dict[str, Dict[str, str]]:

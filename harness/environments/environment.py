@@ -43,6 +43,19 @@ class Base:
 
 
 @dataclass(frozen=True)
+class Preparing:
+    """What an environment can do to images before a model sees them."""
+
+    preprocessors: tuple[str, ...] = ()
+    """Libraries that decode and resize image files, the stack's own means first."""
+    corruptions: tuple[str, ...] = ()
+    """Libraries that corrupt pixels."""
+
+
+NOTHING = Preparing()
+
+
+@dataclass(frozen=True)
 class Environment:
     """A pinned software stack, as it is or will be installed on this machine."""
 
@@ -75,6 +88,8 @@ class Environment:
     """What its image is built from, for one of a folder that runs in containers."""
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
     """Stack and version of each backend, for an adopted one: it may hold several stacks."""
+    preparing: Preparing = NOTHING
+    """What it can do to images. One without backends does only that: it runs no model."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +165,7 @@ def _of_folder(folder: EnvironmentFolder, python: str, reference: str) -> Enviro
         lock_sha256=lock_hash(lock_path),
         folder=folder,
         reference=reference or folder.name,
+        preparing=Preparing(file.preprocessors, file.corruptions),
     )
 
 

@@ -91,10 +91,15 @@ class EnvironmentFile(_Strict):
     python: tuple[PythonVersion, ...] = Field(min_length=1)
     """Pythons (`X.Y`) that have a lock, the preferred first."""
     accelerator: Literal["cpu", "cuda", "rocm", "opencl"] = "cpu"
-    backends: dict[str, tuple[str, ...]] = Field(min_length=1)
-    """Backends by name, each with the model formats it reads."""
+    backends: dict[str, tuple[str, ...]]
+    """Backends by name, each with the model formats it reads; empty for one that runs no model
+    and prepares images."""
     converters: tuple[str, ...] = ()
     """Conversions offered: `onnx>torch`."""
+    preprocessors: tuple[str, ...] = ()
+    """Libraries that decode and resize images here, the stack's own means first."""
+    corruptions: tuple[str, ...] = ()
+    """Libraries that corrupt pixels here: `imagecorruptions`."""
     local_version: str = Field(default="", pattern=r"^[a-z0-9.]*$")
     """Local label given to `name==version` without one: `cpu` makes 2.13.0 into 2.13.0+cpu."""
     extra_index: tuple[str, ...] = ()
@@ -105,6 +110,15 @@ class EnvironmentFile(_Strict):
     """Debian packages, `name=version`, that an image needs beside the base, with all that they
     bring along; a virtual environment brings none."""
     constraints: tuple[Constraint, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_of_use(self) -> EnvironmentFile:
+        if not (self.backends or self.preprocessors or self.corruptions):
+            raise ValueError(
+                "an environment has a backend, or else preprocessors or corruptions: it is to do "
+                "something"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_credentials(self) -> EnvironmentFile:

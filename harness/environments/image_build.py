@@ -84,7 +84,9 @@ def provision_image(
             record = _build(env, engine, wheels, progress, secrets or Secrets())
             found = _image(engine, tag_of(env))
         with progress.task(f"Probing {env.name}"):
-            event = probe_image(engine, env.name, str(found["Id"]), PYTHON, env.backends)
+            event = probe_image(
+                engine, env.name, str(found["Id"]), PYTHON, env.backends, preparing=env.preparing
+            )
         _check_packages(env, event)
         if new:
             record = {**record, "seconds": round(time.monotonic() - started, 3)}

@@ -15,6 +15,7 @@ from harness.containers.engine import Engine
 from harness.containers.rules import WORK, ContainerSpec, Mount
 from harness.containers.running import Finished, run_to_end
 from harness.containers.strays import owner_labels
+from harness.environments.environment import NOTHING, Preparing
 from harness.environments.uv import redact
 from harness.environments.variables import probe_variables
 from harness.errors import ProvisionError
@@ -28,16 +29,22 @@ _TAIL_LINES = 8
 _ERROR_BYTES = 1 << 20
 
 
-def probe(name: str, python: str | Path, backends: Sequence[str] | None) -> dict[str, Any]:
+def probe(
+    name: str,
+    python: str | Path,
+    backends: Sequence[str] | None,
+    preparing: Preparing = NOTHING,
+) -> dict[str, Any]:
     """Run a probe job with `python`, under the variables of a cell, and give its event.
 
     Args:
         name: of the environment, for messages.
         python: the interpreter.
         backends: those that must work; None: say of all that the runner knows whether they do.
+        preparing: what must work besides; all that the runner knows is said in any case.
 
     Raises:
-        ProvisionError: the runner failed or did not answer, or a backend does not work.
+        ProvisionError: the runner failed or did not answer, or something declared does not work.
     """
     parent, _ = runner_tree()
     with (
@@ -80,7 +87,7 @@ def probe(name: str, python: str | Path, backends: Sequence[str] | None) -> dict
             raise ProvisionError(f"Environment {name} does not answer a probe: {failure}")
         reason = _tail(log) or f"exit status {process.returncode}"
         raise ProvisionError(f"Environment {name} was installed but does not start: {reason}")
-    return check_probe(name, parse_events(output), backends)
+    return check_probe(name, parse_events(output), backends, preparing)
 
 
 def probe_image(
@@ -90,6 +97,7 @@ def probe_image(
     python: str,
     backends: Sequence[str] | None,
     gpu: str | None = None,
+    preparing: Preparing = NOTHING,
 ) -> dict[str, Any]:
     """Run a probe job in a container of `image`, under the container rules, and give its event.
 
@@ -100,9 +108,10 @@ def probe_image(
         python: the interpreter inside it.
         backends: those that must work; None: say of all that the runner knows whether they do.
         gpu: UUID or index of a GPU that it is to see.
+        preparing: what must work besides; all that the runner knows is said in any case.
 
     Raises:
-        ProvisionError: the runner failed or did not answer, or a backend does not work.
+        ProvisionError: the runner failed or did not answer, or something declared does not work.
         EngineError: the engine went away or refuses the container.
     """
     with (
@@ -119,7 +128,7 @@ def probe_image(
             f"Environment {name} does not answer a probe in its image: {_ending(finished, said)}."
         )
     output = finished.stdout.decode("utf-8", errors="replace")
-    return check_probe(name, parse_events(output), backends)
+    return check_probe(name, parse_events(output), backends, preparing)
 
 
 def run_inside(
@@ -164,26 +173,34 @@ def parse_events(output: str) -> list[dict[str, Any]]:
 
 
 def check_probe(
-    name: str, events: Sequence[dict[str, Any]], backends: Sequence[str] | None
+    name: str,
+    events: Sequence[dict[str, Any]],
+    backends: Sequence[str] | None,
+    preparing: Preparing = NOTHING,
 ) -> dict[str, Any]:
-    """The probe event, once every backend declared by the environment is found to work.
+    """The probe event, once all that the environment declares is found to work.
 
     Raises:
-        ProvisionError: there is no probe event, or a backend is missing or broken.
+        ProvisionError: there is no probe event, or what is declared is missing or broken.
     """
     event = next((item for item in events if item.get("event") == "probe"), None)
     if event is None:
         raise ProvisionError(f"Environment {name} gave no answer to a probe.")
-    answers = event.get("backends", {})
-    for backend in backends or ():
-        answer = answers.get(backend, {})
-        if not answer.get("ok"):
-            detail = answer.get("detail") or "the runner does not know it"
-            raise ProvisionError(
-                f"Environment {name} was installed, but its backend {backend} does not work: "
-                f"{redact(str(detail))}",
-                "Check that its locked packages support this machine.",
-            )
+    for what, kind, declared in (
+        ("backend", "backends", backends or ()),
+        ("preprocessor", "preprocessors", preparing.preprocessors),
+        ("library for corruptions", "corruptions", preparing.corruptions),
+    ):
+        answers = event.get(kind, {})
+        for one in declared:
+            answer = answers.get(one, {})
+            if not answer.get("ok"):
+                detail = answer.get("detail") or "the runner does not know it"
+                raise ProvisionError(
+                    f"Environment {name} was installed, but its {what} {one} does not work: "
+                    f"{redact(str(detail))}",
+                    "Check that its locked packages support this machine.",
+                )
     return event
 
 
@@ -195,6 +212,7 @@ def _write_job(folder: Path, work: str, backends: Sequence[str] | None) -> Path:
         "kind": "probe",
         "work": work,
         "backends": None if backends is None else list(backends),
+        "preprocessors": None,
     }
     path.write_text(json.dumps(document), encoding="utf-8")
     # A container's user is another than the caller's, whose umask may hide files from it.

@@ -144,7 +144,7 @@ def _install(env: Environment, progress: Progress) -> Provisioned:
                     error.failure, f"Environment {env.name} cannot be installed"
                 ) from error
             task.describe(f"Probing {env.name}")
-            event = probe(env.name, _python_of(staged), env.backends)
+            event = probe(env.name, _python_of(staged), env.backends, env.preparing)
             _write_ready(env, staged, event, time.monotonic() - started)
             staged.rename(target)
         finally:
@@ -193,7 +193,7 @@ def _probe_again(env: Environment, progress: Progress) -> Provisioned:
     folder = venv_path(env)
     before = _read_ready(folder)
     with progress.task(f"Probing {env.name}"):
-        event = probe(env.name, _python_of(folder), env.backends)
+        event = probe(env.name, _python_of(folder), env.backends, env.preparing)
     _write_ready(env, folder, event, float(before.get("seconds", 0.0)))
     done = _ready(env)
     assert done is not None  # noqa: S101 - the marker was written above, under the lock

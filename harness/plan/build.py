@@ -223,6 +223,12 @@ def _check_names(spec: SweepSpec, stacks: Sequence[Stack]) -> None:
             f"Choose one of: {', '.join(s.name for s in stacks)}.",
         )
     for stack in stacks:
+        if not stack.formats:
+            raise SpecError(
+                f"{stack.name} runs no model: it prepares images.",
+                "Leave it out of the environments; --preprocessing and --corruption use it by "
+                "themselves.",
+            )
         wanted = set(stack.entry.backends or ()) - {ALL}
         if absent := sorted(wanted - set(stack.formats)):
             raise SpecError(

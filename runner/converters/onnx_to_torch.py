@@ -6,7 +6,6 @@ the shape of one input, for a model that leaves more than the batch open.
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Dict, List
 
 import numpy as np
@@ -15,14 +14,10 @@ import torch
 
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion
+from runner.support import conversion, torch_vision
 
 _NAME = "onnx>torch"
 _PACKAGES = ("torch", "onnx2torch", "onnx", "torchvision", "numpy")
-
-_kept: List[Any] = []
-"""Library definitions live as long as the object that made them."""
-
 
 def convert(job: ConvertJob) -> Dict[str, Any]:
     """Write `job.target`; the fields of the event `converted`.
@@ -51,26 +46,8 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
 
 
 def import_onnx2torch() -> Any:
-    """The onnx2torch module, with what torchvision lacks beside a CPU build of PyTorch.
-
-    onnx2torch imports torchvision, whose compiled operators may not load there; its Python part
-    then fails to register shapes for `nms` unless somebody has declared the operator. Declaring it
-    is enough: a model that calls it still fails, loudly.
-    """
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(operator + signature)
-        _kept.append(library)
-    except ImportError:
-        pass
+    """The module onnx2torch, which imports torchvision."""
+    torch_vision.declare_operators()
     import onnx2torch
 
     return onnx2torch

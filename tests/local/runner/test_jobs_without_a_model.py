@@ -66,7 +66,7 @@ def test_a_probe_tells_builds_what_starts_and_the_system(tmp_path: Path) -> None
     assert len(event["contents"]["numpy"]) == 64
     assert event["machine"] == platform.machine()
     assert event["libc"] == " ".join(platform.libc_ver())
-    assert event["converters"] == {}
+    assert event["converters"] == event["preprocessors"] == event["corruptions"] == {}
     assert isinstance(event["cpu"]["flags"], list)
     assert bool(event["gpus"]) != bool(event["gpu_driver"]["detail"])
 
@@ -81,6 +81,19 @@ def test_a_probe_of_everything_fails_for_nothing_that_is_absent(tmp_path: Path) 
     for found in event["backends"].values():
         assert found["ok"] or found["detail"]
     assert {"onnx>torch", "onnx>keras"} <= set(event["converters"])
+    assert {"opencv", "pillow", "tensorflow", "torchvision"} <= set(event["preprocessors"])
+    assert event["preprocessors"]["pillow"]["ok"] is True
+    assert set(event["corruptions"]) == {"imagecorruptions"}
+
+
+def test_a_probe_asks_the_preprocessors_that_are_named(tmp_path: Path) -> None:
+    done = run(write(tmp_path, kind="probe", backends=[], preprocessors=["pillow", "nonsense"]))
+    event = json.loads(done.stdout)
+    Draft202012Validator(schema("event")).validate(event)
+    assert event["backends"] == event["corruptions"] == {}
+    assert event["preprocessors"]["pillow"]["offer"]["settings"]["draft"] == [False, True]
+    assert event["preprocessors"]["nonsense"]["ok"] is False
+    assert "opencv" in event["preprocessors"]["nonsense"]["detail"]
 
 
 def test_an_unknown_converter_is_unsupported(tmp_path: Path) -> None:

@@ -53,6 +53,41 @@ def test_show_gives_packages_identity_and_place():
     assert "onnxruntime 1.31.1" in run("show", "onnxruntime-1.31").stdout
 
 
+def test_one_without_backends_is_said_to_prepare_images():
+    rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)["environments"]}
+    assert list(rows["imaging-13.0"]) == list(rows["onnxruntime-1.31"])
+    assert rows["imaging-13.0"]["backends"] == []
+    line = next(line for line in run("list").stdout.splitlines() if "imaging-13.0" in line)
+    assert "none: prepares" in line
+    document = json.loads(run("show", "imaging-13.0", "--json").stdout)
+    assert document["preprocessors"] == ["pillow", "opencv"]
+    assert document["corruptions"] == ["imagecorruptions"]
+    assert document["settings"] == {}
+    shown = [" ".join(line.split()) for line in run("show", "imaging-13.0").stdout.splitlines()]
+    assert "backends none" in shown
+    assert "preprocessors pillow, opencv" in shown
+    assert any(line.startswith("settings not asked yet") for line in shown)
+
+
+def test_show_gives_the_settings_of_preprocessors_and_corruptions(monkeypatch):
+    event = {
+        "preprocessors": {
+            "pillow": {"ok": True, "offer": {"settings": {"draft": [False, True]}}},
+            "opencv": {"ok": False, "offer": None},
+        },
+        "corruptions": {
+            "imagecorruptions": {"ok": True, "offer": {"names": ["fog"], "severities": [1, 2]}}
+        },
+    }
+    monkeypatch.setattr(provision, "kept_probe", lambda _env: event)
+    document = json.loads(run("show", "imaging-13.0", "--json").stdout)
+    assert document["settings"] == {
+        "pillow": {"draft": [False, True]},
+        "imagecorruptions": {"corruption": ["fog"], "severity": [1, 2]},
+    }
+    assert "pillow: draft = false | true" in run("show", "imaging-13.0").stdout
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(EnvironmentSpecError, match="no environment 'nonesuch'"):
         run("show", "nonesuch")

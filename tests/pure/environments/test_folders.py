@@ -71,9 +71,31 @@ def test_an_environment_file_is_read(tmp_path: Path):
     assert folder.locked_pythons == ()
 
 
+def test_an_environment_may_only_prepare_images(tmp_path: Path):
+    text = MINIMAL.partition("[backends]")[0] + 'backends = {}\npreprocessors = ["pillow"]\n'
+    folder = read_folder(write(tmp_path / "imaging-9.9", text))
+    assert folder.file.backends == {}
+    assert folder.file.preprocessors == ("pillow",)
+    assert folder.file.corruptions == ()
+
+
+def test_the_shipped_environments_say_what_prepares_images_in_them():
+    found = {path.name: read_folder(path).file for path in SHIPPED}
+    assert found["torch-2.13"].preprocessors == ("torchvision", "pillow")
+    assert found["tensorflow-2.21"].preprocessors == ("tensorflow",)
+    assert found["tensorflow-2.15"].preprocessors == ("tensorflow",)
+    assert found["onnxruntime-1.31"].preprocessors == ()
+    without = [name for name, file in found.items() if not file.backends]
+    assert without == ["imaging-13.0"]
+    assert found["imaging-13.0"].preprocessors == ("pillow", "opencv")
+    assert found["imaging-13.0"].corruptions == ("imagecorruptions",)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        (MINIMAL.partition("[backends]")[0] + "backends = {}", "it is to do something"),
+        (MINIMAL.partition("[backends]")[0], "backends: Field required"),
         ("colour = 'red'\n" + MINIMAL, "colour: unknown key"),
         (MINIMAL.replace('version = "1.31.1"', 'version = "one"'), "'one' is not a version"),
         (MINIMAL.replace('["3.11"]', '["311"]'), "python.0"),

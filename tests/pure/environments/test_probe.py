@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.environments.environment import Preparing
 from harness.environments.probe import check_probe, parse_events
 from harness.environments.variables import probe_variables, runner_variables
 from harness.errors import ProvisionError
@@ -33,6 +34,41 @@ def test_a_probe_with_every_declared_backend_is_given():
 def test_a_probe_without_one_is_refused(output: str, says: str):
     with pytest.raises(ProvisionError) as error:
         check_probe("x", parse_events(output), ["a", "b"])
+    assert says in str(error.value)
+
+
+PREPARING = Preparing(("pillow",), ("imagecorruptions",))
+READY = (
+    '{"event": "probe", "backends": {}, "preprocessors": {"pillow": {"ok": true}}, '
+    '"corruptions": {"imagecorruptions": {"ok": true}}}'
+)
+
+
+def test_a_probe_of_what_prepares_images_needs_no_backend():
+    found = check_probe("x", parse_events(READY), [], PREPARING)
+    assert found["preprocessors"]["pillow"] == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (
+            READY.replace('"pillow"', '"opencv"'),
+            "its preprocessor pillow does not work: the runner",
+        ),
+        (
+            READY.replace(
+                '"imagecorruptions": {"ok": true}',
+                '"imagecorruptions": {"ok": false, "detail": "no numba"}',
+            ),
+            "its library for corruptions imagecorruptions does not work: no numba",
+        ),
+        ('{"event": "probe"}', "its preprocessor pillow does not work"),
+    ],
+)
+def test_a_probe_without_what_was_declared_for_images_is_refused(output: str, says: str):
+    with pytest.raises(ProvisionError) as error:
+        check_probe("x", parse_events(output), [], PREPARING)
     assert says in str(error.value)
 
 

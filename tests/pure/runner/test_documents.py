@@ -165,7 +165,7 @@ REFUSED = [
     (drop("schema_version"), "'schema_version' is missing"),
     (put(2, "schema_version"), "must be 1"),
     (put(True, "schema_version"), "must be 1"),
-    (put("train", "kind"), "probe, convert, infer"),
+    (put("train", "kind"), "probe, convert, prepare, infer"),
     (put(1, "threadz"), "unknown key 'threadz'"),
     (put(1, "inputs", "shuffle"), "job.inputs: unknown key 'shuffle'"),
     (put(0, "threads"), "job.threads: must be at least 1, got 0"),

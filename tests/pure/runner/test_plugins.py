@@ -34,6 +34,13 @@ def test_a_file_names_its_converter(stem: str, name: str | None) -> None:
     assert plugins.converter_name(stem) == name
 
 
+@pytest.mark.parametrize(
+    ("stem", "name"), [("opencv", "opencv"), ("base", None), ("__init__", None)]
+)
+def test_a_file_names_its_preprocessor(stem: str, name: str | None) -> None:
+    assert plugins.preprocessor_name(stem) == name
+
+
 def test_the_runner_knows_its_own() -> None:
     assert {"null", "onnxruntime", "torch.eager", "tflite", "openvino"} <= set(backends.names())
     assert "base" not in backends.names()
