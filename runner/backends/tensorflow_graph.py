@@ -33,7 +33,7 @@ def _first(call: Call, fed: Any) -> List[Operator]:
 _WAY = Way(
     offer=Offer(
         backend="tensorflow.graph",
-        formats=("keras", "savedmodel"),
+        formats=("keras", "savedmodel", "graphdef"),
         devices=("cpu", "cuda"),
         settings={"freeze": (True, False), "grappler": (True, False), "onednn": (True, False)},
     ),

@@ -44,7 +44,7 @@ def _watched(call: Any, fed: Any) -> List[Operator]:
 _WAY = Way(
     offer=Offer(
         backend="tensorflow.xla",
-        formats=("keras", "savedmodel"),
+        formats=("keras", "savedmodel", "graphdef"),
         devices=("cpu", "cuda"),
         settings={"freeze": (False, True), "onednn": (True, False)},
     ),

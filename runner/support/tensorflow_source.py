@@ -1,4 +1,4 @@
-"""What TensorFlow's backends read: a `.keras` file or a SavedModel, as one function of a tensor."""
+"""What TensorFlow's backends read, as one function of a tensor: `.keras`, SavedModel, frozen graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from runner.backends.base import LoadRequest, TensorSpec, comparable, only_input
 from runner.errors import RunnerError, classify
-from runner.support import keras_saved
+from runner.support import keras_saved, tensorflow_graphdef
 
 Step = Callable[[Any], List[Any]]
 _SIGNATURE = "serving_default"
@@ -31,8 +31,11 @@ def read(backend: str, tf: Any, request: LoadRequest) -> Source:
 
     Raises:
         RunnerError: as `keras_saved.read`; kind `unsupported`, if a SavedModel has no one function
-            of one tensor that could be meant.
+            of one tensor that could be meant; as `tensorflow_graphdef.read`.
     """
+    if request.format == "graphdef":
+        graph = tensorflow_graphdef.read(backend, tf, request.path)
+        return Source(graph.step, graph.input, graph.outputs, graph)
     if request.format == "savedmodel":
         return _saved_model(backend, tf, request.path)
     model = keras_saved.read(backend, request.path, request.precision)
