@@ -14,6 +14,7 @@ import numpy.typing as npt
 from harness.analysis import pairing, ranking
 from harness.analysis.pairs import describe_pair, measure
 from harness.analysis.ranks import TOP
+from harness.analysis.suspected import suspicions_of
 from harness.analysis.timing import describe_latency, latency
 from harness.analysis.values import chunks
 from harness.errors import StoreError
@@ -42,8 +43,8 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
     Returns:
         `cells` and `controls` (one object a cell), `pairs` (every two comparable cells; those
         with the model's reference cell carry all measures under `agreement`), `noise` (each
-        control against the cell that it repeats), `failures`, `skipped`, `excluded` and
-        `problems` (what could not be timed, bundles that could not be read).
+        control against the cell that it repeats), `suspicions` (what is probably wrong with a
+        cell, from its answers alone), `failures`, `skipped`, `excluded` and `problems` (what could not be timed, bundles that could not be read).
 
     Raises:
         StoreError: there is no such sweep, or its document is damaged.
@@ -67,6 +68,9 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
         "controls": controls,
         "pairs": _pairs(cells, seen, sessions, references, problems),
         "noise": _noise(cells, controls, seen, sessions),
+        "suspicions": suspicions_of(
+            {cell["key"]: seen[cell["key"]].answers for cell in cells if cell["key"] in seen}
+        ),
         "failures": list(sweep.get("failures", [])),
         "skipped": list(sweep.get("skipped", [])),
         "excluded": _excluded(seen),

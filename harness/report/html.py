@@ -86,7 +86,7 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
         templates.filters[name] = getattr(words, name)
     templates.filters["breakable"] = _breakable
     return templates.get_template("page.html.j2").render(
-        result=result,
+        result={"suspicions": [], **result},
         verdict=verdict(result),
         names=words.names(_by_key(result).values()),
         whole_names=words.whole_names(_by_key(result).values()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.report import words
+from harness.report import suspicions, words
 from harness.report.verdict import verdict
 
 FLIPS_SHOWN = 50
@@ -38,6 +38,9 @@ def as_markdown(result: Document) -> str:
         parts.append(_cells(cells, result))
     if flips := _flips(result):
         parts.append(flips)
+    names = words.whole_names(result["cells"])
+    if suspected := suspicions.markdown(result.get("suspicions") or [], names):
+        parts.append("\n".join(suspected).rstrip())
     if failed := _failures(result):
         parts.append(failed)
     return "\n\n".join(parts) + "\n"

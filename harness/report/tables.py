@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import words
+from harness.report import suspicions, words
 from harness.report.verdict import verdict
 
 FLIPS_SHOWN = 20
@@ -56,6 +56,7 @@ def print_sweep(result: Document, console: Console) -> None:
     console.print()
     _print_cells(result, console)
     _print_pairs(result, console)
+    _print_suspicions(result, console)
     _print_failures(result, console)
     _print_excluded(result, console)
 
@@ -82,6 +83,12 @@ def _print_cells(result: Document, console: Console) -> None:
             style = "red" if cell["status"] == "failed" else None
             table.add_row(*(Text(text) for text in [*row, str(cell["status"])]), style=style)
         console.print(table)
+
+
+def _print_suspicions(result: Document, console: Console) -> None:
+    found = suspicions.table(result.get("suspicions") or [], words.names(result["cells"]))
+    if found is not None:
+        console.print(found)
 
 
 def _by_model(cells: Sequence[Document]) -> dict[str, list[Document]]:

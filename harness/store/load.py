@@ -91,6 +91,7 @@ class CellAnswers:
         images: names, hashes and labels of the N inputs.
         scores: float32 [N, C] in class space (the class offset removed), or None for a model
             whose outputs are not class scores. Memory-mapped.
+        given: float32 [N, offset + C], the same with what stands before the first class.
         kind: `logits`, `probabilities` or `values`.
         others: the outputs that are not the class scores, memory-mapped.
     """
@@ -103,6 +104,7 @@ class CellAnswers:
     scores: Array | None = field(repr=False)
     kind: str = "logits"
     others: tuple[Output, ...] = ()
+    given: Array | None = field(default=None, repr=False)
 
     @cached_property
     def outputs(self) -> list[Array]:
@@ -247,6 +249,7 @@ def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswe
     offset = int((cell.get("checkpoint") or {}).get("class_offset") or 0)
     score_index = answers.get("scores")
     scores: Array | None = None
+    given: Array | None = None
     others = []
     for described in answers["outputs"]:
         values = open_array(path / str(described["file"]))
@@ -256,7 +259,8 @@ def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswe
                 "Remove its folder; the next sweep makes it again.",
             )
         if score_index is not None and described["index"] == score_index:
-            scores = _in_class_space(values, offset, path)
+            given = values.reshape(len(values), -1)
+            scores = _in_class_space(given, offset, path)
         else:
             others.append(Output(int(described["index"]), str(described["name"]), values))
     return CellAnswers(
@@ -268,11 +272,11 @@ def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswe
         scores=scores,
         kind=str(answers.get("kind", "values")),
         others=tuple(others),
+        given=given,
     )
 
 
-def _in_class_space(values: Array, offset: int, path: Path) -> Array:
-    flat = values.reshape(len(values), -1)
+def _in_class_space(flat: Array, offset: int, path: Path) -> Array:
     if not 0 <= offset < flat.shape[1]:
         raise StoreError(
             f"{path} has {flat.shape[1]} scores an image but a class offset of {offset}.",
