@@ -23,8 +23,12 @@ _STAGES = (
     ("inputs_key", *_ALIKE),
     ("inputs_key", "precision", "device", "threads", "batch"),
     ("inputs_key",),
+    ("images_key", *_ALIKE),
+    ("images_key", "precision", "device", "threads", "batch", "corruption", "mistake"),
+    ("images_key",),
 )
-"""Like is matched with like: first alike in everything but the environment, then loosely."""
+"""Like is matched with like: first alike in everything but the environment, then loosely; the same
+images count as the same where their pixels differ."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def choose(
     for name in _models(sides.left, sides.right, crosswise=any(by_key)):
         a = [r for r in sides.left if name is None or r.cell.get("model") == name]
         b = [r for r in sides.right if name is None or r.cell.get("model") == name]
-        matched, *rest = _match(a, b)
+        matched, *rest = _match(_with_images(store, a), _with_images(store, b))
         pairs += matched
         for side in (0, 1):
             if side != sides.sought:
@@ -291,15 +295,29 @@ def _older(
 
 
 def _subject(store: Path, record: CellRecord, *, crosswise: bool) -> tuple[str, str]:
-    """What must be equal across sweeps: the pixels and, unless a cell was named by its key, the model."""
+    """What must be equal across sweeps: the images and, unless a cell was named by its key, the model."""
     checkpoint = record.cell.get("checkpoint") or {}
-    inputs_key = str(record.cell.get("inputs_key"))
+    images = _images_key(store, str(record.cell.get("inputs_key")))
+    return images, "" if crosswise else str(checkpoint.get("sha256"))
+
+
+def _images_key(store: Path, inputs_key: str) -> str:
+    """Equal for the same images, whoever made their pixels; of old stores, for the same pixels."""
     try:
         document = layout.read_document(inputs_folder(store, inputs_key) / "inputs.json")
     except StoreError:
         document = {}
-    pixels = str(document.get("pixels_key") or inputs_key)
-    return pixels, "" if crosswise else str(checkpoint.get("sha256"))
+    return str(document.get("images_key") or document.get("pixels_key") or inputs_key)
+
+
+def _with_images(store: Path, records: Sequence[CellRecord]) -> list[CellRecord]:
+    """The cells with what their images are known by."""
+    keys = {str(r.cell.get("inputs_key")) for r in records}
+    known = {key: _images_key(store, key) for key in keys}
+    return [
+        replace(r, cell={**r.cell, "images_key": known[str(r.cell.get("inputs_key"))]})
+        for r in records
+    ]
 
 
 def _match(
@@ -315,12 +333,12 @@ def _match(
                 pairs.append((a[0], b[0]))
                 rest_a.remove(a[0])
                 rest_b.remove(b[0])
-    ambiguous = {r.cell.get("inputs_key") for r in rest_a} & {
-        r.cell.get("inputs_key") for r in rest_b
+    ambiguous = {r.cell.get("images_key") for r in rest_a} & {
+        r.cell.get("images_key") for r in rest_b
     }
     if ambiguous:
         sides = [
-            [r for r in rest if r.cell.get("inputs_key") in ambiguous] for rest in (rest_a, rest_b)
+            [r for r in rest if r.cell.get("images_key") in ambiguous] for rest in (rest_a, rest_b)
         ]
         both = [record for side in sides for record in side]
         raise UsageError(

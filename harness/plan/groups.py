@@ -39,7 +39,7 @@ def families(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Cells that may be timed against each other: same model, inputs, device and batch.
 
     Pixels that each environment made for itself are the same inputs: of the same images, in the
-    same shape, by the same rule.
+    same shape, by the same recipe.
     """
     found: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
@@ -47,6 +47,7 @@ def families(cells: Sequence[Cell]) -> list[list[Cell]]:
             cell.model_sha256,
             cell.feed,
             cell.inputs.images_key or cell.inputs.inputs_key,
+            cell.inputs.recipe_key,
             cell.device,
             cell.device_name,
             cell.batch,

@@ -33,8 +33,12 @@ class StoreFactory:
         excluded: Sequence[tuple[str, str]] = (),
         salt: str = "",
         seed: str = "",
+        images_key: str = "",
     ) -> str:
-        """An inputs bundle; `salt` changes the key, `seed` the image hashes."""
+        """An inputs bundle; `salt` changes the key, `seed` the image hashes.
+
+        `images_key` says that the images are the same, whoever made their pixels.
+        """
         names = list(names or [f"images/{i:05d}.png" for i in range(count)])
         labels = list(labels) if labels is not None else [None] * count
         key = key_of({"names": names, "labels": labels, "salt": salt, "seed": seed})
@@ -53,6 +57,7 @@ class StoreFactory:
                 "schema_version": 1,
                 "key": key,
                 "pixels_key": key_of({"names": names, "salt": salt, "seed": seed}),
+                **({"images_key": images_key} if images_key else {}),
                 "kind": "pixels",
                 "layout": "unlabelled" if labels[0] is None else "labelled-files",
                 "count": count,

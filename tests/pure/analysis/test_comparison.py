@@ -91,6 +91,25 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         compare_cells(tmp_path, choose(tmp_path, a, b))
 
 
+def test_the_same_images_are_compared_whoever_made_their_pixels(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    own = factory.inputs(6, images_key="i")
+    opencv = factory.inputs(6, salt="opencv", images_key="i")
+    other = factory.inputs(6, salt="other", seed="other", images_key="j")
+    x = [logits(6, 4)]
+    a = factory.cell(own, x, environment=OLD, preprocessing="reference")
+    b = factory.cell(opencv, x, environment=NEW, preprocessing="opencv")
+    assert pairs(tmp_path, OLD, NEW) == {(a, b)}
+    c = factory.cell(opencv, x, environment=OLD, preprocessing="opencv")
+    # Like with like first: pixels of the same maker.
+    assert pairs(tmp_path, OLD, NEW) == {(c, b)}
+    named = (f"{OLD}, reference pixels", f"{OLD}, pixels by opencv")
+    assert pairs(tmp_path, *named) == {(a, c)}
+    factory.cell(other, x, environment="third-1", preprocessing="reference")
+    with pytest.raises(UsageError, match="different images"):
+        choose(tmp_path, NEW, "third-1")
+
+
 def test_the_newest_sweep_with_both_sides_counts(tmp_path: Path) -> None:
     factory = StoreFactory(tmp_path)
     few, many, x = factory.inputs(4), factory.inputs(9), logits(9, 5)

@@ -309,3 +309,20 @@ def test_an_environment_without_a_backend_that_was_asked_for_says_how_to_go_on()
     with pytest.raises(SpecError) as caught:
         plan(spec(backends=["torch.eager"]), [subject()], [TORCH, stack("a")])
     assert "it offers onnxruntime: name one of these with --backend too" in str(caught.value)
+
+
+def test_inputs_of_another_size_are_not_timed_beside_each_other() -> None:
+    """The same weights at 224 and at 128 pixels: the one says nothing of the other's time."""
+    of_images = replace(INPUTS, images_key="i")
+    sizes = {
+        name: subject(
+            name,
+            sha256="weights",
+            feeds=Feeds(
+                {USUAL: replace(of_images, inputs_key=name, pixels_key=name, recipe_key=name)}
+            ),
+        )
+        for name in ("big", "small")
+    }
+    made = plan(spec(), list(sizes.values()), [stack("a"), stack("b")])
+    assert [{cell.model for cell in group.cells} for group in made.groups] == [{"big"}, {"small"}]
