@@ -61,7 +61,7 @@ def axis_values(cell: Document) -> dict[str, Parts]:
         "batch": (cell.get("batch"),),
         "variant": (dict(sorted((cell.get("variant") or {}).items())),),
         "preprocessing": (cell.get("preprocessing"), cell.get("prepared_by")),
-        "corruption": (cell.get("corruption"),),
+        "corruption": (cell.get("corruption"), cell.get("corrupted_by")),
         "mistake": (cell.get("mistake"),),
         "recipe": (recipe, *unnamed),
         "class_offset": (checkpoint.get("class_offset"),),
@@ -87,7 +87,7 @@ def axes(a: Document, b: Document) -> list[str]:
     if lock and lock == b.get("lock_sha256") and _differ(x["executor"], y["executor"]):
         # The same lock in another place: what else the identities hold is that place, and a
         # conversion's key holds the environment's.
-        for name in ("environment", "route", "preprocessing"):
+        for name in ("environment", "route", "preprocessing", "corruption"):
             x[name], y[name] = x[name][:1], y[name][:1]
     return [name for name in x if _differ(x[name], y[name])]
 

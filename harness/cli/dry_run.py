@@ -23,7 +23,8 @@ def dry_run(
 ) -> None:
     """Plan a sweep over what the store holds, and print what it would do.
 
-    Pixels are prepared, since keys hold their hash, and a base image is got; nothing is run.
+    Weights and pixels are made, since keys hold their hashes, and a base image is got; no cell is
+    run.
     """
     from harness.execution.sweep import foresee
     from harness.report import words

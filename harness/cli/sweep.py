@@ -280,7 +280,12 @@ def command(  # noqa: PLR0917 - each parameter is an option
     ),
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print cells and jobs, run nothing.", rich_help_panel=_RUN),
+        typer.Option(
+            "--dry-run",
+            help="Print cells and jobs; weights and pixels are made, as keys need them, no cell is "
+            "run.",
+            rich_help_panel=_RUN,
+        ),
     ] = False,
     schema: Annotated[
         bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 
 from packaging.version import Version
@@ -11,7 +12,7 @@ from harness.environments.adhoc import is_kept
 from harness.environments.environment import Environment, Executor
 from harness.environments.folders import EnvironmentFolder
 from harness.environments.registry import folders, resolve
-from harness.errors import HarnessError
+from harness.errors import HarnessError, SpecError
 from harness.execution.side_jobs import Bench
 from harness.execution.stacks import Stacks
 from harness.progress import Progress
@@ -39,11 +40,19 @@ class Benches:
         return "docker" if in_containers and self._stacks.engine is not None else "venv"
 
     def preprocessing(self, name: str) -> Bench | str:
-        """Where a preprocessor runs, the same in every sweep; a text says why nowhere."""
+        """Where a preprocessor runs, the same in every sweep; a text says why it cannot be had.
+
+        Raises:
+            SpecError: no environment offers it.
+        """
         return self._bench(f"the preprocessor {name}", lambda f: f.file.preprocessors, name)
 
     def corrupting(self) -> Bench | str:
-        """Where pixels are corrupted; a text says why nowhere."""
+        """Where pixels are corrupted; a text says why that cannot be had.
+
+        Raises:
+            SpecError: no environment corrupts pixels.
+        """
         return self._bench("corruptions", lambda f: f.file.corruptions, None)
 
     def native(self, identity: str) -> tuple[str, Bench] | None:
@@ -65,8 +74,7 @@ class Benches:
         known = folders()
         folder = choose(known, offered, name)
         if folder is None:
-            names = sorted({one for f in known for one in offered(f)})
-            return f"no environment offers {what}; there are: {', '.join(names) or 'none'}"
+            raise _nobody(known, what, offered, name)
         try:
             env: Environment = resolve(
                 folder.name,
@@ -105,3 +113,24 @@ def choose(
         return -place, Version(folder.file.version), folder.name
 
     return max(able, key=preference, default=None)
+
+
+def _nobody(
+    known: Sequence[EnvironmentFolder], what: str, offered: Offered, name: str | None
+) -> SpecError:
+    """That no environment can be chosen: because nobody offers it, or only those that may not."""
+    able = [f.name for f in known if (name in offered(f) if name is not None else offered(f))]
+    if able:
+        return SpecError(
+            f"{what[0].upper()}{what[1:]} cannot be had: {', '.join(able)} would offer it, but what serves all cells has "
+            "to be an environment for the CPU, in a folder with locks.",
+            "Write one with its own `env.toml`, or ask for another.",
+        )
+    names = sorted({one for folder in known for one in offered(folder)})
+    close = difflib.get_close_matches(name or "", names, n=2)
+    return SpecError(
+        f"This cannot be prepared: no environment offers {what}; there are: "
+        f"{', '.join(names) or 'none'}.",
+        (f"Did you mean {' or '.join(close)}? " if close else "")
+        + "`harness env show` says what an environment offers; HARNESS_IMAGES may hide some.",
+    )

@@ -70,6 +70,7 @@ def feed_images(
     Raises:
         DatasetError: no image can be used; or nothing at all can be fed to a model.
         ModelError: a recipe that does not fit its model's input.
+        SpecError: a preprocessor or a corruption that no environment offers.
     """
     wishes: list[_Wish] = []
     refused: list[_Refusal] = []
@@ -148,7 +149,12 @@ def _wish(model: Loaded, feed: Feed, stack: Stack | None, benches: Benches) -> _
     )
     made_by = bench.env if bench else None
     return _Wish(
-        model.name, feed, environment, recipe, _fed(plan, recipe, changes, how, made_by), source
+        model.name,
+        feed,
+        environment,
+        recipe,
+        _fed(plan, recipe, changes, how, made_by, corrupts),
+        source,
     )
 
 
@@ -158,6 +164,7 @@ def _fed(
     changes: Mapping[str, Any],
     how: Preprocessor | None,
     made_by: Environment | None,
+    corrupts: Bench | None,
 ) -> CellInputs:
     size = {"height": plan.height, "width": plan.width}
     fed = CellInputs(
@@ -172,6 +179,7 @@ def _fed(
         preprocessing=how.text if how else REFERENCE,
         prepared_in=made_by.name if made_by else None,
         prepared_by=made_by.identity if made_by else key_of(decoder_versions()),
+        corrupted_by=corrupts.env.identity if corrupts else None,
     )
     return replace(fed, **changes)
 
@@ -187,7 +195,12 @@ def _there(bench: Bench | str) -> Bench:
 
 
 def _target(model: Loaded, stack: Stack | None) -> Recipe:
-    """The recipe that the library of a stack uses for a model's architecture."""
+    """The recipe by which somebody feeds this architecture who knows the stack's library alone.
+
+    It is the one of the library's own model, also where that model normalises inside itself
+    (Keras's EfficientNet wants 0 to 255): a converted or transplanted network does not, and that
+    this is overlooked is what the axis shows. A size that the model's own recipe asks for stays.
+    """
     assert stack is not None  # noqa: S101 - asked for each stack
     framework = _FRAMEWORKS.get(stack.stack)
     if framework is None:
@@ -197,14 +210,11 @@ def _target(model: Loaded, stack: Stack | None) -> Recipe:
             f"the target's recipe for {model.name} is not known: say its architecture"
         )
     facts = architecture_facts(model.architecture)
-    found = next((p for p in facts.pretrained.values() if _is_of(p.library, framework)), None)
+    found = facts.recipes.get(framework)
     if found is None:
         raise _CannotBeError(f"{framework} has no {facts.title}, so no recipe for it")
-    return found.recipe_in_model or found.recipe
-
-
-def _is_of(library: str, framework: str) -> bool:
-    return (library == "keras") == (framework == "keras")
+    own = model.checkpoint.recipe
+    return found.model_copy(update={"size": own.size}) if own and own.size else found
 
 
 def _preprocessor(

@@ -81,7 +81,7 @@ def prepare_all(
         for one in sorted(excluded - noted, key=lambda e: e.name):
             progress.note(f"Left out of all cells: {one.name}: {one.reason}")
         noted |= excluded
-        lost = _lost(made, failed)
+        lost = _lost(dataset, made, failed)
         if not lost:
             return made
         dataset = replace(
@@ -90,15 +90,23 @@ def prepare_all(
             excluded=(*dataset.excluded, *(Excluded(n, r) for n, r in sorted(lost.items()))),
         )
         if not dataset.items:
-            raise DatasetError("No image can be used by everybody who is to prepare it.")
+            name, reason = min(lost.items())
+            raise DatasetError(
+                "No image can be used by everybody who is to prepare it.", f"{name}: {reason}."
+            )
 
 
-def _lost(made: Mapping[str, PreparedInputs], failed: Mapping[str, str]) -> dict[str, str]:
-    """Images that some sources can use and others cannot, with the reason."""
-    kept = [set(one.names) for one in made.values()]
-    everywhere = set.intersection(*kept) if kept else set()
+def _lost(
+    dataset: Dataset, made: Mapping[str, PreparedInputs], failed: Mapping[str, str]
+) -> dict[str, str]:
+    """Images that not every source can use and not every one has excluded, with the reason."""
+    if not made:
+        return {}
+    everywhere = set.intersection(*(set(one.names) for one in made.values()))
+    excluded = set.intersection(*({e.name for e in one.excluded} for one in made.values()))
     why = {e.name: e.reason for one in made.values() for e in one.excluded} | dict(failed)
-    return {name: why.get(name, "") for name in set().union(*kept) - everywhere}
+    gone = {item.path for item in dataset.items} - everywhere - excluded
+    return {name: why.get(name, "") for name in gone}
 
 
 def _make_all(

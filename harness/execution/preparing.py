@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from harness.canonical import atomic_folder, key_of, storage_errors, write_json
+from harness.canonical import atomic_folder, key_of, sha256_file, storage_errors, write_json
 from harness.datasets.inputs import Excluded, PreparedInputs
 from harness.datasets.recipes import Geometry
 from harness.doctor.machine import usable_cores
@@ -23,6 +24,7 @@ from harness.execution.side_jobs import Bench, side_job, take
 from harness.paths import cache_dir, runner_tree
 from harness.progress import Progress
 from harness.spec.feeding import Corruptor, Preprocessor
+from harness.trees import remove_tree
 
 _SCHEMA_VERSION = 1
 _CORRUPTION_SEED = 0
@@ -65,12 +67,15 @@ def prepare_in(
         DatasetError: the preprocessor cannot do it, or made something else than was asked for.
         ProvisionError, EngineError, StoreError: the environment cannot be made.
     """
-    job = {"preprocessor": how.name, "settings": how.settings, "geometry": geometry.document()}
-    places = _shown(images, root) if bench.env.executor == "docker" else _plain(images, root)
-    return _made(
-        bench, {**job, "images": places, "source": None, "corruption": None}, images, how.text,
-        (geometry.height, geometry.width), progress,
-    )  # fmt: skip
+    job = {
+        "preprocessor": how.name,
+        "settings": how.settings,
+        "geometry": geometry.document(),
+        "images": [str(root / name) for name in images.names],
+        "source": None,
+        "corruption": None,
+    }
+    return _made(bench, job, images, how.text, (geometry.height, geometry.width), progress, root)
 
 
 def corrupt_in(
@@ -114,25 +119,27 @@ def _made(
     title: str,
     size: tuple[int, int],
     progress: Progress,
+    root: Path | None = None,
 ) -> Made:
     told = {name: value for name, value in job.items() if name not in {"images", "source"}}
-    key = key_of(
-        {
-            "schema_version": _SCHEMA_VERSION,
-            "images": list(images.sha256),
-            "pixels": images.key if job["source"] else None,
-            "environment": bench.env.identity,
-            "runner": runner_tree()[1],
-            **told,
-        }
-    )
+    told |= {
+        "schema_version": _SCHEMA_VERSION,
+        "images": list(images.sha256),
+        "pixels": images.key if job["source"] else None,
+        "environment": bench.env.identity,
+        "runner": runner_tree()[1],
+    }
+    key = key_of(told)
     target = cache_dir() / "pixels" / key
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{key}.lock")):
-            failed = _read(target)
-            if failed is None:
-                failed = _make(bench, job, key, target, images.count, title, size, progress)
+            record = _read(target)
+            if record is None:
+                with _visible(bench, images, root, key) as places:
+                    shown = {**job, "images": places} if places else job
+                    record = _make(bench, shown, key, target, images.count, title, size, progress)
+    failed = {int(one["place"]): str(one["reason"]) for one in record["excluded"]}
     kept = [place for place in range(images.count) if place not in failed]
     if not kept:
         raise DatasetError(
@@ -142,7 +149,8 @@ def _made(
         )
     inputs = replace(
         images,
-        key=key,
+        # What was asked for in two spellings is one: the settings that took effect count.
+        key=key_of({**told, "settings": record["settings"]}),
         path=target / "pixels.npy",
         count=len(kept),
         names=tuple(images.names[i] for i in kept),
@@ -154,12 +162,13 @@ def _made(
     )
 
 
-def _read(target: Path) -> dict[int, str] | None:
-    """The reasons of images left out, by place; None where nothing is there."""
+def _read(target: Path) -> dict[str, Any] | None:
+    """What is recorded of pixels: those left out, the settings; None where nothing is there."""
     try:
-        record = json.loads((target / "inputs.json").read_text(encoding="utf-8"))
-        if (target / "pixels.npy").stat().st_size == record["size_bytes"]:
-            return {int(one["place"]): str(one["reason"]) for one in record["excluded"]}
+        record: dict[str, Any] = json.loads((target / "inputs.json").read_text(encoding="utf-8"))
+        whole = (target / "pixels.npy").stat().st_size == record["size_bytes"]
+        if whole and isinstance(record["settings"], dict) and isinstance(record["excluded"], list):
+            return record
     except (OSError, ValueError, KeyError, TypeError):
         pass
     shutil.rmtree(target, ignore_errors=True)
@@ -175,7 +184,7 @@ def _make(
     title: str,
     size: tuple[int, int],
     progress: Progress,
-) -> dict[int, str]:
+) -> dict[str, Any]:
     most = count * size[0] * size[1] * 3 * np.dtype(np.float32).itemsize + _ROOM_BYTES
     bench = replace(bench, limits=replace(bench.limits, output_bytes=most))
     document = {
@@ -198,25 +207,32 @@ def _make(
             take(folder / "pixels.npy", staged / "pixels.npy")
             if len(failed) < count:
                 _check(staged / "pixels.npy", (count - len(failed), *size, 3))
-            write_json(
-                staged / "inputs.json",
-                {
-                    "schema_version": _SCHEMA_VERSION,
-                    "key": key,
-                    "count": count - len(failed),
-                    "size_bytes": (staged / "pixels.npy").stat().st_size,
-                    "environment": bench.env.name,
-                    "environment_identity": bench.env.identity,
-                    "settings": event["settings"],
-                    "versions": event["versions"],
-                    "geometry": job["geometry"],
-                    "corruption": job["corruption"] and {**job["corruption"], "keys": None},
-                    "excluded": [{"place": i, "reason": r} for i, r in sorted(failed.items())],
-                },
-            )
+            record = {
+                "schema_version": _SCHEMA_VERSION,
+                "key": key,
+                "count": count - len(failed),
+                "size_bytes": (staged / "pixels.npy").stat().st_size,
+                "environment": bench.env.name,
+                "environment_identity": bench.env.identity,
+                "settings": _effective(event["settings"]),
+                "versions": event["versions"],
+                "geometry": job["geometry"],
+                "corruption": job["corruption"] and {**job["corruption"], "keys": None},
+                "excluded": [{"place": i, "reason": r} for i, r in sorted(failed.items())],
+            }
+            write_json(staged / "inputs.json", record)
     except ExecutionError as error:
         raise DatasetError(f"{what} failed: {error.message}", error.remedy) from error
-    return failed
+    return record
+
+
+def _effective(settings: Any) -> dict[str, Any]:
+    """The settings that took effect, as the environment says: they become part of a key."""
+    if isinstance(settings, dict):
+        with contextlib.suppress(ValueError):
+            key_of(settings)
+            return settings
+    raise ExecutionError("invalid-output", "it says no settings that could be written down")
 
 
 def _check(path: Path, shape: tuple[int, ...]) -> None:
@@ -233,29 +249,43 @@ def _check(path: Path, shape: tuple[int, ...]) -> None:
         )
 
 
-def _plain(images: PreparedInputs, root: Path) -> list[str]:
-    return [str(root / name) for name in images.names]
-
-
-def _shown(images: PreparedInputs, root: Path) -> list[str]:
+@contextlib.contextmanager
+def _visible(
+    bench: Bench, images: PreparedInputs, root: Path | None, key: str
+) -> Iterator[list[str] | None]:
     """The files as a container can be shown them: below one folder, with no link on the way.
 
-    Where links lead out of that folder, the files are copied into the cache first.
+    Where links lead out of that folder, the files are copied into the cache, for as long as the
+    block runs. The caller holds the key's lock. None: the files may be read where they lie.
     """
+    if root is None or bench.env.executor != "docker":
+        yield None
+        return
     real = [(root / name).resolve() for name in images.names]
     common = Path(os.path.commonpath([path.parent for path in real]))
     if len(common.parts) > _ROOT_DEPTH and all(p.is_relative_to(root.resolve()) for p in real):
-        return [str(path) for path in real]
-    folder = cache_dir() / "images" / "shown" / key_of(list(images.sha256))
+        yield [str(path) for path in real]
+        return
+    folder = cache_dir() / "images" / "shown" / key
+    # What is there already was left by a run that was killed: whole or not, nobody knows.
+    remove_tree(folder)
+    try:
+        yield _copied(real, images.sha256, folder)
+    finally:
+        remove_tree(folder)
+
+
+def _copied(files: Sequence[Path], digests: Sequence[str], folder: Path) -> list[str]:
+    """Copies of files, each checked to be what its digest says."""
+    copies = [folder / f"{d}{path.suffix}" for d, path in zip(digests, files, strict=True)]
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        copies = [
-            folder / f"{digest}{path.suffix}"
-            for digest, path in zip(images.sha256, real, strict=True)
-        ]
-        for source, copy in zip(real, copies, strict=True):
-            if not copy.is_file():
-                shutil.copyfile(source, copy)
+        folder.mkdir(parents=True)
+        for source, digest, copy in zip(files, digests, copies, strict=True):
+            shutil.copyfile(source, copy)
+            if sha256_file(copy) != digest:
+                raise DatasetError(
+                    f"{source} changed while it was read.", "Run again when nothing writes there."
+                )
     return [str(copy) for copy in copies]
 
 

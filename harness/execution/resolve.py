@@ -65,7 +65,10 @@ class Resolved:
 
 
 def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
-    """Find and read all that a spec names; prepares pixels, provisions nothing.
+    """Find and read all that a spec names.
+
+    Keys hold hashes, so what is hashed is made here: weights are downloaded or seeded, pixels
+    prepared, also by environments that are built for it. No cell's environment is.
 
     Raises:
         ModelError, DatasetError, EnvironmentSpecError, SpecError, ProvisionError, StoreError:
@@ -110,6 +113,7 @@ def _seeded(
         seed=spec.data.seed,
         executor=benches.executor,
         engine=found.engine,
+        limits=container_limits(spec),
     )
 
 

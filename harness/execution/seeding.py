@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from harness.canonical import key_of, storage_errors
 from harness.containers.engine import Engine
+from harness.containers.rules import Limits
 from harness.datasets.dataset import Dataset
 from harness.datasets.layouts import discover
 from harness.datasets.pixels import prepare
@@ -39,11 +40,15 @@ def make_seeded(
     classes: int = CLASSES,
     executor: Executor = "venv",
     engine: Engine | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - a frozen value
 ) -> Path:
     """The weights of a seeded checkpoint, made once and kept in the cache.
 
     Random weights by `seed`; batch-norm statistics and the head are fitted on images, so that
     labels spread and margins vary. They are named by PyTorch's names, in a `.npz`.
+
+    The weights depend on the images that are given: those fetched beforehand are a sweep's own
+    only for the same images, seed and classes.
 
     Args:
         entry: which architecture.
@@ -54,6 +59,7 @@ def make_seeded(
         classes: how many outputs.
         executor: how the environment that makes them is run.
         engine: for `docker`.
+        limits: what its container may use.
 
     Raises:
         ModelError: no environment makes weights, or it failed.
@@ -103,7 +109,7 @@ def make_seeded(
         made.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(made.with_suffix(".lock")):
             if not made.is_file():
-                _make(Bench(env, engine), job, made, entry.name, progress)
+                _make(Bench(env, engine, limits), job, made, entry.name, progress)
     return made
 
 

@@ -47,7 +47,7 @@ _NS = 1_000_000_000
 
 
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
-    """Resolve and plan a sweep without running it; prepares pixels, provisions nothing."""
+    """Resolve and plan a sweep without running a cell of it; weights and pixels are made."""
     resolved = resolve_spec(spec, progress)
     plan = build_plan(
         spec, resolved.subjects, resolved.stacks.stacks, resolved.place, resolved.workshops

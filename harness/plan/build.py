@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
 from harness.errors import SpecError
 from harness.plan.cells import Cell, Conversion
+from harness.plan.checks import baseline_name, check_coverage, check_devices, check_names
 from harness.plan.feeds import CellInputs, Feed, feeds_of
 from harness.plan.groups import Group, make_groups
 from harness.plan.parts import Place, Skipped, Stack, Subject, Workshop
@@ -48,16 +48,19 @@ def build_plan(
         SpecError: a model or an environment that takes part in no cell, an unknown backend or
             baseline: the sweep would not answer what was asked.
     """
-    _check_names(spec, stacks)
-    _check_devices(place)
+    check_names(spec, stacks)
+    check_devices(place)
     cells: list[Cell] = []
     skipped: list[Skipped] = []
+    unfed: set[tuple[str, str]] = set()
     feeds = feeds_of(spec.axes)
     for subject, stack in product(subjects, stacks):
         ways, without = _ways(spec, subject, stack, workshops)
         skipped.extend(without)
-        fed, unfed = _fed(subject, stack, feeds)
-        skipped.extend(unfed)
+        fed, without = _fed(subject, stack, feeds)
+        skipped.extend(without)
+        if ways and not fed:
+            unfed.add((subject.name, stack.name))
         for backend, (route, maker) in ways.items():
             for point in product(_points(spec, stack.entry, subject), fed, _variants(subject)):
                 (asked, threads, batch, precision, settings), (feed, inputs), variant = point
@@ -100,10 +103,10 @@ def build_plan(
                         output_bytes=spec.limits.output_bytes,
                     )
                 )
-    skipped = list(dict.fromkeys(skipped))
-    unique = _unique(cells)
-    _check_coverage(subjects, stacks, unique, skipped)
-    baseline = _baseline_name(spec, stacks)
+    unique, same = _unique(cells)
+    skipped = list(dict.fromkeys([*skipped, *same]))
+    check_coverage(subjects, stacks, unique, skipped, unfed)
+    baseline = baseline_name(spec, stacks)
     groups = make_groups(
         unique,
         baseline=baseline,
@@ -187,16 +190,13 @@ def _conversion(
     )
 
 
-def _not_asked(stack: Stack) -> str:
-    return (
-        f"No backend of it was asked for; it offers {', '.join(stack.formats)}: name one of these "
-        "with --backend too, or give each environment its own `backends` in a sweep file"
-    )
+def _unique(cells: Sequence[Cell]) -> tuple[list[Cell], list[Skipped]]:
+    """The cells, each once, and the ways of feeding that turned out to be another one.
 
-
-def _unique(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells, each once; two models or environments that are the same are refused."""
+    Two models or environments that are the same are refused.
+    """
     found: dict[str, Cell] = {}
+    same: list[Skipped] = []
     for cell in cells:
         first = found.setdefault(cell.key, cell)
         if (first.model, first.environment) != (cell.model, cell.environment):
@@ -206,55 +206,18 @@ def _unique(cells: Sequence[Cell]) -> list[Cell]:
                 else f"The environments {first.environment} and {cell.environment} hold the same"
             )
             raise SpecError(f"{what}.", "Name it once: a cell is run once.")
-    return list(found.values())
+        if first.feed != cell.feed:
+            reason = _the_same(cell.feed, first.feed)
+            same.append(Skipped(cell.model, cell.environment, cell.backend, reason))
+    return list(found.values()), same
 
 
-def _baseline_name(spec: SweepSpec, stacks: Sequence[Stack]) -> str | None:
-    for stack in stacks:
-        if spec.baseline in {*stack.entry.names, stack.name}:
-            return stack.name
-    return None
-
-
-def _check_names(spec: SweepSpec, stacks: Sequence[Stack]) -> None:
-    if spec.baseline is not None and _baseline_name(spec, stacks) is None:
-        raise SpecError(
-            f"The baseline {spec.baseline!r} is none of the environments of this sweep.",
-            f"Choose one of: {', '.join(s.name for s in stacks)}.",
-        )
-    for stack in stacks:
-        if not stack.formats:
-            raise SpecError(
-                f"{stack.name} runs no model: it prepares images.",
-                "Leave it out of the environments; --preprocessing and --corruption use it by "
-                "themselves.",
-            )
-        wanted = set(stack.entry.backends or ()) - {ALL}
-        if absent := sorted(wanted - set(stack.formats)):
-            raise SpecError(
-                f"{stack.name} does not offer the backend {', '.join(absent)}.",
-                f"It offers: {', '.join(stack.formats)}.",
-            )
-    offered = {backend for stack in stacks for backend in stack.formats}
-    if unknown := sorted(set(spec.backends or ()) - offered - {ALL}):
-        close = difflib.get_close_matches(unknown[0], offered, n=1)
-        raise SpecError(
-            f"No environment of this sweep offers the backend {', '.join(unknown)}.",
-            (f"Did you mean {close[0]}? " if close else "")
-            + f"They offer: {', '.join(sorted(offered))}.",
-        )
-
-
-def _check_devices(place: Place) -> None:
-    """Refuse two devices that no key can tell apart."""
-    seen: dict[tuple[str, str], str] = {}
-    for asked, device in place.devices.items():
-        first = seen.setdefault((device.kind, device.name), asked)
-        if first != asked:
-            raise SpecError(
-                f"{first} and {asked} are both {device.name}: their results would be the same cell.",
-                "Name one of them.",
-            )
+def _the_same(feed: Feed, first: Feed) -> str:
+    """That a way of feeding is another one under a second name, in the points that they differ."""
+    a, b = asdict(feed), asdict(first)
+    named = [name for name in a if a[name] != b[name]]
+    second, one = (", ".join(f"{name} {point[name]}" for name in named) for point in (a, b))
+    return f"{second} is the same as {one}"
 
 
 def _points(
@@ -279,25 +242,3 @@ def _points(
             entry.settings or ({},),
         )
     )
-
-
-def _check_coverage(
-    subjects: Sequence[Subject],
-    stacks: Sequence[Stack],
-    cells: Sequence[Cell],
-    skipped: Sequence[Skipped],
-) -> None:
-    for subject in subjects:
-        if not any(cell.model == subject.name for cell in cells):
-            why = sorted({s.reason for s in skipped if s.model == subject.name})
-            raise SpecError(
-                f"None of the environments can run {subject.name} ({subject.format}).",
-                "; ".join(why) + ". `harness env list` shows what each environment reads.",
-            )
-    for stack in stacks:
-        if not any(cell.environment == stack.name for cell in cells):
-            why = sorted({s.reason for s in skipped if s.environment == stack.name})
-            raise SpecError(
-                f"Environment {stack.name} can run none of the models.",
-                ("; ".join(why) if why else _not_asked(stack)) + ".",
-            )

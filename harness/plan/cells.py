@@ -180,6 +180,7 @@ class Cell:
             "prepared_in": self.inputs.prepared_in,
             "prepared_by": self.inputs.prepared_by,
             "corruption": self.feed.corruption,
+            "corrupted_by": self.inputs.corrupted_by,
             "mistake": self.feed.mistake,
             "recipe": self.inputs.recipe,
             "recipe_key": self.inputs.recipe_key,

@@ -60,6 +60,7 @@ class CellInputs:
         preprocessing: who made the pixels, with its settings.
         prepared_in: name of the environment that made them; None: the harness itself.
         prepared_by: identity of that environment, or of the harness's own decoder.
+        corrupted_by: identity of the environment that corrupted the pixels; None: nobody did.
     """
 
     pixels_key: str
@@ -76,6 +77,7 @@ class CellInputs:
     preprocessing: str = REFERENCE
     prepared_in: str | None = None
     prepared_by: str | None = None
+    corrupted_by: str | None = None
 
     @property
     def feeding(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ NATIVE = "native"
 NONE = "none"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _DEFAULT_SEVERITY = 3
+_EXACT = 2**53
+"""Up to here a float that is whole is one integer."""
 
 Setting = str | int | float | bool
 
@@ -40,7 +43,8 @@ def parse_preprocessing(text: str) -> Preprocessor:
     """Read `name` or `name,setting=value,…`.
 
     Raises:
-        ValueError: another form, a setting given twice, or settings for what has none.
+        ValueError: another form, a setting given twice or not finite, or settings for what has
+            none.
     """
     name, *pairs = (part.strip() for part in text.split(","))
     settings: dict[str, Setting] = {}
@@ -52,7 +56,7 @@ def parse_preprocessing(text: str) -> Preprocessor:
         if not found or not key or not value or key in settings:
             msg = f"{pair!r} is no setting: write name=value, each once, as in tensorflow,dct=accurate"
             raise ValueError(msg)
-        settings[key] = _value(value)
+        settings[key] = _value(key, value)
     if settings and name == REFERENCE:
         msg = "reference has no settings: the recipe says all"
         raise ValueError(msg)
@@ -94,15 +98,18 @@ def canonical_corruption(text: str) -> str:
     return NONE if found is None else f"{found.name}:{found.severity}"
 
 
-def _value(text: str) -> Setting:
+def _value(name: str, text: str) -> Setting:
+    """Numbers that are equal are one value, however they are written: 2.0 is 2."""
     if text in {"true", "false"}:
         return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        msg = f"the setting {name} is {text}: a number has to be finite"
+        raise ValueError(msg)
+    return int(number) if number.is_integer() and abs(number) <= _EXACT else number
 
 
 def _shown(value: Setting) -> str:

@@ -83,7 +83,8 @@ NEW = {
     "variant": {"padding": "same"},
     "preprocessing": "reference",
     "prepared_by": "pillow 13",
-    "corruption": "none",
+    "corruption": "fog:3",
+    "corrupted_by": "imaging 1",
     "mistake": "none",
     "recipe_key": "tf",
 }
@@ -97,6 +98,7 @@ NEW = {
          ["preprocessing"]),
         ({"prepared_by": "pillow 14"}, ["preprocessing"]),
         ({"corruption": "blur:3", "identity": {"pixels": "q"}}, ["corruption"]),
+        ({"corrupted_by": "imaging 2", "identity": {"pixels": "q"}}, ["corruption"]),
         ({"mistake": "bgr", "identity": {"feeding": {"normalise": {}}}}, ["mistake"]),
         ({"recipe_key": "torch"}, ["recipe"]),
         ({"variant": {"padding": "symmetric"}}, ["variant"]),
@@ -108,3 +110,9 @@ def test_what_concerns_inputs_has_names_of_its_own(
 ) -> None:
     inner = {"identity": {**CELL["identity"], **other.get("identity", {})}}
     assert axes(NEW, {**NEW, **other, **inner}) == expected
+
+
+def test_pixels_of_the_same_lock_in_another_place_differ_in_the_executor_alone() -> None:
+    venv = {**NEW, "lock_sha256": "lock"}
+    image = {**venv, "executor": "docker", "prepared_by": "image", "corrupted_by": "image"}
+    assert axes(venv, image) == ["executor"]

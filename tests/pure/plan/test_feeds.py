@@ -125,8 +125,48 @@ def test_variants_are_cells_that_differ_in_the_variant_alone() -> None:
 
 
 def test_a_model_that_can_be_fed_in_no_way_is_told() -> None:
-    with pytest.raises(SpecError, match="brings nothing that decodes"):
+    with pytest.raises(SpecError, match="brings nothing that decodes") as told:
         plan(
             spec(axes={"preprocessing": ["native"]}),
             subject({Feed("native"): "a brings nothing that decodes"}),
         )
+    assert told.value.message == "m can be fed in none of the ways that this sweep asks for."
+    assert "reads" not in told.value.remedy
+
+
+def test_an_environment_that_can_be_fed_in_no_way_is_told() -> None:
+    native = Feed("native")
+    feeds = Feeds({}, {(native, "identity-a"): INPUTS, (native, "identity-b"): "b decodes nothing"})
+    wanted = spec(axes={"preprocessing": ["native"]}, environments=["a", "b"])
+    with pytest.raises(SpecError, match="b decodes nothing") as told:
+        plan(wanted, replace(subject({}), feeds=feeds), stack("a"), stack("b"))
+    assert told.value.message.startswith("Environment b can be fed in none of the ways")
+
+
+def test_a_model_that_nothing_runs_is_told_so_whatever_it_is_fed() -> None:
+    with pytest.raises(SpecError, match="None of the environments can run m"):
+        plan(
+            spec(axes={"preprocessing": ["native"]}),
+            subject({Feed("native"): "a decodes nothing"}, format="tflite"),
+        )
+
+
+def test_two_ways_that_are_the_same_are_one_cell_and_that_is_said() -> None:
+    by_name, native = Feed("torchvision"), Feed("native")
+    wanted = spec(axes={"preprocessing": ["torchvision", "native"]})
+    made = plan(wanted, subject({by_name: INPUTS, native: INPUTS}))
+    assert [cell.feed for cell in made.cells] == [by_name]
+    assert [(s.model, s.environment, s.backend, s.reason) for s in made.skipped] == [
+        ("m", "a", "onnxruntime", "preprocessing native is the same as preprocessing torchvision")
+    ]
+
+
+def test_another_library_that_corrupts_is_another_corruption() -> None:
+    fog = Feed(corruption="fog:3")
+    cells = [
+        plan(spec(axes={"corruption": ["fog:3"]}), subject({fog: inputs})).cells[0].record()
+        for by in ("one", "two")
+        for inputs in [replace(INPUTS, pixels_key=by, inputs_key=by, corrupted_by=by)]
+    ]
+    assert [cell["corrupted_by"] for cell in cells] == ["one", "two"]
+    assert axes(*cells) == ["corruption"]

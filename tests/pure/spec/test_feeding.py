@@ -35,6 +35,30 @@ def test_another_form_is_refused(text: str) -> None:
         parse_preprocessing(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("opencv,x=2.0", "opencv,x=2"),
+        ("opencv,x=2e0", "opencv,x=2"),
+        ("opencv,x=-0.0", "opencv,x=0"),
+        ("opencv,x=0.50", "opencv,x=0.5"),
+        ("opencv,x=1e300", "opencv,x=1e+300"),
+    ],
+)
+def test_a_number_is_written_in_one_way(text: str, canonical: str) -> None:
+    assert canonical_preprocessing(text) == canonical
+    assert canonical_preprocessing(canonical) == canonical
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=f"setting x is {value}: a number has to be finite"):
+        parse_preprocessing(f"opencv,x={value}")
+    document = {**spec(path="m.onnx"), "axes": {"preprocessing": [f"opencv,x={value}"]}}
+    with pytest.raises(SpecError, match=r"axes.preprocessing\[0\].*finite"):
+        check_spec(document, "t")
+
+
 def test_reference_pixels_have_no_settings() -> None:
     with pytest.raises(ValueError, match="reference has no settings"):
         parse_preprocessing("reference,dct=fast")

@@ -131,3 +131,16 @@ def test_a_named_volume_is_no_folder_of_this_machine(tmp_path: Path) -> None:
     assert folder is not None
     assert folder.volume is None
     assert folder.path == tmp_path / "images"
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
+def test_a_variant_has_finite_numbers(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "environments: [a]\ndata: {path: images}\n"
+        f"models: [{{path: m.pth, variants: [{{batch_norm_epsilon: {number}}}]}}]\n"
+    )
+    with pytest.raises(SpecError, match="batch_norm_epsilon must be a finite number"):
+        load_spec(path)
+    path.write_text(path.read_text().replace(number, "0.001"))
+    assert load_spec(path).models[0].variants == ({"batch_norm_epsilon": 0.001},)
