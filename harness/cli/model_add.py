@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -146,6 +147,7 @@ def _described(path: Path, given: list[str]) -> tuple[str, dict[str, Any]]:
         "note": entry.note,
         "recipe": entry.recipe and entry.recipe.model_dump(exclude_none=True),
         "variant": dict(entry.variant),
+        "sha256": entry.sha256,
     }
     return path.stem, {
         key: value for key, value in described.items() if value not in (None, "", {})
@@ -173,9 +175,16 @@ def _variant(pairs: list[str]) -> dict[str, str | float]:
                 "Write KEY=VALUE, each key once, such as --variant padding=same.",
             )
         try:
-            found[key] = float(value)
+            number = float(value)
         except ValueError:
             found[key] = value
+            continue
+        if not math.isfinite(number):
+            raise UsageError(
+                f"--variant {pair!r} gives no finite number.",
+                "Write one such as batch_norm_epsilon=1e-5.",
+            )
+        found[key] = number
     return found
 
 

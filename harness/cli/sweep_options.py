@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError
+from harness.models.file_names import check_text
 from harness.models.suffixes import MODEL_SUFFIXES
 from harness.paths import shipped
 from harness.progress import Progress
@@ -139,12 +141,25 @@ def _model(text: str) -> dict[str, Any]:
     """A model by its file, or by a name of the registry.
 
     What exists, has a separator or ends like a model file is a path; an error about a name tells
-    of close ones, one about a path says that it is not there.
+    of close ones, one about a path says that it is not there. A folder that is no SavedModel does
+    not stand in the way of a name.
     """
     path = Path(text)
+    check_text(str(path))
+    if path.name == text and _is_other_folder(path):
+        from harness.models.registry import is_known
+
+        if is_known(text):
+            return {"checkpoint": text}
     if path.expanduser().exists() or path.name != text or path.suffix.lower() in MODEL_SUFFIXES:
         return {"path": _absolute(path)}
     return {"checkpoint": text}
+
+
+def _is_other_folder(path: Path) -> bool:
+    return path.is_dir() and not any(
+        (path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt")
+    )
 
 
 def read_variant(text: str) -> str | dict[str, str | int | float]:
@@ -163,15 +178,23 @@ def read_variant(text: str) -> str | dict[str, str | int | float]:
                 f"--variant {text!r} is not understood.",
                 "Write name=value, several with commas, each once: padding=symmetric; or own, or native.",
             )
-        found[name] = _number(value)
+        found[name] = _number(name, value)
     return found
 
 
-def _number(text: str) -> str | int | float:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
+def _number(name: str, text: str) -> str | int | float:
+    with contextlib.suppress(ValueError):
+        return int(text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        raise SpecError(
+            f"--variant {name}={text} is no number to build a network with.",
+            "Give a finite one, such as batch_norm_epsilon=1e-5.",
+        )
+    return number
 
 
 def _named(options: Options, *names: str) -> list[str]:
@@ -181,8 +204,8 @@ def _named(options: Options, *names: str) -> list[str]:
 def _absolute(path: Path | None) -> str | None:
     """As meant from the current folder; a named volume stays what it is."""
     if path is None or path.as_posix().startswith(VOLUME):
-        return None if path is None else str(path)
-    return str(_here() / path.expanduser())
+        return None if path is None else check_text(str(path))
+    return check_text(str(_here() / path.expanduser()))
 
 
 def _recipe(recipe: str | None) -> str | None:

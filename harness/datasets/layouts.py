@@ -81,6 +81,7 @@ def discover(
     data = data.expanduser()
     if layout is not None and layout not in LAYOUTS:
         raise DatasetError(f"There is no layout {layout!r}.", f"Layouts: {', '.join(LAYOUTS)}.")
+    _check_split_name(split)
     cache, progress = cache or cache_dir(), progress or SilentProgress()
     if data.is_file() and data.suffix.lower() == ".parquet":
         found = Found([], [data.name], [], (), 0)
@@ -92,7 +93,7 @@ def discover(
         )
     root = data.resolve()
     inside = None
-    if split is not None and (root / split).is_dir() and Path(split).name == split:
+    if split is not None and (root / split).is_dir():
         root, split, inside = root / split, None, split
     found = find_files(root)
     if found.parquet and (layout == "parquet" or (not found.paths and layout is None)):
@@ -109,6 +110,15 @@ def discover(
         dataset = _images(root, found, synsets, labels, layout, split)
     _check_split(dataset, data, split if inside is None else None)
     return dataset
+
+
+def _check_split_name(split: str | None) -> None:
+    """A split is a name; one that leads out of the folder is refused."""
+    if split is not None and (not split.strip(".") or set(split) & set("/\\\0")):
+        raise DatasetError(
+            f"{split!r} is no name of a split.",
+            "A split is a folder in the data folder, or is named by Parquet files: --split val.",
+        )
 
 
 def _check_split(dataset: Dataset, data: Path, split: str | None) -> None:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.errors import ModelError
 
 Triple = tuple[float, float, float]
+_MOST_BYTES = 1 << 20
+"""Of a description that a person writes."""
 
 
 class Recipe(BaseModel):
@@ -121,14 +123,34 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
 
 def _read(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_description(path)
         if path.suffix.lower() == ".toml":
             return tomllib.loads(text)
         return yaml.safe_load(text)
     except OSError as error:
         raise ModelError(f"Cannot read the recipe {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ModelError(f"The recipe {path} cannot be read: it is nested too deeply.") from error
+    # YAML makes dates as it reads, and an impossible one is a ValueError.
+    except (ValueError, yaml.YAMLError) as error:
         raise ModelError(f"The recipe {path} cannot be read: {error}.") from error
+
+
+def read_description(path: Path) -> str:
+    """The text of a TOML or YAML file that a person wrote.
+
+    Raises:
+        ModelError: a file of more than 1 MiB.
+        OSError, UnicodeDecodeError: one that cannot be read.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ModelError(
+            f"{path} is larger than 1 MiB: it is no description of a model or a recipe.",
+            "Give the short text file, not the model's own.",
+        )
+    return content.decode("utf-8-sig")
 
 
 def _check(recipe: Recipe, path: Path) -> None:

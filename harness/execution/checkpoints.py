@@ -16,8 +16,8 @@ from harness.models.fetch import fetch
 from harness.models.inspect import inspect_model
 from harness.models.model_file import ModelFile
 from harness.models.registry import find_checkpoint
-from harness.models.user_models import read_user_model
-from harness.models.zoo import architecture_facts, built_by_torch
+from harness.models.user_models import models_folder, read_user_model
+from harness.models.zoo import architecture_facts, built_by, check_variant, library_of
 from harness.plan.parts import Network
 from harness.progress import Progress
 from harness.spec.models import NATIVE, OWN, ModelEntry, SweepSpec, Variant
@@ -26,6 +26,9 @@ _WEIGHTS = frozenset({"weights", "keras_weights"})
 _DESCRIPTION = ".toml"
 _SAVED_BY_TORCH = frozenset({".pth", ".pt", ".bin", ".safetensors"})
 """Weights in these were saved from PyTorch's network, and mean it."""
+_ARRAYS = ".npz"
+_BATCH_NORM = ".running_mean"
+"""How PyTorch calls an array of its batch norms; folded weights have none."""
 
 Seeder = Callable[[CheckpointEntry], Path]
 """Makes the weights of a seeded checkpoint, or finds them made."""
@@ -63,18 +66,24 @@ def find_models(spec: SweepSpec) -> list[Found]:
     """Look up every model of a spec, and read the files that are there; nothing is downloaded.
 
     Raises:
-        ModelError: an unknown name, or a file that is not there or cannot be read.
+        ModelError: an unknown name, a file that is not there or cannot be read, or a variant that
+            its architecture does not have.
+        SpecError: a variant of a whole model.
     """
     found = []
     for entry in spec.models:
         known = _known(entry)
         path = entry.path if known is None else known.path
         if known is not None and known.origin != "file":
+            if (architecture := _architecture(entry, known)) is not None:
+                _variants(architecture, known.variant, entry)
             found.append(Found(entry, known, None))
             continue
         assert path is not None  # noqa: S101 - a person's own names its file
         file = inspect_model(path.expanduser(), _architecture(entry, known))
         _check_unchanged(known, file)
+        # What is wrong in a variant is said now, before anything is built.
+        _network(entry.name or (known.name if known else file.path.name), entry, known, file)
         found.append(Found(entry, known, file))
     return found
 
@@ -112,12 +121,19 @@ def _known(entry: ModelEntry) -> CheckpointEntry | None:
 
 def _check_unchanged(known: CheckpointEntry | None, file: ModelFile) -> None:
     """Refuse a person's own file that is another one than when it was added."""
-    if known and known.origin == "file" and known.sha256 not in {None, file.sha256}:
+    if not known or known.origin != "file" or known.sha256 in {None, file.sha256}:
+        return
+    if known.origin_file is not None and known.origin_file.parent != models_folder().absolute():
         raise ModelError(
-            f"{file.path} has changed since it was added as {known.name}.",
-            f"`harness model add {known.name} {file.path} --replace` takes the new one; "
-            "`harness model verify` looks at all.",
+            f"{file.path} is not the file that {known.origin_file} describes: its sha256 is "
+            f"{file.sha256}, and {known.sha256} is stated.",
+            f"Give the file that is meant, or correct sha256 in {known.origin_file}.",
         )
+    raise ModelError(
+        f"{file.path} has changed since it was added as {known.name}.",
+        f"`harness model add {known.name} {file.path} --replace` takes the new one; "
+        "`harness model verify` looks at all.",
+    )
 
 
 def _architecture(entry: ModelEntry, known: CheckpointEntry | None) -> str | None:
@@ -178,14 +194,36 @@ def _network(
             )
         return None
     assert file.architecture is not None  # noqa: S101 - weights are not read without one
-    own = dict(known.variant) if known else {}
-    if not own and file.path.suffix.lower() in _SAVED_BY_TORCH:
-        own = built_by_torch(architecture_facts(file.architecture))
+    own = {**_meant(file, file.architecture), **(known.variant if known else {})}
     return Network(
         file.architecture,
-        tuple(_variant(own, asked) for asked in entry.variants),
+        _variants(file.architecture, own, entry),
         known.library if known and known.library in {"torchvision", "timm"} else None,
     )
+
+
+def _meant(file: ModelFile, architecture: str) -> dict[str, str | float]:
+    """The network that weights mean by themselves: PyTorch's, where they were saved from it."""
+    suffix = file.path.suffix.lower()
+    names = [tensor.name for tensor in file.tensors]
+    has_batch_norms = any(name.endswith(_BATCH_NORM) for name in names)
+    if suffix in _SAVED_BY_TORCH or (suffix == _ARRAYS and has_batch_norms):
+        return built_by(architecture_facts(architecture), library_of(names))
+    return {}
+
+
+def _variants(
+    architecture: str, own: Mapping[str, Any], entry: ModelEntry
+) -> tuple[dict[str, Any], ...]:
+    """Every network that is asked for.
+
+    Raises:
+        ModelError: a key or value that the architecture does not have.
+    """
+    found = tuple(_variant(own, asked) for asked in entry.variants)
+    for one in found:
+        check_variant(architecture, one)
+    return found
 
 
 def _variant(own: Mapping[str, Any], asked: Variant | str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,9 +14,10 @@ from typing import Any
 
 from harness.canonical import atomic_folder, storage_errors
 from harness.datasets.recipes import Recipe
-from harness.errors import ModelError
+from harness.errors import ModelError, StoreError
 from harness.models.checkpoint import Checkpoint, input_plan
 from harness.models.entries import CheckpointEntry
+from harness.models.file_names import check_text
 from harness.models.inspect import inspect_model
 from harness.models.model_file import NEED_ARCHITECTURE, ModelFile
 from harness.models.user_models import (
@@ -25,6 +27,7 @@ from harness.models.user_models import (
     read_user_model,
     user_model_files,
 )
+from harness.models.zoo import check_variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,21 @@ def add_model(
 
     Args:
         name: how it will be called.
-        described: keys of `UserModel`; `path` is absolute, `recipe` a name, a path or a table.
+        described: keys of `UserModel`; `path` is absolute, `recipe` a name, a path or a table;
+            a `sha256` is held against the file.
         replace_old: put it in the place of one that has this name.
         copy: keep a copy of the file too, so that the person may move theirs.
 
     Raises:
-        ModelError: a name that is taken or odd, a file that cannot be used, or a recipe that does
-            not fit its input.
+        ModelError: a name that is taken or odd, a file that cannot be used or has another hash,
+            a variant that its architecture does not have, or a recipe that does not fit its input.
         StoreError: a folder that cannot be written.
+        UsageError: a path that is no text.
     """
     check_name(name)
+    for said in described.values():
+        if isinstance(said, str):
+            check_text(said)
     target = models_folder() / f"{name}{SUFFIX}"
     if target.exists() and not replace_old:
         raise ModelError(
@@ -61,12 +69,14 @@ def add_model(
         )
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+    described = _with_architecture(described)
     staged = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
     try:
         # Written and read back as any description is: what a sweep will read is what is checked.
         _write(staged, described)
         entry = replace(read_user_model(staged), name=name)
         file = _inspect(entry)
+        _check_hash(entry, file)
         _check_recipe(entry, file)
         document = {
             **described,
@@ -79,8 +89,11 @@ def add_model(
         with storage_errors(target):
             staged.replace(target)
         _clear_copies(name, Path(document["path"]))
+    except ModelError as error:
+        raise _of_description(error, staged, name) from error
     finally:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
     return Added(read_user_model(target), file)
 
 
@@ -102,8 +115,49 @@ def remove_model(name: str) -> tuple[Path, ...]:
     copies = _copy_folder(name)
     if not copies.is_dir():
         return (own[name],)
-    shutil.rmtree(copies)
+    with storage_errors(copies):
+        shutil.rmtree(copies)
     return own[name], copies
+
+
+def _with_architecture(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description with the architecture that its variant is one of, which the file may tell.
+
+    Raises:
+        ModelError: a variant of a whole model, or one that the architecture does not have.
+    """
+    variant = described.get("variant")
+    if not variant:
+        return described
+    architecture = described.get("architecture")
+    if architecture is None:
+        file = inspect_model(Path(described["path"]))
+        if file.architecture is None:
+            raise ModelError(
+                f"{file.path} is a whole model ({file.format}): how it is built is in the file.",
+                "Leave --variant out: it belongs to weights, which are put into a network.",
+            )
+        architecture = file.architecture
+    check_variant(architecture, variant)
+    return {**described, "architecture": architecture}
+
+
+def _check_hash(entry: CheckpointEntry, file: ModelFile) -> None:
+    if entry.sha256 not in {None, file.sha256}:
+        raise ModelError(
+            f"{file.path} is not the file that is described: its sha256 is {file.sha256}, and "
+            f"{entry.sha256} is stated.",
+            "Give the file that is meant, or correct sha256 in the description.",
+        )
+
+
+def _of_description(error: ModelError, staged: Path, name: str) -> ModelError:
+    """The same error without the name of a file that only existed for the check."""
+    if str(staged) not in error.message + error.remedy:
+        return error
+    said = f"the description of {name}"
+    message = error.message.replace(str(staged), said)
+    return ModelError(message[0].upper() + message[1:], error.remedy.replace(str(staged), said))
 
 
 def _inspect(entry: CheckpointEntry) -> ModelFile:
@@ -151,7 +205,7 @@ def _copied(name: str, file: ModelFile) -> Path:
     if not folder.is_dir():
         with atomic_folder(folder) as staged:
             if file.path.is_dir():
-                shutil.copytree(file.path, staged / file.path.name)
+                _copy_tree(file.path, staged / file.path.name)
             else:
                 for one in (file.path, *file.external_files):
                     place = staged / os.path.relpath(one, file.path.parent)
@@ -160,14 +214,27 @@ def _copied(name: str, file: ModelFile) -> Path:
     return folder / file.path.name
 
 
+def _copy_tree(source: Path, target: Path) -> None:
+    try:
+        shutil.copytree(source, target)
+    except shutil.Error as error:
+        # It gathers a line for each file that could not be copied.
+        first = error.args[0][0] if error.args and error.args[0] else (source, target, error)
+        raise StoreError(
+            f"Cannot copy {first[0]} to {first[1]}: {first[2]}.",
+            "Leave --copy out, or make room and see that the files may be read.",
+        ) from error
+
+
 def _clear_copies(name: str, kept: Path) -> None:
     """Remove the copies that a model had before, all but the one in use."""
     folder = _copy_folder(name)
     for old in folder.iterdir() if folder.is_dir() else ():
         if old not in kept.parents:
             shutil.rmtree(old, ignore_errors=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    with contextlib.suppress(OSError):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
@@ -175,7 +242,8 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
     lines = [f"{key} = {_toml(value)}" for key, value in document.items() if _is_plain(value)]
     for key, value in document.items():
         if isinstance(value, Mapping) and value:
-            lines += ["", f"[{key}]", *(f"{inner} = {_toml(one)}" for inner, one in value.items())]
+            inner = (f"{_toml(name)} = {_toml(one)}" for name, one in value.items())
+            lines += ["", f"[{key}]", *inner]
     with storage_errors(path):
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

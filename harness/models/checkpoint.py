@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.datasets.recipes import Recipe, normalisation
 from harness.errors import ModelError
-from harness.models.model_file import ModelFile, TensorSpec
+from harness.models.model_file import NEED_ARCHITECTURE, ModelFile, TensorSpec
 
 OutputKind = Literal["auto", "logits", "probabilities", "values"]
 Layout = Literal["NCHW", "NHWC"]
@@ -97,6 +97,7 @@ def input_plan(checkpoint: Checkpoint) -> InputPlan:
         )
     spec = _only_input(checkpoint)
     shape = spec.shape
+    _check_layout(checkpoint, spec)
     if shape is None:
         layout = checkpoint.layout or _usual_layout(checkpoint)
         batch = height = width = None
@@ -181,6 +182,30 @@ def _only_input(checkpoint: Checkpoint) -> TensorSpec:
             "Models with exactly one input can be run today: fix the others as constants.",
         )
     return inputs[0]
+
+
+def _check_layout(checkpoint: Checkpoint, spec: TensorSpec) -> None:
+    """Refuse a layout that is said and that the file's own format or shape contradicts."""
+    said, shape = checkpoint.layout, spec.shape
+    if said is None:
+        return
+    if checkpoint.file.format in NEED_ARCHITECTURE and said != "NCHW":
+        raise _misfit(
+            checkpoint,
+            spec,
+            f"weights are fed as NCHW in every framework, and the layout {said} is said",
+            "Leave the layout out.",
+        )
+    if shape is None or len(shape) != 4:
+        return
+    channels, other = (shape[1], shape[3]) if said == "NCHW" else (shape[3], shape[1])
+    if channels != 3 and other == 3:
+        raise _misfit(
+            checkpoint,
+            spec,
+            f"the layout {said} is said, and the axis of 3 channels is another one",
+            "Leave the layout out: the shape tells.",
+        )
 
 
 def _layout_of(checkpoint: Checkpoint, spec: TensorSpec, shape: Sequence[int | None]) -> Layout:

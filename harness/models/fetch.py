@@ -8,11 +8,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness.canonical import storage_errors
-from harness.errors import ModelError
+from harness.errors import ModelError, StoreError
 from harness.models.caches import library_places, own_place
 from harness.models.download import Rules, UnreachableError, download
 from harness.models.entries import CheckpointEntry
-from harness.models.hashes import check_file, known_hash, record_path, remember
+from harness.models.hashes import Checked, check_file, known_hash, record_path, remember
 from harness.progress import Progress
 
 
@@ -37,18 +37,34 @@ def fetch(
     Raises:
         ModelError: no network and no file (it says which file belongs where), a file that is not
             what it should be (it is kept aside), or an entry that has no file to fetch.
-        StoreError: a cache that cannot be written.
+        StoreError: a cache that cannot be written, where it has to be.
     """
     own = own_place(entry)
+    # A file that is there is used without a lock: the cache may be one that is only read.
+    found = _good(entry, own, progress)
+    is_wrong = found is None and own.is_file()
+    if not is_wrong:
+        found = found or _of_libraries(entry, progress)
+        if found is not None:
+            return found
+        if offline:
+            raise ModelError(f"{entry.name} is not on this machine.", by_hand(entry))
+    lock = FileLock(f"{own}.lock")
     with storage_errors(own):
         own.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{own}.lock"):
-        found = _on_disk(entry, own, progress)
+        lock.acquire()
+    try:
+        # Another process may have fetched it meanwhile.
+        found = _good(entry, own, progress, aside=True)
+        if found is None and is_wrong:
+            found = _of_libraries(entry, progress)
         if found is not None:
             return found
         if offline:
             raise ModelError(f"{entry.name} is not on this machine.", by_hand(entry))
         return _download(entry, own, progress, rules)
+    finally:
+        lock.release()
 
 
 def by_hand(entry: CheckpointEntry) -> str:
@@ -61,24 +77,50 @@ def by_hand(entry: CheckpointEntry) -> str:
     )
 
 
-def _on_disk(entry: CheckpointEntry, own: Path, progress: Progress) -> Path | None:
-    for path in (own, *library_places(entry)):
-        if not path.is_file():
-            continue
-        try:
-            checked = check_file(path, entry)
-        except OSError as error:
-            progress.note(f"{path} cannot be read ({error.strerror}): not used.")
+def _good(
+    entry: CheckpointEntry, own: Path, progress: Progress, *, aside: bool = False
+) -> Path | None:
+    """Harness's own copy, where it is right; a wrong one is put aside only under the lock."""
+    checked = _checked(entry, own, progress)
+    if checked is None:
+        return None
+    if not checked.wrong:
+        _remember(entry, checked, progress)
+        return own
+    if aside:
+        kept = _set_aside(own)
+        progress.note(f"{own} is not whole or was changed: {checked.wrong}. Kept as {kept}.")
+    return None
+
+
+def _of_libraries(entry: CheckpointEntry, progress: Progress) -> Path | None:
+    for path in library_places(entry):
+        checked = _checked(entry, path, progress)
+        if checked is None:
             continue
         if not checked.wrong:
-            remember(entry, checked)
+            _remember(entry, checked, progress)
             return path
-        if path == own:
-            aside = _set_aside(own)
-            progress.note(f"{own} is not whole or was changed: {checked.wrong}. Kept as {aside}.")
-        else:
-            progress.note(f"{path} is not the file of {entry.name}: {checked.wrong}. Not used.")
+        progress.note(f"{path} is not the file of {entry.name}: {checked.wrong}. Not used.")
     return None
+
+
+def _checked(entry: CheckpointEntry, path: Path, progress: Progress) -> Checked | None:
+    if not path.is_file():
+        return None
+    try:
+        return check_file(path, entry)
+    except OSError as error:
+        progress.note(f"{path} cannot be read ({error.strerror}): not used.")
+        return None
+
+
+def _remember(entry: CheckpointEntry, checked: Checked, progress: Progress) -> None:
+    """Remember a good file's hash; where that cannot be written the file is good all the same."""
+    try:
+        remember(entry, checked)
+    except StoreError as error:
+        progress.note(f"The hash of {entry.name} is not remembered: {error.message}")
 
 
 def _download(entry: CheckpointEntry, own: Path, progress: Progress, rules: Rules | None) -> Path:
@@ -107,7 +149,7 @@ def _download(entry: CheckpointEntry, own: Path, progress: Progress, rules: Rule
         )
     with storage_errors(own):
         fresh.replace(own)
-    remember(entry, checked)
+    _remember(entry, checked, progress)
     progress.note(
         f"{entry.name}: {checked.size_bytes / 1e6:.1f} MB in {own}, "
         + (

@@ -15,6 +15,7 @@ from harness.models.onnx_file import read_onnx
 from harness.models.savedmodel_file import read_savedmodel
 from harness.models.tflite_file import read_tflite
 from harness.models.weights_file import read_keras_weights, read_weights
+from harness.models.zoo import architecture_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +64,21 @@ def inspect_model(path: Path, architecture: str | None = None) -> ModelFile:
     Args:
         path: a file, or the folder of a SavedModel.
         architecture: of weights without a graph (`resnet50`); None where their names and sizes
-            tell. A file with a graph of its own does not need it, and it changes nothing there.
+            tell. A file with a graph of its own does not need it; its name must be known there
+            too, for it says which recipe is the target's.
 
     Raises:
         ModelError: no such file, a format that is not read, a truncated file, weights that the
-            file refers to and that are not there, code that would run when it is loaded, or
-            weights of an architecture that is unknown or not told.
+            file refers to and that are not there, code that would run when it is loaded, an
+            unknown architecture, or weights of one that is not told.
     """
     path = path.expanduser()
     if not path.exists():
         raise ModelError(
             f"There is no model file {path}.", "Give the path of a model with --model."
         )
+    if architecture is not None:
+        architecture_facts(architecture)
     try:
         return _read(path.resolve(), path, architecture)
     except OSError as error:

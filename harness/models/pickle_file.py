@@ -8,12 +8,16 @@ import is noted and stays a name.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
 
 _MOST_OPCODES = 20_000_000
+_MOST_COPIED = 1_000_000
+"""Elements that calls may copy out of what they are given, all calls of one pickle together."""
+_FREE = 8
+"""Elements a call may copy unpaid: its own opcodes are as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._copied = 0
         self.stopped = False
 
     def step(self, name: str, argument: Any) -> None:
@@ -164,7 +169,16 @@ class _Machine:
         if not isinstance(arguments, tuple | list):
             arguments = [Unknown()]
         known = isinstance(function, Name)
+        if known:
+            self._pay(arguments)
         self.push(self._rules.call(function, list(arguments)) if known else Unknown())
+
+    def _pay(self, arguments: Sequence[Any]) -> None:
+        """Count what a call may copy: a container in the memo costs few bytes each time again."""
+        inner = (one for one in arguments[:_FREE] if isinstance(one, tuple | list | dict))
+        self._copied += sum(max(0, len(one) - _FREE) for one in (arguments, *inner))
+        if self._copied > _MOST_COPIED:
+            raise BrokenPickle("it copies the same values over and over")
 
     def refer(self, about: Any) -> None:
         storage = self._rules.refer(about)

@@ -41,6 +41,16 @@ def find_checkpoint(name: str) -> CheckpointEntry:
     raise ModelError(f"There is no checkpoint named {name!r}.", _remedy(name, tuple(own)))
 
 
+def is_known(name: str) -> bool:
+    """Whether there is a checkpoint of that name; no description is read."""
+    architecture, _, key = name.partition("@")
+    if any(path.stem == name for path in user_model_files()):
+        return True
+    return architecture in zoo.architectures() and (
+        key == SEEDED or key in zoo.architecture_facts(architecture).pretrained
+    )
+
+
 def _remedy(name: str, own: tuple[str, ...]) -> str:
     architecture, at, _ = name.partition("@")
     if architecture in zoo.architectures():

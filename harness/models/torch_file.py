@@ -218,6 +218,13 @@ def _ordered(arguments: list[Any]) -> dict[Any, Any]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and isinstance(pair[0], str)}
 
 
+def _size(arguments: list[Any]) -> tuple[Any, ...]:
+    sides = arguments[0] if arguments else ()
+    if len(sides) > _MOST_AXES:
+        raise BrokenPickle(f"a size has {len(sides)} axes")
+    return tuple(sides)
+
+
 def _tensor(arguments: list[Any]) -> View:
     storage, offset, shape, strides = arguments[:4]
     return _view(storage, getattr(storage, "dtype", ""), offset, shape, strides)
@@ -241,7 +248,7 @@ def _typed(arguments: list[Any]) -> Any:
 
 _MAKERS: dict[str, Callable[[list[Any]], Any]] = {
     "collections.OrderedDict": _ordered,
-    "torch.Size": lambda arguments: tuple(arguments[0]) if arguments else (),
+    "torch.Size": _size,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_of_bytes,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.datasets.recipes import Recipe, load_recipe
+from harness.datasets.recipes import Recipe, load_recipe, read_description
 from harness.errors import ModelError
 from harness.models import zoo
 from harness.models.checkpoint import Layout, OutputKind
@@ -145,11 +145,13 @@ def read_user_model(path: Path) -> CheckpointEntry:
 
 def _parse(path: Path) -> UserModel:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads(read_description(path))
     except FileNotFoundError as error:
         raise ModelError(f"There is no file {path}.") from error
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+    except RecursionError as error:
+        raise ModelError(f"{path} is not valid TOML: it is nested too deeply.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not valid TOML: {error}.") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -54,7 +55,17 @@ Mistake = Literal[
 RecipeOf = Literal["own", "target"]
 Preprocessing = Annotated[str, AfterValidator(canonical_preprocessing)]
 Corruption = Annotated[str, AfterValidator(canonical_corruption)]
-Variant = dict[Name, str | int | float]
+
+
+def _is_finite(variant: dict[str, str | int | float]) -> dict[str, str | int | float]:
+    for key, value in variant.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            msg = f"{key} must be a finite number, not {value}"
+            raise ValueError(msg)
+    return variant
+
+
+Variant = Annotated[dict[Name, str | int | float], AfterValidator(_is_finite)]
 
 OWN = "own"
 """In place of a variant: as the checkpoint says."""

@@ -8,7 +8,7 @@ the facts again out of the libraries' sources.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -36,6 +36,8 @@ LICENCES: Mapping[str, str] = MappingProxyType(
     }
 )
 """What is said of the licence of a library's code and of its weights."""
+_TIMM = frozenset({"conv_stem.weight", "blocks.0.0.conv_dw.weight"})
+"""Arrays of timm's mobile networks, whose builders can differ from torchvision's."""
 NUMBER = "number"
 """Among the values of a variant: any number between 0 and 1."""
 
@@ -158,6 +160,22 @@ def built_by_torch(facts: ArchitectureFacts) -> dict[str, str | float]:
     Weights that were trained or made in it mean this network, also where Keras builds another.
     """
     return {key: variant.torch for key, variant in facts.variants.items()}
+
+
+def built_by(facts: ArchitectureFacts, library: str | None) -> dict[str, str | float]:
+    """As `built_by_torch`, for a library of PyTorch: timm's builder may differ from torchvision's.
+
+    Args:
+        facts: of the architecture.
+        library: `torchvision` or `timm`; None for the canonical builder.
+    """
+    own = facts.pretrained.get(library or "")
+    return {**built_by_torch(facts), **(own.variant if own else {})}
+
+
+def library_of(names: Iterable[str]) -> str | None:
+    """The library of PyTorch whose arrays are called so: `timm`, or None where it is no other's."""
+    return "timm" if _TIMM & set(names) else None
 
 
 def architectures() -> tuple[str, ...]:

@@ -54,14 +54,13 @@ def test_symmetric_padding_is_the_silent_mistake(harness: Harness, real_data: Pa
     assert pair["max_abs_diff"] > 1
 
 
-def test_a_variant_that_there_is_not_is_a_recorded_failure(
+def test_a_variant_that_there_is_not_is_refused_before_anything_is_built(
     harness: Harness, real_data: Path
 ) -> None:
     done = harness(*weights(real_data, "--variant", "padding=valid", "--env", "torch-2.13"))
-    assert done.status == 4
-    [failure] = done.json["failures"]
-    assert "same" in failure["message"]
-    assert "symmetric" in failure["message"]
+    assert done.status == 2
+    assert "The variant padding of mobilenet_v2 cannot be 'valid'." in done.err
+    assert "It is one of same, symmetric." in done.err
 
 
 def test_weights_of_another_network_are_told_by_their_arrays(

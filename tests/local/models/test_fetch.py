@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
@@ -9,7 +10,7 @@ from dataclasses import replace
 import pytest
 from support.file_server import serving
 
-from harness.errors import ModelError
+from harness.errors import ModelError, StoreError
 from harness.models.caches import own_place
 from harness.models.download import Rules
 from harness.models.fetch import fetch
@@ -222,3 +223,33 @@ def test_verify_tells_good_changed_and_missing_files(server):
     path.write_bytes(b"other")
     second.write_bytes(b"other")
     assert states(known, believed) == ["corrupted", "changed"]
+
+
+def refuse(*_, **__):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_file_in_a_cache_that_is_only_read_is_used(server, monkeypatch):
+    entry = entry_at(server, "resnet50@torchvision", sha256_prefix=SHA256[:8])
+    own = own_place(entry)
+    own.parent.mkdir(parents=True)
+    own.write_bytes(BODY)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    progress = SilentProgress()
+    assert fetch(entry, progress, rules=RULES) == own
+    assert "is not remembered" in progress.notes[0]
+    assert "Read-only file system" in progress.notes[0]
+    assert not server.requests
+    own.unlink()
+    with pytest.raises(StoreError, match="Read-only file system") as caught:
+        fetch(entry, SilentProgress(), rules=RULES)
+    assert "HARNESS_CACHE" in caught.value.remedy
+    with pytest.raises(ModelError, match="not on this machine"):
+        fetch(entry, SilentProgress(), offline=True)
+
+
+def test_a_lock_that_cannot_be_made_is_told(server, monkeypatch):
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(StoreError, match="Read-only file system"):
+        fetch(entry_at(server, "resnet50@torchvision"), SilentProgress(), rules=RULES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -208,3 +209,41 @@ def test_remove_forgets_and_says_what_went(weights, folders):
     document = json.loads(run("remove", "mine", "--json"))
     assert document["models"][0]["removed"] == [str(folders / "home/models/mine.toml")]
     assert weights.is_file()
+
+
+def test_the_hash_in_a_description_is_held_against_its_file(folders, weights):
+    described = folders / "kept.toml"
+    described.write_text(f'path = "mine.npz"\narchitecture = "{OF[1]}"\nsha256 = "{"0" * 64}"\n')
+    with pytest.raises(ModelError, match="0" * 64) as caught:
+        run("add", described)
+    true = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert true in caught.value.message
+    described.write_text(described.read_text().replace("0" * 64, true))
+    assert json.loads(run("add", described, "--json"))["sha256"] == true
+
+
+@pytest.mark.parametrize("variant", ["a b=1", "a\nb=1"])
+def test_a_variant_that_there_is_not_is_told_by_its_architecture(weights, variant):
+    with pytest.raises(ModelError, match=r"^squeezenet1_1 has no variant"):
+        run("add", "mine", weights, *OF, "--variant", variant)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_variant_is_a_finite_number(weights, number):
+    with pytest.raises(UsageError, match="no finite number"):
+        run("add", "mine", weights, *OF, "--variant", f"batch_norm_epsilon={number}")
+
+
+def test_weights_with_a_variant_need_no_architecture_where_their_arrays_tell(folders):
+    path = folders / "tf.npz"
+    np.savez_compressed(
+        path,
+        **{
+            "blocks.0.depthwise.weight": np.zeros((2_189_760, 1), np.float32),
+            "classifier.weight": np.zeros((1001, 20), np.float32),
+        },
+    )
+    options = ("--recipe", "tf", "--class-offset", 1, "--variant", "padding=same")
+    added = json.loads(run("add", "mine", path, *options, "--json"))
+    assert added["architecture"] == "mobilenet_v2"
+    assert added["class_offset"] == 1

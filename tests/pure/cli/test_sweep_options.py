@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.cli.sweep_options import spec_of
-from harness.errors import SpecError
+from harness.cli.sweep_options import read_variant, spec_of
+from harness.errors import SpecError, UsageError
 from harness.progress import SilentProgress
 from harness.spec.models import SweepSpec
 
@@ -90,7 +91,7 @@ def test_what_a_file_leaves_open_is_named_with_the_options_that_give_it(matrix: 
 def test_a_name_that_is_no_file_and_does_not_ship_is_told_what_does() -> None:
     with pytest.raises(SpecError) as caught:
         meant(Path("nosuchname"))
-    assert "Those that ship: quick, wardrobe" in str(caught.value)
+    assert "quick, wardrobe" in str(caught.value)
 
 
 def test_a_sweep_that_ships_is_named_without_its_folder() -> None:
@@ -116,3 +117,46 @@ def test_a_limit_belongs_to_the_array_that_a_file_names(tmp_path: Path) -> None:
     assert spec.inputs is not None
     assert (spec.inputs.path, spec.inputs.limit) == (tmp_path / "x.npy", 5)
     assert spec.inputs.labels == Path.cwd() / "y.npy"
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-Infinity", "1e999"])
+def test_a_number_that_is_none_is_no_variant(number: str) -> None:
+    with pytest.raises(SpecError, match="no number to build a network with"):
+        read_variant(f"batch_norm_epsilon={number}")
+    assert read_variant("batch_norm_epsilon=1e-5,padding=same") == {
+        "batch_norm_epsilon": 1e-5,
+        "padding": "same",
+    }
+
+
+BAD_NAME = os.fsdecode(b"b\xff.onnx")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": [BAD_NAME]},
+        {"model": [os.fsdecode(b"b\xff")]},
+        {"model": ["m.onnx"], "recipe": os.fsdecode(b"r\xff.toml")},
+        {"model": ["m.onnx"], "synsets": Path(os.fsdecode(b"s\xff"))},
+    ],
+)
+def test_a_name_that_is_no_text_is_to_be_changed(matrix: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"\\xff.* is not valid UTF-8") as caught:
+        meant(matrix, **options)
+    assert "Rename it" in caught.value.remedy
+
+
+def test_a_folder_that_is_no_savedmodel_does_not_hide_a_model_of_its_name(
+    matrix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
+    (tmp_path / "home/models").mkdir(parents=True)
+    (tmp_path / "home/models/w.toml").write_text('path = "w.onnx"\n')
+    for name in ("w", "other"):
+        (tmp_path / "here" / name).mkdir()
+    assert [one.checkpoint for one in meant(matrix, model=["w"]).models] == ["w"]
+    assert meant(matrix, model=["other"]).models[0].path == tmp_path / "here/other"
+    assert meant(matrix, model=["./w"]).models[0].path == tmp_path / "here/w"
+    (tmp_path / "here/w/saved_model.pb").write_bytes(b"")
+    assert meant(matrix, model=["w"]).models[0].path == tmp_path / "here/w"

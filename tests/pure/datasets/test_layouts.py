@@ -227,3 +227,16 @@ def test_a_folder_without_images_a_file_and_nothing_are_refused(tmp_path: Path) 
     _touch(tmp_path, "a.png")
     with pytest.raises(DatasetError, match="is a file"):
         discover(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("split", ["..", ".", "...", "", "../other", "a/b", "/tmp", "a\\b", "a\0"])
+def test_a_split_does_not_lead_out_of_the_folder(tmp_path: Path, split: str) -> None:
+    _touch(tmp_path, "a.png", "data/b.png", "other/c.png")
+    with pytest.raises(DatasetError, match="no name of a split") as caught:
+        discover(tmp_path / "data", split=split)
+    assert "--split" in caught.value.remedy
+
+
+def test_a_split_may_have_dots_in_its_name(tmp_path: Path) -> None:
+    _touch(tmp_path, "val.2/a.png", "b.png")
+    assert [item.path for item in discover(tmp_path, split="val.2").items] == ["a.png"]

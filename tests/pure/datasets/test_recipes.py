@@ -154,3 +154,23 @@ def test_what_is_not_squashed_keeps_the_document_of_its_key() -> None:
         "resize_width": 256,
         "interpolation": "bilinear",
     }
+
+
+@pytest.mark.parametrize("suffix", ["toml", "yaml"])
+def test_a_file_that_is_nested_without_end_or_too_large_is_refused(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"mine.{suffix}"
+    path.write_text(("x = " if suffix == "toml" else "") + "[" * 5000)
+    with pytest.raises(ModelError, match="nested too deeply"):
+        load_recipe(path)
+    path.write_text("#" + "x" * (1 << 20))
+    with pytest.raises(ModelError, match="larger than 1 MiB"):
+        load_recipe(path)
+
+
+def test_a_date_that_there_is_not_is_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("size: 2020-13-45\n")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_recipe(path)

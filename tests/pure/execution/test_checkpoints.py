@@ -155,3 +155,5 @@ def test_a_variant_of_a_whole_model_is_refused_as_models_are_found(tmp_path: Pat
         find_models(_spec({"path": str(path), "variants": [{"padding": "same"}]}))
     [found] = find_models(_spec({"path": str(path), "architecture": "mobilenet_v2"}))
     assert found.file is not None
+    with pytest.raises(ModelError, match="no architecture 'nonsense'"):
+        find_models(_spec({"path": str(path), "architecture": "nonsense"}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tomllib
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from harness.canonical import sha256_file
-from harness.errors import ModelError
+from harness.errors import ModelError, StoreError, UsageError
 from harness.models.adding import add_model, remove_model
 from harness.models.registry import find_checkpoint
 from harness.models.verifying import verify
@@ -161,3 +163,107 @@ def test_verify_tells_a_changed_a_damaged_and_a_lost_file(tmp_path):
     assert state() == "corrupted"
     path.unlink()
     assert state() == "missing"
+
+
+def test_a_hash_that_is_stated_is_held_against_the_file(tmp_path, home):
+    path = image_model(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="0" * 64) as caught:
+        add_model("net", {"path": str(path), "sha256": "0" * 64})
+    assert sha256_file(path) in caught.value.message
+    assert list(home.iterdir()) == []
+    assert add_model("net", {"path": str(path), "sha256": sha256_file(path)}).entry.path == path
+
+
+def folded_mobilenet(path):
+    """As many numbers as MobileNetV2 has before its classifier, and no batch norms."""
+    arrays = {
+        "blocks.0.depthwise.weight": np.zeros((2_189_760, 1), np.float32),
+        "classifier.weight": np.zeros((1001, 20), np.float32),
+    }
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_a_variant_is_one_of_the_architecture_that_the_file_tells(tmp_path, home):
+    path = folded_mobilenet(tmp_path / "w.npz")
+    entry = add_model("w", {"path": str(path), "variant": {"padding": "same"}}).entry
+    assert (entry.architecture, entry.variant) == ("mobilenet_v2", {"padding": "same"})
+    with pytest.raises(ModelError, match="mobilenet_v2 has no variant 'paddding'"):
+        add_model("v", {"path": str(path), "variant": {"paddding": "same"}})
+    assert [one.name for one in home.iterdir()] == ["w.toml"]
+
+
+def test_a_key_of_a_variant_cannot_write_into_the_description(tmp_path, home):
+    path = weights_file(tmp_path / "w.npz")
+    described = {"path": str(path), "architecture": "squeezenet1_1"}
+    for key in ("a b", 'x"\nlicence = "stolen', "a\nb"):
+        with pytest.raises(ModelError) as caught:
+            add_model("w", {**described, "variant": {key: "1"}})
+        assert "squeezenet1_1 has no variant" in caught.value.message
+    assert list(home.iterdir()) == []
+
+
+def test_keys_of_tables_are_quoted(tmp_path):
+    from harness.models.adding import _write  # noqa: PLC0415
+
+    _write(tmp_path / "x.toml", {"path": "m", "variant": {'a b"\nc = 1': "d"}})
+    assert tomllib.loads((tmp_path / "x.toml").read_text()) == {
+        "path": "m",
+        "variant": {'a b"\nc = 1': "d"},
+    }
+
+
+def test_a_variant_of_a_whole_model_is_refused(tmp_path):
+    path = image_model(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"net\.onnx is a whole model \(onnx\)"):
+        add_model("net", {"path": str(path), "variant": {"padding": "same"}})
+
+
+def test_an_architecture_that_there_is_not_is_refused_for_every_file(tmp_path):
+    path = image_model(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="no architecture 'nonsense'"):
+        add_model("net", {"path": str(path), "architecture": "nonsense"})
+    entry = add_model("net", {"path": str(path), "architecture": "mobilenet_v2"}).entry
+    assert entry.architecture == "mobilenet_v2"
+
+
+def test_no_error_names_the_file_that_is_only_there_for_the_check(tmp_path):
+    path = image_model(tmp_path / "net.onnx")
+    with pytest.raises(
+        ModelError, match="description of net does not describe a model at size"
+    ) as c:
+        add_model("net", {"path": str(path), "size": 3})
+    assert ".net." not in str(c.value)
+
+
+def test_a_path_that_is_no_text_is_to_be_changed(home):
+    with pytest.raises(UsageError, match=r"b\\xff\.onnx is not valid UTF-8") as caught:
+        add_model("net", {"path": os.fsdecode(b"/models/b\xff.onnx")})
+    assert "Rename it" in caught.value.remedy
+    assert not home.exists()
+
+
+def test_copies_that_cannot_be_made_or_removed_are_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = image_model(tmp_path / "net.onnx")
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", refuse)
+        with pytest.raises(StoreError, match="Permission denied"):
+            add_model("net", {"path": str(path)}, copy=True)
+    add_model("net", {"path": str(path)}, copy=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", refuse)
+        with pytest.raises(StoreError, match="Permission denied"):
+            remove_model("net")
+
+
+def test_a_folder_that_cannot_be_copied_whole_is_told(tmp_path):
+    from harness.models.adding import _copy_tree  # noqa: PLC0415
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match=r"Cannot copy .*lost"):
+        _copy_tree(source, tmp_path / "target")

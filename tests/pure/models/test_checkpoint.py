@@ -190,3 +190,33 @@ def test_a_negative_class_offset_is_refused() -> None:
     file = _checkpoint((1, 3, 8, 8)).file
     with pytest.raises(ModelError, match="class offset -1"):
         Checkpoint("m", file, class_offset=-1)
+
+
+@pytest.mark.parametrize("form", ["weights", "keras_weights"])
+@pytest.mark.parametrize("side", [None, 224])
+def test_weights_are_fed_channels_first_whatever_is_said(form: str, side: int | None) -> None:
+    shape = (None, 3, side, side)
+    with pytest.raises(ModelError, match="fed as NCHW"):
+        input_plan(_checkpoint(shape, form=form, layout="NHWC", default_size=224))
+    plan = input_plan(_checkpoint(shape, form=form, layout="NCHW", default_size=224))
+    assert (plan.layout, plan.height, plan.width) == ("NCHW", 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((None, 3, None, None), "NHWC"),
+        ((None, None, None, 3), "NCHW"),
+        ((1, 3, 224, 224), "NHWC"),
+        ((1, 224, 224, 3), "NCHW"),
+    ],
+)
+def test_a_layout_that_the_shape_contradicts_is_refused(shape: Shape, layout: Layout) -> None:
+    with pytest.raises(ModelError, match=f"the layout {layout} is said, and the axis of 3"):
+        input_plan(_checkpoint(shape, layout=layout))
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_layout_decides_where_the_shape_allows_both(layout: Layout) -> None:
+    assert input_plan(_checkpoint((1, 3, 64, 3), layout=layout)).layout == layout
+    assert input_plan(_checkpoint((1, None, None, None), layout=layout)).layout == layout

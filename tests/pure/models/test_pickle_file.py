@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,40 @@ def test_plain_values_are_what_pickle_makes_of_them(protocol: int) -> None:
 
 def test_a_number_helper_writes_what_pickle_reads() -> None:
     assert pickle.loads(pickled(number(-3))) == -3  # noqa: S301 - written above
+
+
+def _bomb(call: bytes, container: bytes, times: int) -> bytes:
+    """A pickle that gives one large container of the memo to a call over and over."""
+    fill = container + b"q\x000"
+    return pickled(fill + b"(" + (call + b"(h\x00tR") * times + b"t")
+
+
+@pytest.mark.parametrize(
+    ("call", "container", "said"),
+    [
+        (b"ctorch\nSize\n", b"(" + b"K\x01" * 20_000 + b"t", "20000 axes"),
+        (
+            b"ccollections\nOrderedDict\n",
+            b"}(" + b"".join(text(f"k{i}") + b"N" for i in range(20_000)) + b"u",
+            "over and over",
+        ),
+        (b"ctorch\nTensor\n", b"(" + b"K\x01" * 20_000 + b"t", "over and over"),
+    ],
+)
+def test_a_small_file_cannot_fill_the_memory(
+    tmp_path: Path, call: bytes, container: bytes, said: str
+) -> None:
+    path = torch_zip(tmp_path / "m.pth", HEAD, _bomb(call, container, 2000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=said):
+            inspect_model(path, "resnet50")
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_tensors_of_many_axes_are_no_bomb(tmp_path: Path) -> None:
+    shapes = {**HEAD, **{f"a{i}": (1,) * 8 for i in range(3000)}}
+    file = inspect_model(torch_zip(tmp_path / "m.pth", shapes), "resnet50")
+    assert len(file.tensors) == len(shapes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import ModelError
-from harness.models.registry import find_checkpoint, list_checkpoints
+from harness.models.registry import find_checkpoint, is_known, list_checkpoints
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +99,13 @@ def test_a_description_put_into_the_folder_is_found(folders):
     with pytest.raises(ModelError) as caught:
         find_checkpoint("mien")
     assert "Did you mean mine" in caught.value.remedy
+
+
+def test_a_name_is_known_without_its_description_being_read(folders):
+    (folders / "home/models").mkdir(parents=True)
+    (folders / "home/models/mine.toml").write_text("no toml at all")
+    assert is_known("mine")
+    assert is_known("mobilenet_v2@timm")
+    assert is_known("mobilenet_v2@seeded")
+    for name in ("mobilenet_v2", "mobilenet_v2@nobody", "nobody@seeded", "theirs"):
+        assert not is_known(name)

@@ -105,3 +105,10 @@ def test_plain_names_are_taken(name):
 def test_odd_names_are_refused(name):
     with pytest.raises(ModelError):
         check_name(name)
+
+
+def test_a_file_that_is_nested_without_end_or_too_large_is_refused(described):
+    with pytest.raises(ModelError, match="nested too deeply"):
+        read_user_model(described("x = " + "[" * 5000))
+    with pytest.raises(ModelError, match="larger than 1 MiB"):
+        read_user_model(described('path = "net.onnx"\n#' + "x" * (1 << 20)))
