@@ -84,7 +84,7 @@ def test_an_image_without_a_record_is_asked_and_recorded_not_built(env, monkeypa
     image = engine.add(tag_of(env), labels=labels(env))
     asked = []
 
-    def probe_image(engine, name, image, python, backends):
+    def probe_image(engine, name, image, python, backends, *, preparing):
         asked.append((name, image, python, backends))
         return EVENT
 
@@ -102,7 +102,7 @@ def test_an_image_that_does_not_hold_its_lock_is_refused_whatever_its_label_says
     engine = FakeImages()
     engine.add(tag_of(env), labels=labels(env))
     event = {"packages": {"onnxruntime": "9.8.0"}}
-    monkeypatch.setattr(image_build, "probe_image", lambda *_: event)
+    monkeypatch.setattr(image_build, "probe_image", lambda *_, **__: event)
     with pytest.raises(ProvisionError) as error:
         provide(env, SilentProgress(), engine)
     assert "onnxruntime is 9.8.0, not 9.9.0; numpy is missing, not 2.4.6" in str(error.value)
@@ -115,7 +115,7 @@ def test_a_new_runner_asks_again_and_builds_nothing(env, monkeypatch):
     image = built(env, engine)
     monkeypatch.setattr(image_build, "runner_tree", lambda: (None, "new"))
     later = {**EVENT, "python": "3.11.3"}
-    monkeypatch.setattr(image_build, "probe_image", lambda *_: later)
+    monkeypatch.setattr(image_build, "probe_image", lambda *_, **__: later)
     done = provide(env, SilentProgress(), engine)
     assert (done.image, done.seconds, done.probe) == (image, 3.5, later)
 
