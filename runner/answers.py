@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import IO, Any, Dict, List, Optional, Sequence, Tuple
+from typing import IO, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from runner import second_softmax
 from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
 from runner.inputs import dequantise
 from runner.jobs import Axes
+
+_CHUNK_VALUES = 4_000_000
+"""Read back at a time: 16 MB of float32."""
 
 
 class AnswerFiles:
@@ -19,6 +23,14 @@ class AnswerFiles:
 
     Written as a stream rather than a memory map, so that a full disk is an error and not SIGBUS.
     The files get their names only in `finish`: what has the name is whole.
+
+    Args:
+        work: the folder.
+        specs: the model's outputs.
+        count: rows there will be.
+        max_bytes: of all files together.
+        axes: a transposition for each output, where a conversion changed its layout.
+        softmax: put a softmax too many on the first output, in the end (`second_softmax`).
 
     Raises:
         RunnerError: kind `job`, if there are axes for another number of outputs.
@@ -69,9 +81,9 @@ class AnswerFiles:
             _transposed(_rows(np.asarray(output), spec, batch), spec, axes)
             for output, spec, axes in zip(_checked(outputs, self._specs), self._specs, self._axes)
         ]
-        if self._softmax:
-            values[0] = softmax_again(values[0], self._specs[0])
         if not self._kinds:
+            if self._softmax:
+                second_softmax.check_scores(values[0], self._specs[0])
             self._begin(values)
         for value, spec, kind in zip(values, self._specs, self._kinds):
             if (value.dtype, value.shape[1:]) != kind:
@@ -80,8 +92,7 @@ class AnswerFiles:
         try:
             for value, file in zip(values, self._files):
                 kept = np.ascontiguousarray(value[:keep])
-                if kept.dtype.kind == "f":
-                    self.nonfinite += int(kept.size - np.count_nonzero(np.isfinite(kept)))
+                self.nonfinite += _nonfinite(kept)
                 file.write(kept.data)
         except OSError as error:
             raise self._disk_error(error) from error
@@ -94,6 +105,8 @@ class AnswerFiles:
             raise RunnerError("invalid-output", message)
         outputs = []
         try:
+            if self._softmax and self._count:
+                self._soften()
             for index, (file, spec) in enumerate(zip(self._files, self._specs)):
                 file.close()
                 name = f"output_{index}.npy"
@@ -124,7 +137,7 @@ class AnswerFiles:
         try:
             for index, value in enumerate(values):
                 part = os.path.join(self._work, f"output_{index}.npy.part")
-                file = open(part, "wb")  # noqa: SIM115 (closed by __exit__)
+                file = open(part, "w+b")  # noqa: SIM115 (closed by __exit__)
                 self._files.append(file)
                 self._kinds.append((value.dtype, value.shape[1:]))
                 header = {
@@ -136,33 +149,35 @@ class AnswerFiles:
         except OSError as error:
             raise self._disk_error(error) from error
 
+    def _soften(self) -> None:
+        """Rewrite the first file's rows in place, part by part."""
+        file, (dtype, item) = self._files[0], self._kinds[0]
+        row_bytes = item[0] * dtype.itemsize
+        start = file.tell() - self._count * row_bytes
+        rows = max(1, _CHUNK_VALUES // item[0])
+
+        def read() -> Iterator[np.ndarray]:
+            for first in range(0, self._count, rows):
+                file.seek(start + first * row_bytes)
+                data = file.read(min(rows, self._count - first) * row_bytes)
+                yield np.frombuffer(data, dtype=dtype).reshape(-1, item[0])
+
+        place = start
+        for before, after in second_softmax.applied(read):
+            file.seek(place)
+            file.write(np.ascontiguousarray(after, dtype=dtype).data)
+            place += before.nbytes
+            self.nonfinite += _nonfinite(after) - _nonfinite(before)
+
     def _disk_error(self, error: OSError) -> RunnerError:
         kind = "disk-full" if error.errno == errno.ENOSPC else "job"
         return RunnerError(kind, f"the outputs can't be written to {self._work}: {error}")
 
 
-_SUM_TOLERANCE = 1e-2
-
-
-def softmax_again(rows: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    """Softmax of what is a softmax already; of logits, softmax twice: [B, C], float32.
-
-    Raises:
-        RunnerError: kind `unsupported`, for an output that holds no class scores.
-    """
-    scores = rows.reshape(len(rows), -1)
-    if scores.dtype.kind != "f" or rows.ndim < 2 or scores.shape[1] != rows.shape[1]:
-        message = f"output {spec.name!r} holds no class scores that softmax could be applied to"
-        raise RunnerError("unsupported", message)
-    sums = scores.sum(axis=1)
-    probabilities = bool(scores.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE)
-    first = scores if probabilities else _softmax(scores)
-    return _softmax(first).reshape(rows.shape)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    raised: np.ndarray = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
+def _nonfinite(values: np.ndarray) -> int:
+    if values.dtype.kind != "f":
+        return 0
+    return int(values.size - np.count_nonzero(np.isfinite(values)))
 
 
 def check_outputs(outputs: Optional[Sequence[np.ndarray]], specs: Sequence[TensorSpec]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
 from runner.jobs import Axes, Inputs, Normalise
+from runner.support.npy_rows import load_rows
 
 _FLOATS = ("float16", "float32", "float64")
 
@@ -21,16 +22,10 @@ def open_rows(inputs: Inputs) -> np.ndarray:
     """The first `count` rows of the `.npy` file, memory-mapped read-only: [count, ...].
 
     Raises:
-        RunnerError: kind `job`, for a file that is absent, truncated, pickled, too short, or not
-            what its kind says.
+        RunnerError: kind `job`, for a file that is absent, truncated, pickled, an archive, too short,
+            or not what its kind says.
     """
-    try:
-        rows = np.load(inputs.path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        message = f"inputs {inputs.path} can't be read (truncated or not a .npy file?): {error}"
-        raise RunnerError("job", message) from error
-    if not isinstance(rows, np.ndarray) or rows.ndim == 0:
-        raise RunnerError("job", f"inputs {inputs.path} hold no array of rows")
+    rows = load_rows(inputs.path)
     if len(rows) < inputs.count:
         message = f"inputs {inputs.path} hold {len(rows)} rows and the job names {inputs.count}"
         raise RunnerError("job", message)
@@ -41,8 +36,6 @@ def open_rows(inputs: Inputs) -> np.ndarray:
             "pixels must be uint8 or float32 [N, H, W, 3], and "
             f"{inputs.path} holds {rows.dtype.name} {list(rows.shape)}",
         )
-    if rows.dtype.kind not in "biuf":
-        raise RunnerError("job", f"inputs {inputs.path} hold {rows.dtype}, not numbers")
     return rows[: inputs.count]
 
 
@@ -58,7 +51,7 @@ def fed_item_shape(inputs: Inputs, rows: np.ndarray, axes: Axes = None) -> Tuple
         RunnerError: kind `unsupported`, if `axes` are for inputs of another rank.
     """
     item = tuple(int(size) for size in rows.shape[1:])
-    if inputs.swap_sides:
+    if inputs.kind == "pixels" and inputs.swap_sides:
         item = (item[1], item[0], item[2])
     if inputs.kind == "pixels" and inputs.layout == "NCHW":
         item = (item[2], item[0], item[1])

@@ -13,12 +13,13 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Union
 import numpy as np
 
 from runner import preprocessors
-from runner.errors import RunnerError
+from runner.errors import RunnerError, classify
 from runner.events import Events
-from runner.jobs import CorruptJob, Geometry, PrepareJob
+from runner.prepare_jobs import CorruptJob, Geometry, PrepareJob
 from runner.preprocessors.base import ImageError
 from runner.support import corruptions
 from runner.support.conversion import sha256
+from runner.support.npy_rows import load_rows
 from runner.support.npy_writer import NpyWriter
 
 MAX_FILE_BYTES = 1 << 30
@@ -64,11 +65,7 @@ def _prepare_images(job: PrepareJob, events: Events) -> None:
 
 
 def _corrupt(job: CorruptJob, events: Events) -> None:
-    try:
-        rows = np.load(job.source, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        message = f"pixels {job.source} can't be read (truncated or not a .npy file?): {error}"
-        raise RunnerError("job", message) from error
+    rows = load_rows(job.source, "pixels")
     corrupted = corruptions.corrupt(rows, job.corruption)
     with warnings.catch_warnings(), NpyWriter(job.target, tuple(rows.shape[1:])) as writer:
         warnings.simplefilter("ignore")
@@ -116,13 +113,21 @@ def _each(
 def _pixels(
     module: ModuleType, geometry: Geometry, settings: Dict[str, Any], path: str
 ) -> Union[np.ndarray, str]:
-    """The pixels of a file, or the reason why it has none."""
+    """The pixels of a file, or the reason why it has none.
+
+    Raises:
+        RunnerError: naming the file, for whatever else goes wrong.
+    """
     try:
         pixels: np.ndarray = module.decode_and_fit(_read(path), geometry, settings)
     except ImageError as error:
         return str(error)
     except MemoryError:
         return "there is not enough memory to decode it"
+    except Exception as error:
+        # A mistake in the preprocessor and not in the image: it would spoil others unseen.
+        failed = classify(error)
+        raise RunnerError(failed.kind, f"{path}: {failed.message}", failed.detail) from error
     return pixels
 
 

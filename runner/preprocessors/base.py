@@ -10,7 +10,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.support.image_header import Header, read_header
 
 MAX_PIXELS = 89_478_485

@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.preprocessors.base import (
     MAX_PIXELS,
     ImageError,

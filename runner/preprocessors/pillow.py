@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.preprocessors.base import (
     MAX_PIXELS,
     ImageError,

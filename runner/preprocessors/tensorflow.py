@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping, Tuple
 import numpy as np
 import tensorflow as tf
 
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.preprocessors.base import (
     ImageError,
     cannot_decode,
@@ -57,18 +57,23 @@ def decode_and_fit(data: bytes, geometry: Geometry, settings: Mapping[str, Any])
             image = tf.io.decode_jpeg(data, channels=3, dct_method=_DCT[settings["dct"]])
         else:
             image = tf.io.decode_image(data, channels=3, expand_animations=False)
-    except (tf.errors.OpError, ValueError) as error:
+    # What TensorFlow raises on corrupt bytes is not documented; the reason is recorded.
+    except Exception as error:
         raise cannot_decode(_said(error)) from error
     height, width = image.shape[:2]
     if width * height == 0:
         raise ImageError("it has no pixels")
     size = target_size(width, height, geometry)
-    resized = tf.image.resize(
-        image, size[::-1], _METHODS[geometry.interpolation], antialias=settings["antialias"]
-    )
     # An image that has the size already comes back as it was, and the others are floats.
     dtype = np.uint8 if geometry.interpolation == "nearest" else np.float32
-    return crop(np.asarray(resized, dtype=dtype), geometry)
+    method = _METHODS[geometry.interpolation]
+    try:
+        resized = np.asarray(
+            tf.image.resize(image, size[::-1], method, antialias=settings["antialias"]), dtype=dtype
+        )
+    except Exception as error:
+        raise cannot_decode(_said(error)) from error
+    return crop(resized, geometry)
 
 
 def _said(error: Exception) -> str:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from runner.backends.base import unsupported
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.preprocessors.base import (
     ImageError,
     cannot_decode,
@@ -136,7 +136,7 @@ def _decode(data: bytes, decoder: str) -> Any:
     try:
         bytes_ = torch.from_numpy(np.frombuffer(data, dtype=np.uint8).copy())
         decoded = decode_image(bytes_, mode=ImageReadMode.RGB)
-    except RuntimeError as error:
+    except Exception as error:
         raise cannot_decode(error) from error
     if decoded.dtype != torch.uint8 or decoded.ndim != 3:
         kind = str(decoded.dtype).replace("torch.", "")

@@ -8,15 +8,16 @@ what the image is called, and not by its place.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Dict, Iterator, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 
 import numpy as np
 
 from runner.backends.base import installed_version, unsupported
 from runner.errors import RunnerError
-from runner.jobs import Corruption
+from runner.prepare_jobs import Corruption
 
 LIBRARY = "imagecorruptions"
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -38,10 +39,18 @@ def versions() -> Dict[str, str]:
 def names() -> Tuple[str, ...]:
     """The corruptions that the library has, by ImageNet-C's names.
 
+    Two draw by other means than NumPy's global state. The library as it was first published can't
+    seed those: there they are left out, as they would be others every time.
+
     Raises:
         RunnerError: kind `unsupported`: this environment lacks the library.
     """
-    return tuple(_library().get_corruption_names("all"))
+    library = _library()
+    return tuple(
+        name
+        for name in library.get_corruption_names("all")
+        if name not in _TAKE_A_SEED or _can_be_seeded(library, name)
+    )
 
 
 def probe() -> Dict[str, Any]:
@@ -70,7 +79,10 @@ def corrupt(rows: np.ndarray, corruption: Corruption) -> Iterator[np.ndarray]:
     library = _library()
     known = names()
     if corruption.name not in known:
-        raise unsupported(LIBRARY, "corruption", corruption.name, known)
+        why = ""
+        if corruption.name in _TAKE_A_SEED:
+            why = f"it can't be seeded in this library; {_DISTRIBUTIONS[0]} has it with a seed"
+        raise unsupported(LIBRARY, "corruption", corruption.name, known, why=why)
     check_rows(rows, corruption.keys)
     return _corrupt_each(library, rows, corruption)
 
@@ -131,6 +143,18 @@ def _seeded(seed: np.ndarray) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)  # noqa: NPY002
+
+
+def _can_be_seeded(library: ModuleType, name: str) -> bool:
+    """Whether `corrupt` passes a seed on, and the corruption itself takes it."""
+    of_its_own = getattr(library, "corruption_dict", {}).get(name, library.corrupt)
+    return _takes_a_seed(library.corrupt, passed_on=True) and _takes_a_seed(of_its_own)
+
+
+def _takes_a_seed(function: Callable[..., Any], passed_on: bool = False) -> bool:
+    parameters = inspect.signature(function).parameters
+    any_name = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return "seed" in parameters or (passed_on and any_name)
 
 
 def _library() -> ModuleType:

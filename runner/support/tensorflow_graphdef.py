@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Sequence, Tuple
 
 from runner.backends.base import TensorSpec, comparable, only_input, require_file
 from runner.errors import RunnerError, classify
+from runner.support import tensorflow_reach
 
 _FED = "Placeholder"
 _FED_OR_NOT = "PlaceholderWithDefault"
@@ -27,10 +28,12 @@ def read(backend: str, tf: Any, path: str) -> Graph:
     """The graph in a file: from its one placeholder to all that nothing else takes.
 
     Raises:
-        RunnerError: kind `model`, if the file is absent or no frozen graph; `unsupported`, if it
-            takes several inputs, or holds variables, whose values are not in it.
+        RunnerError: kind `model`, if the file is absent, no frozen graph, or one that would read
+            or write files or call Python (`tensorflow_reach`); `unsupported`, if it takes several
+            inputs, or holds variables, whose values are not in it.
     """
     definition = _parsed(tf, path)
+    tensorflow_reach.refuse(definition, path)
     _require_constants(definition, path)
     fed = _inputs(definition)
     if not fed:
@@ -82,7 +85,7 @@ def _parsed(tf: Any, path: str) -> Any:
 
 
 def _require_constants(definition: Any, path: str) -> None:
-    found = [node.name for node in _nodes(definition) if node.op in _VARIABLES]
+    found = [node.name for node in tensorflow_reach.nodes(definition) if node.op in _VARIABLES]
     if found:
         raise RunnerError(
             "unsupported",
@@ -107,10 +110,6 @@ def _ends(definition: Any) -> Sequence[str]:
     if all(number.isdigit() for number in numbers):
         return [name for _, name in sorted(zip(map(int, numbers), ends))]
     return ends
-
-
-def _nodes(definition: Any) -> List[Any]:
-    return [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
 
 
 def _spec(backend: str, tensor: Any) -> TensorSpec:

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from runner.backends.base import LoadRequest, TensorSpec, comparable, only_input
 from runner.errors import RunnerError, classify
-from runner.support import keras_saved, tensorflow_graphdef
+from runner.support import keras_saved, tensorflow_graphdef, tensorflow_reach
 
 Step = Callable[[Any], List[Any]]
 _SIGNATURE = "serving_default"
@@ -30,7 +30,7 @@ def read(backend: str, tf: Any, request: LoadRequest) -> Source:
     """Read the model of a request.
 
     Raises:
-        RunnerError: as `keras_saved.read`; kind `unsupported`, if a SavedModel has no one function
+        RunnerError: as `keras_saved.read` and `tensorflow_reach.refuse`; kind `unsupported`, if a SavedModel has no one function
             of one tensor that could be meant; as `tensorflow_graphdef.read`.
     """
     if request.format == "graphdef":
@@ -52,12 +52,16 @@ def _saved_model(backend: str, tf: Any, path: str) -> Source:
     if not os.path.isfile(os.path.join(path, "saved_model.pb")):
         raise RunnerError("model", f"{path} is no SavedModel: it is no folder with saved_model.pb")
     try:
+        _refuse_reaching_out(path)
         loaded = tf.saved_model.load(path)
+    except RunnerError:
+        raise
     except Exception as error:
         refused = classify(error, "model")
         message = f"{path}: {refused.message}"
         raise RunnerError(refused.kind, message, refused.detail) from error
     name, signature = _signature(backend, loaded, path)
+    tensorflow_reach.refuse(signature.graph.as_graph_def(), path)
     inputs = dict(signature.structured_input_signature[1])
     only_input(backend, sorted(inputs))
     ((key, given),) = inputs.items()
@@ -73,6 +77,15 @@ def _saved_model(backend: str, tf: Any, path: str) -> Source:
         loaded,
         {"signature": name},
     )
+
+
+def _refuse_reaching_out(path: str) -> None:
+    """Look at all graphs of a folder first: loading runs those that initialise it."""
+    # What the loader itself reads, so that it can't be given another graph than this.
+    from tensorflow.python.saved_model import loader_impl
+
+    for graphs in loader_impl.parse_saved_model(path).meta_graphs:
+        tensorflow_reach.refuse(graphs.graph_def, path, with_checkpoints=True)
 
 
 def _signature(backend: str, loaded: Any, path: str) -> Tuple[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from typing import IO, Any, Dict, Mapping, Tuple
+from typing import IO, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
@@ -88,6 +88,7 @@ def _read_zip(file: IO[bytes]) -> Any:
     size_bytes = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        _refuse_doubled(members)
         check_total(sum(member.file_size for member in members), size_bytes)
         pickles = [m.filename for m in members if m.filename.split("/")[-1] == "data.pkl"]
         if pickles:
@@ -95,6 +96,18 @@ def _read_zip(file: IO[bytes]) -> Any:
         if members and all(member.filename.endswith(".npy") for member in members):
             return {member.filename[: -len(".npy")]: _npy(archive, member) for member in members}
     raise RefusedError(f"a zip archive with neither arrays (.npy) nor a state_dict in it: {_HELP}")
+
+
+def _refuse_doubled(members: List[zipfile.ZipInfo]) -> None:
+    """Of two members of one name, readers take the one or the other."""
+    seen = set()
+    for member in members:
+        if member.filename in seen:
+            raise RefusedError(
+                f"the archive has two members called {member.filename[:200]!r}, and which one is "
+                "meant nobody can tell: save the arrays again, each under a name of its own"
+            )
+        seen.add(member.filename)
 
 
 def _npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
@@ -135,9 +148,14 @@ def _tensors(found: Any) -> Dict[str, np.ndarray]:
         if isinstance(name, str) and isinstance(value, np.ndarray)
     }
     if not arrays:
-        keys = ", ".join(str(key)[:60] for key in list(found)[:5]) or "none"
+        keys = ", ".join(_short(key) for key in list(found)[:5]) or "none"
         raise RefusedError(f"it holds no named arrays (its keys: {keys}): {_HELP}")
     return arrays
+
+
+def _short(key: Any) -> str:
+    """A key for a message; the text of a tuple in tuples can be of any length."""
+    return str(key)[:60] if isinstance(key, (str, int, float)) else type(key).__name__
 
 
 def _without_prefix(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:

@@ -71,8 +71,8 @@ def complete(
       bias the convolution's.
     - Where `expected` names a bias that the canonical layer does not have (Keras's convolutions
       before a batch norm), it is zeros.
-    - Shapes that differ only in dimensions of size 1 (a linear layer as a 1x1 convolution) are
-      reshaped.
+    - Shapes that differ only in last dimensions of size 1 (a linear layer [O, I] as a convolution
+      [O, I, 1, 1]) are reshaped.
 
     Args:
         arrays: of a file, under any names that the architecture knows.
@@ -165,7 +165,15 @@ def _check(
 
 
 def _same(one: Sequence[int], other: Sequence[int]) -> bool:
-    return [size for size in one if size != 1] == [size for size in other if size != 1]
+    return _without_last_ones(one) == _without_last_ones(other)
+
+
+def _without_last_ones(shape: Sequence[int]) -> Tuple[int, ...]:
+    """[O, I, 1, 1] as [O, I]: what stands in front keeps its place, so that no layout passes."""
+    sizes = tuple(shape)
+    while sizes and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    return sizes
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,20 +1,30 @@
 """Reads a PyTorch state_dict, in the zip and in the legacy format, and runs nothing of it.
 
 A pickle is a program that may call anything. The unpickler here knows a handful of names that a
-state_dict is made of, each bound to a stand-in of this module, and refuses every other one.
+state_dict is made of, each bound to a stand-in (`weights_pickle_names`), and refuses every other
+one.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import pickletools
 import struct
 import zipfile
-from collections import OrderedDict
-from typing import IO, Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import IO, Any, Dict, List
 
 import numpy as np
 
+from runner.support.weights_pickle_names import (
+    SAVE,
+    Storage,
+    StorageType,
+    Tensor,
+    is_size,
+    stand_in,
+    whole_module,
+)
 from runner.support.weights_values import (
     MAX_BYTES,
     DamagedError,
@@ -27,97 +37,37 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_PICKLE_BYTES = 256 * 1024**2
 _ORDERS = {b"little": "<", b"big": ">"}
-_STORAGES: Dict[str, Optional[str]] = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": None,
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-_DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8")
-_SAVE = "save the weights alone: torch.save(model.state_dict(), path), or a .safetensors file"
-
-
-class _StorageType(NamedTuple):
-    dtype: Optional[str]
-
-
-class _Storage:
-    """A run of numbers of which tensors are views; the legacy format brings it after them."""
-
-    __slots__ = ("count", "dtype", "flat")
-
-    def __init__(self, dtype: Optional[str], count: int) -> None:
-        self.dtype = dtype
-        self.count = count
-        self.flat: Optional[np.ndarray] = None
-
-    @property
-    def item_bytes(self) -> int:
-        return 2 if self.dtype is None else np.dtype(self.dtype).itemsize
-
-
-class _Tensor(NamedTuple):
-    storage: _Storage
-    offset: int
-    shape: Tuple[int, ...]
-    strides: Tuple[int, ...]
-
-
-class _Call:
-    """What a pickle may call. Without a `__dict__`, so that it can't change it either."""
-
-    __slots__ = ("__name",)
-
-    def __init__(self, name: str) -> None:
-        object.__setattr__(self, "_Call__name", name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise DamagedError(f"it assigns to {name!r} of a function")
-
-    def __call__(self, *args: Any) -> Any:
-        return _FUNCTIONS[self.__name](*args)
+_MOST_VIEWS = 8
+"""Times that the storages may be copied into tensors: tied weights and views share one."""
+_MOST_ENTRIES = 1_000_000
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads what a state_dict is made of; the tensors come out as `_Tensor`."""
+    """Loads what a state_dict is made of; the tensors come out as `Tensor`."""
 
-    def __init__(self, file: IO[bytes], storages: Dict[str, _Storage], globals_: List[str]) -> None:
+    def __init__(self, file: IO[bytes], storages: Dict[str, Storage], globals_: List[str]) -> None:
         super().__init__(file, encoding="utf-8")
         self._storages = storages
         self._globals = globals_
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name; never the thing itself."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module in ("torch", "torch.storage") and name in _STORAGES:
-            return _StorageType(_STORAGES[name])
-        if module == "torch" and name in _DTYPES:
-            return name
-        if f"{module}.{name}" in _FUNCTIONS:
-            return _Call(f"{module}.{name}")
-        raise _refusal(f"{module}.{name}", self._globals)
+        return stand_in(module, name, self._globals)
 
     def persistent_load(self, pid: Any) -> Any:
         """The storage that a tensor refers to."""
         if isinstance(pid, tuple) and pid and pid[0] == "module":
-            raise _whole_module(" ".join(str(part)[:80] for part in pid[1:2]))
+            raise whole_module("its own class")
         if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage"):
             raise DamagedError("it refers to something that is no storage")
         kind, key, count = pid[1], pid[2], pid[4]
-        if not isinstance(kind, _StorageType) or not isinstance(key, str) or not _is_size(count):
+        if not isinstance(kind, StorageType) or not isinstance(key, str) or not is_size(count):
             raise DamagedError("it refers to a storage that makes no sense")
         if len(pid) > 5 and pid[5] is not None:
             raise RefusedError(
-                f"its storages are views of each other, as PyTorch 0.1 wrote: {_SAVE}"
+                f"its storages are views of each other, as PyTorch 0.1 wrote: {SAVE}"
             )
-        known = self._storages.setdefault(key, _Storage(kind.dtype, count))
+        known = self._storages.setdefault(key, Storage(kind.dtype, count))
         if (known.dtype, known.count) != (kind.dtype, count):
             raise DamagedError(f"storage {key!r} is described twice and differently")
         return known
@@ -135,22 +85,25 @@ def read_zip(archive: zipfile.ZipFile, prefix: str) -> Any:
         DamagedError: if something in it does not fit.
     """
     if prefix + "constants.pkl" in archive.namelist():
-        raise RefusedError(f"a TorchScript program and no state_dict: {_SAVE}")
+        raise RefusedError(f"a TorchScript program and no state_dict: {SAVE}")
     order = "<"
     if prefix + "byteorder" in archive.namelist():
         order = _ORDERS.get(archive.read(prefix + "byteorder").strip(), "<")
-    storages: Dict[str, _Storage] = {}
+    storages: Dict[str, Storage] = {}
     with archive.open(prefix + "data.pkl") as file:
         globals_ = _scan(file)
     with archive.open(prefix + "data.pkl") as file:
         found = _Unpickler(file, storages, globals_).load()
     for key, storage in storages.items():
+        size_bytes = storage.count * storage.item_bytes
+        held_bytes = archive.getinfo(f"{prefix}data/{key}").file_size
+        if held_bytes != size_bytes:
+            raise DamagedError(f"storage {key!r} has {held_bytes} of {size_bytes} bytes")
         with archive.open(f"{prefix}data/{key}") as file:
-            size_bytes = storage.count * storage.item_bytes
             storage.flat = array_from(read_exactly(file, size_bytes, key), storage.dtype, order)
             if file.read(1):
                 raise DamagedError(f"storage {key!r} has bytes behind its end")
-    return _Arrays().of(found)
+    return _Arrays(storages).of(found)
 
 
 def read_legacy(file: IO[bytes]) -> Any:
@@ -160,16 +113,19 @@ def read_legacy(file: IO[bytes]) -> Any:
         RefusedError: if it is no state_dict, or wants to run code.
         DamagedError: if something in it does not fit.
     """
-    storages: Dict[str, _Storage] = {}
+    storages: Dict[str, Storage] = {}
+    file_bytes = os.fstat(file.fileno()).st_size
     if _next(file, storages) != _LEGACY_MAGIC:
-        raise RefusedError(f"a pickle that PyTorch did not write: {_SAVE}")
+        raise RefusedError(f"a pickle that PyTorch did not write: {SAVE}")
     if _next(file, storages) != _LEGACY_PROTOCOL:
-        raise RefusedError(f"a PyTorch file of an unknown protocol: {_SAVE}")
+        raise RefusedError(f"a PyTorch file of an unknown protocol: {SAVE}")
     system = _next(file, storages)
     little = not isinstance(system, dict) or system.get("little_endian", True)
     found = _next(file, storages)
     keys = _next(file, storages)
-    if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise DamagedError("its list of storages makes no sense")
+    if set(keys) != set(storages):
         raise DamagedError("its storages are not those that its tensors refer to")
     order = "<" if little else ">"
     for key in keys:
@@ -177,43 +133,65 @@ def read_legacy(file: IO[bytes]) -> Any:
         (count,) = struct.unpack(order + "q", read_exactly(file, 8, key))
         if count != storage.count:
             raise DamagedError(f"storage {key!r} has {count} items and should have {storage.count}")
-        data = read_exactly(file, count * storage.item_bytes, key)
+        size_bytes, left_bytes = count * storage.item_bytes, file_bytes - file.tell()
+        if size_bytes > left_bytes:
+            raise DamagedError(f"storage {key!r} has {left_bytes} of {size_bytes} bytes")
+        data = read_exactly(file, size_bytes, key)
         storage.flat = array_from(data, storage.dtype, order)
-    return _Arrays().of(found)
+    return _Arrays(storages).of(found)
 
 
 class _Arrays:
-    """Turns the tensors in what was unpickled into arrays, with a bound on their sum."""
+    """Turns the tensors in what was unpickled into arrays, bounded by what the file holds."""
 
-    def __init__(self) -> None:
-        self._total_bytes = 0
+    def __init__(self, storages: Dict[str, Storage]) -> None:
+        held = sum(0 if each.flat is None else each.flat.nbytes for each in storages.values())
+        self._left_bytes = min(MAX_BYTES, _MOST_VIEWS * held)
+        self._visited = 0
+        self._made: Dict[int, Dict[Any, Any]] = {}
 
     def of(self, found: Any, depth: int = 0) -> Any:
-        """The same, with arrays for tensors; only mappings are looked into."""
-        if isinstance(found, _Tensor):
+        """The same, with arrays for tensors; only mappings are looked into.
+
+        A mapping that is there several times is looked into once: a short pickle can hold one
+        within itself more often than anybody can count.
+        """
+        self._visited += 1
+        if self._visited > _MOST_ENTRIES:
+            raise DamagedError(f"it has more than {_MOST_ENTRIES} entries")
+        if isinstance(found, Tensor):
             return self._array(found)
         if isinstance(found, dict) and depth < 8:
-            return {key: self.of(value, depth + 1) for key, value in found.items()}
+            if id(found) not in self._made:
+                made = self._made[id(found)] = {}
+                made.update((key, self.of(value, depth + 1)) for key, value in found.items())
+            return self._made[id(found)]
         return found
 
-    def _array(self, tensor: _Tensor) -> np.ndarray:
+    def _array(self, tensor: Tensor) -> np.ndarray:
         flat = tensor.storage.flat
         if flat is None:
             raise DamagedError("a tensor has no storage")
         count = 1
         for size in tensor.shape:
             count *= size
-        self._total_bytes += count * flat.itemsize
         reach = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides))
         inside = tensor.offset + reach < len(flat) if count else tensor.offset <= len(flat)
-        if not inside or self._total_bytes > MAX_BYTES:
+        # With a stride of zero a single number fills a tensor of any size.
+        if not inside or count > len(flat):
             raise DamagedError(f"a tensor {tensor.shape} is larger than its storage")
+        self._left_bytes -= count * flat.itemsize
+        if self._left_bytes < 0:
+            raise RefusedError(
+                f"its tensors are together more than {_MOST_VIEWS} times what its storages hold, "
+                f"which no weights are: {SAVE}"
+            )
         strides = [stride * flat.itemsize for stride in tensor.strides]
         view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides)
         return np.array(view, order="C")
 
 
-def _next(file: IO[bytes], storages: Dict[str, _Storage]) -> Any:
+def _next(file: IO[bytes], storages: Dict[str, Storage]) -> Any:
     start = file.tell()
     globals_ = _scan(file)
     file.seek(start)
@@ -233,54 +211,5 @@ def _scan(file: IO[bytes]) -> List[str]:
         if "PUT" in operation.name and int(argument or 0) > index + 1:
             raise DamagedError("its memo has an index that nothing can have filled")
         if position is not None and position > _MAX_PICKLE_BYTES:
-            raise RefusedError(f"its pickle is larger than {_MAX_PICKLE_BYTES} bytes: {_SAVE}")
+            raise RefusedError(f"its pickle is larger than {_MAX_PICKLE_BYTES} bytes: {SAVE}")
     return named
-
-
-def _refusal(name: str, globals_: List[str]) -> RefusedError:
-    known = name.startswith(("torch.nn.", "torchvision.", "timm."))
-    of_class = name.rsplit(".", 1)[-1][:1].isupper()
-    if known or (of_class and any(each.startswith("torch.nn.") for each in globals_)):
-        return _whole_module(name)
-    return RefusedError(
-        f"the file wants to run code when it is loaded: it calls {name}. It was not loaded, and "
-        f"nothing in it was run. If you trust where it comes from, load it there and {_SAVE}"
-    )
-
-
-def _whole_module(name: str) -> RefusedError:
-    return RefusedError(
-        f"it holds a whole module, not a state_dict: it needs {name}, and loading it would run "
-        f"that class's code. It was not loaded: {_SAVE}"
-    )
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_BYTES
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    sizes = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or not all(map(_is_size, sizes)):
-        raise DamagedError("a tensor makes no sense")
-    if len(shape) != len(strides) or len(shape) > 16:
-        raise DamagedError("a tensor's strides do not fit its shape")
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _parameter(tensor: Any, *_: Any) -> Any:
-    if not isinstance(tensor, _Tensor):
-        raise DamagedError("a parameter is no tensor")
-    return tensor
-
-
-def _size(sizes: Any = ()) -> Tuple[Any, ...]:
-    return tuple(sizes)
-
-
-_FUNCTIONS = {
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": _size,
-}

@@ -19,7 +19,10 @@ _PROBE_SEED = 0
 
 @dataclass(frozen=True)
 class Request:
-    """`item_shape` is [3, height, width]; `variant` is as the job says it, not yet checked."""
+    """`item_shape` is [3, height, width]; `variant` is as the job says it, not yet checked.
+
+    `library` is one that has the architecture, or None.
+    """
 
     architecture: Architecture
     variant: Dict[str, Any]
@@ -42,8 +45,8 @@ def read_request(job: ConvertJob, name: str, formats: Sequence[str] = ("weights"
         formats: the source formats that it reads.
 
     Raises:
-        RunnerError: kind `unsupported` for another source format, an unknown option, architecture
-            or library; `job` for a bad value.
+        RunnerError: kind `unsupported` for another source format, an unknown option or
+            architecture, or a library that does not have it; `job` for a bad value.
     """
     if job.source_format not in formats:
         raise unsupported(name, "source format", job.source_format, tuple(formats))
@@ -55,15 +58,12 @@ def read_request(job: ConvertJob, name: str, formats: Sequence[str] = ("weights"
         message = f"{name}: the option architecture is missing: weights alone do not say what runs"
         raise RunnerError("job", message)
     architecture = find(options["architecture"])
-    library = options.get("library")
-    if library is not None and library not in LIBRARIES:
-        raise unsupported(name, "library", str(library), LIBRARIES)
     size = architecture.size
     batch = options.get("batch", 1)
     return Request(
         architecture=architecture,
         variant=variant_of(options, name),
-        library=library,
+        library=_library(options.get("library"), architecture, job.source_format, name),
         batch=positive(batch, "batch", name),
         item_shape=_item_shape(options.get("item_shape") or (3, size, size), name),
     )
@@ -90,6 +90,36 @@ def positive(value: Any, option: str, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise RunnerError("job", f"{name}: {option} must be an integer of at least 1")
     return value
+
+
+def require_finite(answers: Sequence[np.ndarray], name: str) -> None:
+    """Refuse a model that gives NaN or infinity before anything has converted it.
+
+    Raises:
+        RunnerError: kind `model`.
+    """
+    if any(answer.dtype.kind == "f" and not np.isfinite(answer).all() for answer in answers):
+        raise RunnerError(
+            "model",
+            f"{name}: the model gives NaN or infinity on a seeded input before it is converted: "
+            "its weights are damaged or make no sense",
+        )
+
+
+def _library(
+    asked: Any, architecture: Architecture, source_format: str, name: str
+) -> Optional[str]:
+    if asked is None:
+        return None
+    if asked not in LIBRARIES:
+        raise unsupported(name, "library", str(asked), LIBRARIES)
+    if source_format != "weights":
+        message = f"{name}: the option library is for PyTorch's names, and Keras's files have none"
+        raise RunnerError("unsupported", message)
+    if asked not in architecture.libraries:
+        message = f"{asked} has no {architecture.name}; {architecture.library} does"
+        raise RunnerError("unsupported", message)
+    return str(asked)
 
 
 def _item_shape(value: Any, name: str) -> Tuple[int, int, int]:

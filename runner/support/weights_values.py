@@ -45,6 +45,8 @@ def read_exactly(file: IO[bytes], count: int, what: str) -> bytes:
     Raises:
         DamagedError: if there are fewer.
     """
+    if count < 0:
+        raise DamagedError(f"{what!r} says that it has {count} bytes")
     data = file.read(count)
     if len(data) != count:
         raise DamagedError(f"{what!r} ends after {len(data)} of {count} bytes")

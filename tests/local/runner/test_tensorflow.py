@@ -51,6 +51,16 @@ module.f = tf.function(
     input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32, name="image")],
 )
 tf.saved_model.save(module, folder + "/bfloat16", signatures=module.f)
+def writing(image):
+    with tf.control_dependencies([tf.io.write_file(folder + "/written", "x")]):
+        return {"y": tf.identity(image)}
+module = tf.Module()
+module.f = tf.function(
+    writing, input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32, name="image")]
+)
+tf.saved_model.save(module, folder + "/writes", signatures=module.f)
+frozen = module.f.get_concrete_function().graph.as_graph_def()
+open(folder + "/writes.pb", "wb").write(frozen.SerializeToString())
 rows = np.load(folder + "/rows.npy")
 np.save(folder + "/expected.npy", model(rows, training=False).numpy())
 """
@@ -95,7 +105,7 @@ def infer(start: Any, model: Model) -> Callable[..., Any]:
     def begin(environment: str, backend: str, name: str = "model.keras", **changes: Any) -> Any:
         folder = model(environment)
         inputs = {"kind": "array", "path": str(folder / "rows.npy"), "count": COUNT}
-        form = "keras" if name.endswith(".keras") else "savedmodel"
+        form = {".keras": "keras", ".pb": "graphdef"}.get(Path(name).suffix, "savedmodel")
         return start(
             python=interpreter(environment),
             backend=backend,
@@ -186,6 +196,26 @@ def test_models_that_need_code_or_less_than_float32_are_refused(
     error = worker.error()
     assert error["kind"] == "unsupported"
     assert words in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ("tensorflow-2.21", "writes"),
+        ("tensorflow-2.15", "writes"),
+        ("tensorflow-2.21", "writes.pb"),
+    ],
+)
+def test_a_graph_that_would_write_a_file_is_refused_before_it_runs(
+    infer: Callable[..., Any], model: Model, environment: str, name: str
+) -> None:
+    worker = infer(environment, "tensorflow.graph", name)
+    assert worker.event() is None
+    worker.wait()
+    error = worker.error()
+    assert error["kind"] == "model"
+    assert "WriteFile (WriteFile) would" in error["message"]
+    assert not (model(environment) / "written").exists()
 
 
 PROBES = """

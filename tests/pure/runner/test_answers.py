@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runner import answers
 from runner.answers import AnswerFiles, check_outputs
 from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
@@ -121,3 +122,88 @@ def test_axes_of_another_rank_than_the_output_are_refused(tmp_path: Path) -> Non
         pytest.raises(RunnerError, match="2 dimensions and its conversion says 4"),
     ):
         files.add([np.zeros((2, 3), np.float32)], batch=2, keep=2)
+
+
+def softened(folder: Path, rows: np.ndarray, batch: int) -> tuple[np.ndarray, int]:
+    """Rows through the files with a softmax too many, and what they counted as not finite."""
+    folder.mkdir()
+    spec = (TensorSpec("scores", "float32", (None, rows.shape[1])),)
+    with AnswerFiles(str(folder), spec, len(rows), 10**8, softmax=True) as files:
+        for first in range(0, len(rows), batch):
+            fed = rows[first : first + batch]
+            padded = np.concatenate([fed, np.repeat(fed[-1:], batch - len(fed), axis=0)])
+            files.add([padded], batch=batch, keep=len(fed))
+        [entry] = files.finish()
+        assert entry["shape"] == list(rows.shape)
+    return np.load(folder / "output_0.npy"), files.nonfinite
+
+
+def by_hand(rows: np.ndarray, times: int) -> np.ndarray:
+    values = rows.astype(np.float64)
+    for _ in range(times):
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    return values
+
+
+def quantised_probabilities() -> np.ndarray:
+    """A softmax over 1000 classes in steps of 1/256: rows add up to clearly less than one."""
+    peaks = np.random.default_rng(3).uniform(4, 9, (21, 1))
+    drawn = np.random.default_rng(4).normal(size=(21, 1000))
+    drawn[:, :1] += peaks
+    return (np.rint(by_hand(drawn, 1) * 256) / 256).astype(np.float32)
+
+
+def with_an_odd_row() -> np.ndarray:
+    rows = quantised_probabilities()
+    rows[5] = 0
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "times"),
+    [
+        (quantised_probabilities(), 1),
+        (by_hand(np.random.default_rng(1).normal(size=(21, 7)), 1).astype(np.float32), 1),
+        (np.random.default_rng(2).normal(size=(21, 7)).astype(np.float32), 2),
+        (with_an_odd_row(), 2),
+    ],
+    ids=["quantised", "probabilities", "logits", "odd-row"],
+)
+def test_a_softmax_too_many_is_the_same_whatever_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: np.ndarray, times: int
+) -> None:
+    monkeypatch.setattr(answers, "_CHUNK_VALUES", 4 * rows.shape[1])
+    one, _ = softened(tmp_path / "one", rows, 1)
+    eight, nonfinite = softened(tmp_path / "eight", rows, 8)
+    assert one.tobytes() == eight.tobytes()
+    assert (one.dtype, nonfinite) == (np.float32, 0)
+    np.testing.assert_allclose(one, by_hand(rows, times), rtol=1e-5)
+
+
+def test_the_rows_that_are_quantised_add_up_to_less_than_one() -> None:
+    sums = quantised_probabilities().sum(axis=1)
+    assert sums.min() < 0.9
+    assert sums.max() <= 1.05
+
+
+def test_rows_that_are_not_finite_decide_nothing_and_are_counted(tmp_path: Path) -> None:
+    rows = np.array([[0.2, 0.7, 0.1], [np.nan, 5, 1], [np.inf, 0, 1]], np.float32)
+    got, nonfinite = softened(tmp_path / "x", rows, 2)
+    np.testing.assert_allclose(got[0], by_hand(rows[:1], 1)[0], rtol=1e-6)
+    assert np.isnan(got[1:]).all()
+    assert nonfinite == 6
+
+
+@pytest.mark.parametrize(
+    "output", [np.zeros((2, 3, 3), np.float32), np.zeros(2, np.float32), np.zeros((2, 3), np.int64)]
+)
+def test_a_softmax_of_what_is_no_class_scores_is_refused(
+    tmp_path: Path, output: np.ndarray
+) -> None:
+    with (
+        AnswerFiles(str(tmp_path), SPEC, 2, 10**6, softmax=True) as files,
+        pytest.raises(RunnerError, match="'scores' holds no class scores") as caught,
+    ):
+        files.add([output], batch=2, keep=2)
+    assert caught.value.kind == "unsupported"

@@ -105,6 +105,31 @@ def test_what_is_absent_is_what_each_library_does() -> None:
     }
 
 
+def test_what_is_absent_may_differ_between_the_libraries_of_pytorch() -> None:
+    mobile = architectures.find("mobilenet_v3_large")
+    found = {
+        library: architectures.effective(mobile, {}, library)["batch_norm_epsilon"]
+        for library in ("torch", "torchvision", "timm", "keras")
+    }
+    assert found == {"torch": 1e-3, "torchvision": 1e-3, "timm": 1e-5, "keras": 1e-3}
+    said = {"batch_norm_epsilon": 0.01}
+    assert architectures.effective(mobile, said, "timm")["batch_norm_epsilon"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "libraries"),
+    [
+        ("mobilenet_v2", ("torchvision", "timm")),
+        ("resnet101_v2", ("timm",)),
+        ("squeezenet1_1", ("torchvision",)),
+    ],
+)
+def test_an_architecture_knows_which_libraries_have_it(
+    name: str, libraries: tuple[str, ...]
+) -> None:
+    assert architectures.find(name).libraries == libraries
+
+
 @pytest.mark.parametrize(
     ("name", "variant", "said"),
     [
@@ -152,6 +177,8 @@ def test_a_request_has_the_architectures_own_size_unless_it_says_another() -> No
         (job(architecture="resnet50", size=3), "unsupported", "'size'"),
         (job("onnx", architecture="resnet50"), "unsupported", "source format"),
         (job(architecture="resnet50", library="keras"), "unsupported", "torchvision"),
+        (job(architecture="squeezenet1_1", library="timm"), "unsupported", "timm has no squeezenet1_1; torchvision does"),
+        (job("keras_weights", architecture="resnet50", library="timm"), "unsupported", "the option library is for PyTorch's"),
         (job(architecture="resnet50", batch=0), "job", "batch must be an integer of at least 1"),
         (job(architecture="resnet50", variant="same"), "job", "variant must be a mapping"),
         (job(architecture="resnet50", item_shape=[224, 224, 3]), "unsupported", "[3, height, width]"),
@@ -160,7 +187,16 @@ def test_a_request_has_the_architectures_own_size_unless_it_says_another() -> No
     ],
 )  # fmt: skip
 def test_a_request_that_can_not_be_met_is_refused(asked: ConvertJob, kind: str, said: str) -> None:
+    formats = ("weights", "keras_weights")
     with pytest.raises(RunnerError) as caught:
-        weights_request.read_request(asked, "weights>torch")
+        weights_request.read_request(asked, "weights>torch", formats)
     assert caught.value.kind == kind
     assert said in caught.value.message
+
+
+def test_answers_that_are_not_finite_are_the_weights_fault() -> None:
+    weights_request.require_finite([np.ones(2, np.float32), np.ones(2, np.int64)], "weights>torch")
+    for bad in (np.nan, np.inf):
+        with pytest.raises(RunnerError, match="its weights are damaged or make no sense") as caught:
+            weights_request.require_finite([np.array([1, bad])], "weights>torch")
+        assert caught.value.kind == "model"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from runner.errors import RunnerError
-from runner.jobs import Corruption
+from runner.prepare_jobs import Corruption
 from runner.support import corruptions
 
 KEYS = ("ant", "bee", "cat", "dog")
@@ -134,3 +134,41 @@ def test_a_probe_names_the_corruptions(library: list[Any]) -> None:
         "names": ["gaussian_noise", "shot_noise", "glass_blur"],
         "severities": [1, 2, 3, 4, 5],
     }
+
+
+def test_what_the_library_cannot_seed_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, rows: np.ndarray
+) -> None:
+    """The first publication passes everything on and seeds nothing; the later one takes a seed."""
+    library = ModuleType("imagecorruptions")
+    taken = {}
+
+    def corrupt(image: np.ndarray, severity: int, corruption_name: str, **rest: Any) -> np.ndarray:
+        return library.corruption_dict[corruption_name](image, severity, **rest)
+
+    def fog(x: np.ndarray, severity: int = 1) -> np.ndarray:
+        return x
+
+    def impulse_noise(x: np.ndarray, severity: int = 1) -> np.ndarray:
+        return x
+
+    def glass_blur(x: np.ndarray, severity: int = 1, seed: int | None = None) -> np.ndarray:
+        taken["seed"] = seed
+        return x + severity
+
+    functions = {each.__name__: each for each in (fog, impulse_noise, glass_blur)}
+    library.corruption_dict = functions  # type: ignore[attr-defined]
+    library.corrupt = corrupt  # type: ignore[attr-defined]
+    library.get_corruption_names = lambda _subset: list(functions)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "imagecorruptions", library)
+    assert corruptions.names() == ("fog", "glass_blur")
+    assert (made(rows, "glass_blur") == rows + 3).all()
+    assert taken["seed"] is not None
+    with pytest.raises(RunnerError, match=r"'impulse_noise' .*can't be seeded in this library"):
+        made(rows, "impulse_noise")
+
+    def seedless(image: np.ndarray, severity: int, corruption_name: str) -> np.ndarray:
+        return corrupt(image, severity, corruption_name)
+
+    library.corrupt = seedless  # type: ignore[attr-defined]
+    assert corruptions.names() == ("fog",)

@@ -277,3 +277,15 @@ def test_an_infer_job_carries_the_axes_of_a_conversion() -> None:
 def test_axes_that_are_no_transposition_of_items_are_refused(axes: list[int]) -> None:
     with pytest.raises(RunnerError):
         read_job(json.dumps({**infer(), "input_axes": axes}))
+
+
+def test_swapped_sides_are_for_pixels_and_not_for_arrays() -> None:
+    document = infer()
+    document["inputs"]["swap_sides"] = True
+    job = read_job(json.dumps(document))
+    assert isinstance(job, InferJob)
+    assert job.inputs.swap_sides is True
+    document["inputs"].update(kind="array", normalise=None, layout=None)
+    with pytest.raises(RunnerError, match="swap_sides: arrays are fed as they are") as caught:
+        read_job(json.dumps(document))
+    assert caught.value.kind == "job"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,31 @@ def test_axes_turn_the_inputs_of_a_converted_model_in_the_end() -> None:
 def test_axes_of_another_rank_are_refused() -> None:
     with pytest.raises(RunnerError, match="takes inputs of 2 dimensions and the cell feeds 4"):
         fed_item_shape(Inputs("array", "x.npy", 2), ROWS, (0, 1))
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_swapped_sides_are_fed_with_rows_as_columns(layout: str) -> None:
+    straight, swapped = pixels(TORCH, layout), replace(pixels(TORCH, layout), swap_sides=True)
+    rows, columns = (1, 2) if layout == "NHWC" else (2, 3)
+    fed = prepare(ROWS, swapped, spec("float32"))
+    assert fed.shape == ((2, 5, 4, 3) if layout == "NHWC" else (2, 3, 5, 4))
+    assert fed.shape[1:] == fed_item_shape(swapped, ROWS)
+    assert (fed == prepare(ROWS, straight, spec("float32")).swapaxes(rows, columns)).all()
+    assert fed.flags.c_contiguous
+    # A pixel by its place: the second row's third column becomes the third row's second.
+    raw = prepare(ROWS, replace(pixels(None, raw=True), swap_sides=True), spec("uint8", 1.0, 0))
+    assert raw[1, 2, 1].tolist() == ROWS[1, 1, 2].tolist() != ROWS[1, 2, 1].tolist()
+
+
+def test_the_sides_of_an_array_are_never_swapped() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    array = replace(Inputs("array", "x.npy", 2), swap_sides=True)
+    assert fed_item_shape(array, values) == (3,)
+    assert prepare(values, array, spec("float32")).tolist() == values.tolist()
+
+
+def test_an_archive_of_arrays_is_no_inputs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", w=np.zeros((3, 4)))
+    with pytest.raises(RunnerError, match="an archive") as caught:
+        open_rows(Inputs("array", str(tmp_path / "x.npz"), 3))
+    assert caught.value.kind == "job"

@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 
 from runner.documents import schema
 from runner.errors import RunnerError
-from runner.jobs import Corruption, CorruptJob, Geometry, PrepareJob, ProbeJob, read_job
+from runner.jobs import ProbeJob, read_job
+from runner.prepare_jobs import Corruption, CorruptJob, Geometry, PrepareJob
 
 GEOMETRY = {
     "height": 224,

@@ -16,7 +16,7 @@ from harness.datasets import decode
 from harness.datasets.recipes import Geometry as OrchestratorsGeometry
 from runner import preprocessors
 from runner.errors import RunnerError
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.preprocessors import base, pillow
 from runner.preprocessors.base import ImageError, crop, header_of, target_size
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runner import preprocessors
-from runner.jobs import Geometry
+from runner.prepare_jobs import Geometry
 from runner.preprocessors.base import ImageError
 
 AS_IT_IS = Geometry(2, 3, 2, 3, "bilinear")
@@ -100,9 +100,10 @@ def test_sixteen_bits_are_a_reason_and_no_pixels(with_decoder: Make) -> None:
         module.decode_and_fit(b"bytes", AS_IT_IS, OWN)
 
 
-def test_its_words_are_the_reason(with_decoder: Make) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, OSError])
+def test_its_words_are_the_reason(with_decoder: Make, kind: type[Exception]) -> None:
     def refuse(_data: Any) -> Tensor:
-        raise RuntimeError("Unsupported image file.\n Only jpeg, png, webp and gif")
+        raise kind("Unsupported image file.\n Only jpeg, png, webp and gif")
 
     with pytest.raises(ImageError, match=r"decoded: Unsupported image file\. Only jpeg"):
         with_decoder(refuse).decode_and_fit(b"bytes", AS_IT_IS, OWN)

@@ -126,5 +126,21 @@ def test_a_batch_norm_that_no_variance_makes_the_identity_is_refused() -> None:
 
 def test_what_is_for_training_only_is_left_out() -> None:
     given = {"fc.weight": np.zeros((3, 2)), "AuxLogits.fc.weight": np.zeros((3, 2))}
-    assert list(weights_folded.canonical(given, architectures.find("inception_v3"))) == ["fc.weight"]
+    assert list(weights_folded.canonical(given, architectures.find("inception_v3"))) == [
+        "fc.weight"
+    ]
     assert list(weights_folded.canonical(given, RESNET)) == list(given)
+
+
+def test_a_square_kernel_in_another_layout_does_not_pass_for_a_reshaped_one() -> None:
+    expected = {**EXPECTED, "layer1.0.conv1.weight": (4, 4, 1, 1)}
+    given = arrays(expected)
+    given["layer1.0.conv1.weight"] = given["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)
+    said = refused(given, **expected)
+    assert "layer1.0.conv1.weight [1, 1, 4, 4] instead of [4, 4, 1, 1]" in said
+
+
+def test_a_scale_may_carry_last_dimensions_of_one() -> None:
+    expected = {**EXPECTED, "bn1.weight": (4, 1, 1)}
+    done = weights_folded.complete(arrays(), expected, RESNET, 1e-5)
+    assert done["bn1.weight"].shape == (4, 1, 1)
