@@ -56,20 +56,20 @@ def find(name: Any) -> Architecture:
 
 
 def effective(
-    architecture: Architecture, variant: Mapping[str, Any], framework: str
+    architecture: Architecture, variant: Mapping[str, Any], library: str
 ) -> Dict[str, Value]:
     """What a network does in each of the ways that may vary, by key.
 
     Args:
         architecture: the network's.
-        variant: what was asked for; a key that is absent is what the framework's library does.
-        framework: `torch` or `keras`.
+        variant: what was asked for; a key that is absent is what the library does.
+        library: `torchvision`, `timm`, `torch` (the canonical one of these two) or `keras`.
 
     Raises:
-        RunnerError: kind `unsupported` for an unknown key or value, or a framework that does not
+        RunnerError: kind `unsupported` for an unknown key or value, or Keras where it does not
             have the architecture; it names what there is.
     """
-    if framework == "keras" and architecture.keras is None:
+    if library == "keras" and architecture.keras is None:
         message = f"keras.applications has no {architecture.name}: use a PyTorch environment"
         raise RunnerError("unsupported", message)
     for key in variant:
@@ -79,8 +79,7 @@ def effective(
             raise RunnerError("unsupported", message)
     values: Dict[str, Value] = {}
     for known in architecture.variants:
-        native = known.keras if framework == "keras" else known.torch
-        value = variant.get(known.key, native)
+        value = variant.get(known.key, known.native(library))
         values[known.key] = _checked(architecture, known, value)
     return values
 

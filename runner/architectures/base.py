@@ -16,14 +16,22 @@ Value = Union[str, float]
 class Variant:
     """One way in which a network of this architecture may differ from the library's own.
 
-    `values` are the words allowed; empty for a number above zero. `torch` and `keras` are what the
-    libraries' own modules do; None where the architecture does not exist there.
+    `values` are the words allowed; empty for a number above zero. `torch` is what the canonical
+    builder's module does. `keras` is what Keras's does; None where Keras has no such network.
+    `timm` is what timm's does; None where that is as `torch`.
     """
 
     key: str
     values: Tuple[str, ...]
     torch: Value
     keras: Optional[Value]
+    timm: Optional[Value] = None
+
+    def native(self, library: str) -> Optional[Value]:
+        """What the module of a library does: `torch` (the canonical one), `timm` or `keras`."""
+        if library == "keras":
+            return self.keras
+        return self.timm if library == "timm" and self.timm is not None else self.torch
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,12 @@ class Architecture:
     ignored: Tuple[str, ...] = ()
     timm_only: Optional[str] = None
 
+    @property
+    def libraries(self) -> Tuple[str, ...]:
+        """Those of PyTorch that have it, the canonical one first."""
+        other = ("timm",) if self.timm and self.library != "timm" else ()
+        return (self.library, *other)
+
     def variant(self, key: str) -> Optional[Variant]:
         """The variant of this key, or None if it does not apply."""
         return next((variant for variant in self.variants if variant.key == key), None)
@@ -72,9 +86,11 @@ def padding(torch: str, keras: Optional[str]) -> Variant:
     return Variant("padding", ("same", "symmetric"), torch, keras)
 
 
-def batch_norm_epsilon(torch: float, keras: Optional[float]) -> Variant:
+def batch_norm_epsilon(
+    torch: float, keras: Optional[float], timm: Optional[float] = None
+) -> Variant:
     """What is added to the variance in every batch norm."""
-    return Variant("batch_norm_epsilon", (), torch, keras)
+    return Variant("batch_norm_epsilon", (), torch, keras, timm)
 
 
 def no_norm(prefix: str) -> Optional[str]:

@@ -60,7 +60,7 @@ ARCHITECTURE = base.Architecture(
     keras="MobileNetV3Large",
     size=224,
     head="classifier.3",
-    variants=(base.padding("symmetric", "same"), base.batch_norm_epsilon(1e-3, 1e-3)),
+    variants=(base.padding("symmetric", "same"), base.batch_norm_epsilon(1e-3, 1e-3, timm=1e-5)),
     norm_of=lambda prefix: base.next_number(prefix) if prefix.startswith("features.") else None,
     biased=_biased,
     alias=_alias,

@@ -1,6 +1,7 @@
 """The converter `keras_weights>keras`: weights of keras.applications (`.h5`) to Keras's own file (`.keras`).
 
-Options: `architecture`, `variant`, `batch`, and `item_shape` as [3, H, W]; `library` is PyTorch's alone.
+Options: `architecture`, `variant`, `batch`, and `item_shape` as [3, H, W]. There is no `library`:
+that is for PyTorch's names.
 The model is Keras's own, so it takes raw pixels where that does (EfficientNet, MobileNetV3, ConvNeXt).
 """
 

@@ -19,6 +19,7 @@ from runner.support import conversion, torch_vision
 _NAME = "onnx>torch"
 _PACKAGES = ("torch", "onnx2torch", "onnx", "torchvision", "numpy")
 
+
 def convert(job: ConvertJob) -> Dict[str, Any]:
     """Write `job.target`; the fields of the event `converted`.
 

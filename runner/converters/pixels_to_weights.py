@@ -8,8 +8,9 @@ so that the same job gives the same bytes on one machine.
 
 from __future__ import annotations
 
+import math
 import sys
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Tuple, Union
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ import torch
 from runner.architectures import find
 from runner.backends.base import unsupported
 from runner.errors import RunnerError
-from runner.inputs import normalise, open_rows
-from runner.jobs import ConvertJob, Inputs, Normalise
+from runner.inputs import normalise
+from runner.jobs import ConvertJob, Normalise
 from runner.support import (
     conversion,
+    npy_rows,
     torch_architecture,
     torch_seeding,
     torch_vision,
@@ -31,12 +33,14 @@ from runner.support import (
 _NAME = "pixels>weights"
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _OPTIONS = ("architecture", "seed", "classes", "variant", "normalise", "batch")
+_CHANNELS = ("rgb", "bgr")
 _STEPS = ("channels", "divide", "subtract", "divide_after")
 _BATCH = 16
 _NORM_IMAGES = 64
 """Enough for statistics of single channels, which have a value at every position of an image."""
 
 _FEWEST = 2
+"""Images of a batch: a batch norm measures no variance on a single value. And classes."""
 
 LATE_IMPORTS = (torch_vision.import_torchvision, torch_vision.import_timm)
 """What is imported only when a model is converted, for a probe to try."""
@@ -48,21 +52,22 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     How the labels spread is written on standard error.
 
     Raises:
-        RunnerError: `unsupported` for the request; `job` for a bad value or unreadable pixels;
+        RunnerError: `unsupported` for the request, also where the images are too small for the
+            architecture; `job` for a bad value or unreadable pixels;
             `conversion` if the weights don't come out finite.
     """
     options = _checked(job)
     architecture = find(options["architecture"])
     seed, classes = options["seed"], options["classes"]
     torch.set_num_threads(1)
-    rows = _rows(job.source)
+    rows = npy_rows.load_pixels(job.source, _FEWEST)
     _, height, width, _ = rows.shape
     shape = (3, int(height), int(width))
     how, size = _normalise(options["normalise"]), options["batch"]
 
     def batches(some: np.ndarray) -> Iterator[np.ndarray]:
-        for start in range(0, len(some), size):
-            real = normalise(some[start : start + size], how)
+        for batch in npy_rows.evenly(some, size, _FEWEST):
+            real = normalise(batch, how)
             yield np.ascontiguousarray(real.transpose(0, 3, 1, 2))
 
     library = torch_architecture.library_of(architecture, None)
@@ -75,6 +80,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     }
     torch_architecture.transplant(module, drawn, architecture)
     del drawn
+    torch_architecture.tried(module, architecture, next(batches(rows)))
     norms = torch_seeding.fit_batch_norms(module, lambda: batches(rows[:: _every(rows)]))
     told = torch_seeding.fit_head(module, architecture, lambda: batches(rows), seed)
     said = ", ".join(f"{key} {value}" for key, value in told.items())
@@ -110,19 +116,22 @@ def _checked(job: ConvertJob) -> Dict[str, Any]:
     return options
 
 
-def _rows(path: str) -> np.ndarray:
-    open_rows(Inputs(kind="pixels", path=path, count=_FEWEST))
-    rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return rows
-
-
 def _normalise(document: Any) -> Normalise:
     if not isinstance(document, dict) or sorted(document) != sorted(_STEPS):
         raise RunnerError("job", f"{_NAME}: normalise must have exactly {', '.join(_STEPS)}")
-    values = {}
-    for step in _STEPS[1:]:
-        value = np.asarray(document[step], dtype=np.float64).reshape(-1)
-        if value.size not in (1, 3) or (step != "subtract" and not value.all()):
-            raise RunnerError("job", f"{_NAME}: normalise.{step} can't be {document[step]!r}")
-        values[step] = tuple(value.tolist()) if value.size == 3 else float(value[0])
-    return Normalise(channels=str(document["channels"]), **values)
+    channels = document["channels"]
+    if channels not in _CHANNELS:
+        message = f"{_NAME}: normalise.channels must be rgb or bgr, not {channels!r}"
+        raise RunnerError("job", message)
+    return Normalise(channels, *(_per_channel(document[step], step) for step in _STEPS[1:]))
+
+
+def _per_channel(value: Any, step: str) -> Union[float, Tuple[float, ...]]:
+    sizes = value if isinstance(value, (list, tuple)) else [value]
+    numbers = all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in sizes)
+    fits = len(sizes) in (1, 3) and numbers and all(math.isfinite(size) for size in sizes)
+    if not fits or (step != "subtract" and 0 in sizes):
+        wanted = "a finite number or three" + ("" if step == "subtract" else ", none of them 0")
+        raise RunnerError("job", f"{_NAME}: normalise.{step} is {value!r} and must be {wanted}")
+    real = tuple(float(size) for size in sizes)
+    return real if len(real) == 3 else real[0]

@@ -1,6 +1,7 @@
 """The converter `weights>graphdef`: named arrays to a frozen graph (`.pb`).
 
-Options: `architecture`, `variant`, `batch`, and `item_shape` as [3, H, W]; `library` is PyTorch's alone.
+Options: `architecture`, `variant`, `batch`, `item_shape` as [3, H, W], and `library`, which says
+whose names the arrays have and changes nothing: Keras has one network, which takes either's.
 The source takes images [N, 3, H, W], normalised; the model is `keras.applications`' own with what
 the variant says, and without preprocessing of its own.
 One placeholder, constants for variables, and an open batch.

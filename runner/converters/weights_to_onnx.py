@@ -8,8 +8,9 @@ is ONNX's own reference evaluator's to the module, where that can run the model.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 import onnx
 import torch
@@ -20,8 +21,6 @@ from runner.support import (
     conversion,
     torch_architecture,
     torch_vision,
-    weights_file,
-    weights_folded,
     weights_request,
 )
 
@@ -37,34 +36,50 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     """Write `job.target`; the fields of the event `converted`.
 
     Raises:
-        RunnerError: `unsupported` for the request; `model` if the weights can't be read or do not
-            fit; `conversion` if the export fails or an output is not finite.
+        RunnerError: `unsupported` for the request; `model` if the weights can't be read, do not
+            fit or make no sense; `conversion` if the export fails or its output is not finite.
     """
     request = weights_request.read_request(job, _NAME)
-    torch.set_num_threads(job.threads)
-    arrays = weights_file.read(job.source)
-    architecture = request.architecture
-    library = torch_architecture.library_of(architecture, request.library, tuple(arrays))
-    classes = weights_folded.classes_of(arrays, architecture)
-    module = torch_architecture.build(
-        architecture, library, classes, request.item_shape, request.variant
-    )
-    torch_architecture.transplant(module, arrays, architecture)
-    del arrays
-    fed = request.seeded_input()
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(fed)).numpy()
-    conversion.check_finite([expected])
+    filled = torch_architecture.of_request(job, request, _NAME)
     with conversion.written(job.target, ".onnx") as part:
-        _export(module, torch.from_numpy(fed), part)
-        model = onnx.load(part)
-        onnx.checker.check_model(model)
-        got = conversion.reference_outputs(model, fed)
+        _export(filled.module, torch.from_numpy(filled.fed), part)
+        got = conversion.reference_outputs(_checked(part), filled.fed)
         if got is not None:
             conversion.check_finite(got)
-        difference = None if got is None else conversion.largest_difference([expected], got)
-    packages = [name for name in _PACKAGES if name != "timm" or library == "timm"]
+        difference = None if got is None else conversion.largest_difference([filled.answers], got)
+    packages = [name for name in _PACKAGES if name != "timm" or filled.library == "timm"]
     return conversion.converted(job.target, packages, difference)
+
+
+@contextlib.contextmanager
+def _no_fast_attention() -> Iterator[None]:
+    """PyTorch's fused attention has no counterpart in ONNX; its parts, one by one, have."""
+    attention = getattr(torch.backends, "mha", None)
+    if attention is None:
+        yield
+        return
+    before = attention.get_fastpath_enabled()
+    attention.set_fastpath_enabled(value=False)
+    try:
+        yield
+    finally:
+        attention.set_fastpath_enabled(value=before)
+
+
+def _checked(path: str) -> Any:
+    """The ONNX file as `onnx.ModelProto`.
+
+    Raises:
+        RunnerError: kind `conversion`, if it can't be read or breaks ONNX's rules.
+    """
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        failed = classify(error, "conversion")
+        message = f"PyTorch wrote an ONNX file that is not valid: {failed.message}"
+        raise RunnerError(failed.kind, message, failed.detail) from error
+    return model
 
 
 def _export(module: Any, fed: Any, path: str) -> None:
@@ -75,7 +90,7 @@ def _export(module: Any, fed: Any, path: str) -> None:
     """
     try:
         # The exporter announces its successor, and traces Python's own comparisons of shapes.
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _no_fast_attention():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,

@@ -19,8 +19,6 @@ from runner.support import (
     conversion,
     torch_architecture,
     torch_vision,
-    weights_file,
-    weights_folded,
     weights_request,
 )
 
@@ -35,31 +33,19 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     """Write `job.target`; the fields of the event `converted`.
 
     Raises:
-        RunnerError: `unsupported` for the request; `model` if the weights can't be read or do not
-            fit; `conversion` if the export fails or an output is not finite.
+        RunnerError: `unsupported` for the request; `model` if the weights can't be read, do not
+            fit or make no sense; `conversion` if the export fails or its output is not finite.
     """
     request = weights_request.read_request(job, _NAME)
-    torch.set_num_threads(job.threads)
-    arrays = weights_file.read(job.source)
-    architecture = request.architecture
-    library = torch_architecture.library_of(architecture, request.library, tuple(arrays))
-    classes = weights_folded.classes_of(arrays, architecture)
-    module = torch_architecture.build(
-        architecture, library, classes, request.item_shape, request.variant
-    )
-    torch_architecture.transplant(module, arrays, architecture)
-    del arrays
-    fed = request.seeded_input()
-    program = torch_architecture.export(module, fed)
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(fed)).numpy()
+    filled = torch_architecture.of_request(job, request, _NAME)
+    program = torch_architecture.export(filled.module, filled.fed)
     with conversion.written(job.target, ".pt2") as part:
         torch.export.save(program, part)
-        del program, module
-        got = _run(part, fed)
+        del program
+        got = _run(part, filled.fed)
         conversion.check_finite(got)
-        difference = conversion.largest_difference([expected], got)
-    packages = [name for name in _PACKAGES if name != "timm" or library == "timm"]
+        difference = conversion.largest_difference([filled.answers], got)
+    packages = [name for name in _PACKAGES if name != "timm" or filled.library == "timm"]
     return conversion.converted(job.target, packages, difference)
 
 

@@ -188,10 +188,5 @@ def _answers(keras: Keras, model: Any, probe: np.ndarray, name: str) -> List[np.
         failed = classify(error, "conversion")
         message = f"{name}: Keras {keras.version} can't run the model: {failed.message}"
         raise RunnerError(failed.kind, message, failed.detail) from error
-    if any(output.dtype.kind == "f" and not np.isfinite(output).all() for output in outputs):
-        raise RunnerError(
-            "model",
-            f"{name}: the model gives NaN or infinity on a seeded input before it is converted: "
-            "its weights are damaged, or are not of this architecture",
-        )
+    weights_request.require_finite(outputs, name)
     return outputs

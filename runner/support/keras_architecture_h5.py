@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from importlib import import_module
-from typing import Any, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from runner.support.keras_architecture_config import Description
 from runner.support.keras_engine import Keras
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_WEIGHTS_H5 = ".weights.h5"
+_SHOWN = 5
 _STANDARD_DEVIATIONS = np.array([0.229, 0.224, 0.225], np.float32)
 
 
@@ -56,6 +58,8 @@ def of_file(
     suffix, classes = _layout(path)
     made = keras_architecture.native(keras, architecture, classes, item_shape, own_input=True)
     try:
+        if suffix == _WEIGHTS_H5:
+            _require_the_same_arrays(made, path)
         with _ending_with(path, suffix) as readable:
             made.load_weights(readable)
     except Exception as error:
@@ -113,7 +117,7 @@ def _layout_of(file: Any, path: str) -> Tuple[str, int]:
     if "layer_names" in file.attrs or "layer_names0" in file.attrs:
         return ".h5", _last_size(_legacy_arrays(file), path)
     if "layers" in file:
-        return ".weights.h5", _last_size(_head_arrays(file["layers"]), path)
+        return _WEIGHTS_H5, _last_size(_head_arrays(file["layers"]), path)
     message = f"{path} holds no weights that Keras wrote: save them with model.save_weights"
     raise RunnerError("model", message)
 
@@ -152,6 +156,57 @@ def _last_size(arrays: Sequence[Any], path: str) -> int:
         message = f"{path}: no last layer with arrays is in it: give the weights with the head"
         raise RunnerError("model", message)
     return int(arrays[-1].shape[-1])
+
+
+def _require_the_same_arrays(model: Any, path: str) -> None:
+    """Refuse a file with other arrays than Keras would write for this model.
+
+    Keras itself takes a file in this layout that has more layers than the model, and says nothing.
+
+    Raises:
+        RunnerError: kind `model`, listing what is missing, unexpected or of another shape.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        own = os.path.join(folder, "own" + _WEIGHTS_H5)
+        model.save_weights(own)
+        wanted = _stored(own)
+    found = _stored(path)
+    misshapen = [
+        f"{name} {list(found[name])} instead of {list(shape)}"
+        for name, shape in wanted.items()
+        if found.get(name, shape) != shape
+    ]
+    kinds = (
+        ("missing", [name for name in wanted if name not in found]),
+        ("unexpected", [name for name in found if name not in wanted]),
+        ("of another shape", misshapen),
+    )
+    wrong = [f"{len(names)} {what}: {_listed(names)}" for what, names in kinds if names]
+    if wrong:
+        message = f"of {len(wanted)} arrays wanted and {len(found)} found, {'; '.join(wrong)}"
+        raise RunnerError("model", message)
+
+
+def _stored(path: str) -> Dict[str, Tuple[int, ...]]:
+    """The arrays of layers in a `.weights.h5`: where each is, and its shape.
+
+    What an optimiser keeps is beside the layers, and the state of generators of random numbers,
+    which only training needs, is left out.
+    """
+    shapes: Dict[str, Tuple[int, ...]] = {}
+
+    def note(name: str, node: Any) -> None:
+        if hasattr(node, "shape") and "seed_generator" not in name:
+            shapes[name] = tuple(int(size) for size in node.shape)
+
+    with import_module("h5py").File(path, "r") as file:
+        file["layers"].visititems(note)
+    return shapes
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 @contextlib.contextmanager

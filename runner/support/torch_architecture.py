@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 
-from runner.architectures import Architecture
+from runner.architectures import Architecture, effective
 from runner.errors import RunnerError, classify
-from runner.support import torch_variants, torch_vision, weights_folded
+from runner.jobs import ConvertJob
+from runner.support import (
+    torch_variants,
+    torch_vision,
+    weights_file,
+    weights_folded,
+    weights_request,
+)
+from runner.support.weights_request import Request
 
 _COUNTER = "num_batches_tracked"
 _SQUARE = ("vit_b_16",)
@@ -17,22 +26,79 @@ _SQUARE = ("vit_b_16",)
 _PATCH = 16
 
 
+@dataclass(frozen=True)
+class Filled:
+    """A library's module with a file's weights, and what it answers.
+
+    `fed` is a seeded input, float32 [batch, 3, height, width]; `answers` are the logits
+    [batch, classes] for it.
+    """
+
+    module: Any
+    library: str
+    fed: np.ndarray
+    answers: np.ndarray
+
+
+def of_request(job: ConvertJob, request: Request, name: str) -> Filled:
+    """The module that a job asks for, with the weights of its source, tried once.
+
+    Args:
+        job: a conversion from weights; its threads become PyTorch's.
+        request: the job's options, read.
+        name: the converter's, for messages.
+
+    Raises:
+        RunnerError: kind `unsupported` for the library, variant or size; `model` if the weights
+            can't be read, do not fit, or give answers that are not finite.
+    """
+    torch.set_num_threads(job.threads)
+    arrays = weights_file.read(job.source)
+    architecture = request.architecture
+    library = library_of(architecture, request.library, tuple(arrays))
+    classes = weights_folded.classes_of(arrays, architecture)
+    module = build(architecture, library, classes, request.item_shape, request.variant)
+    transplant(module, arrays, architecture)
+    fed = request.seeded_input()
+    answers = tried(module, architecture, fed)
+    weights_request.require_finite([answers], name)
+    return Filled(module, library, fed, answers)
+
+
+def tried(module: Any, architecture: Architecture, fed: np.ndarray) -> np.ndarray:
+    """What the module answers.
+
+    Args:
+        module: of the architecture, with arrays that fit it.
+        architecture: the module's.
+        fed: float32 [batch, 3, height, width].
+
+    Raises:
+        RunnerError: kind `unsupported`, if the images are too small for it.
+    """
+    try:
+        with torch.inference_mode():
+            return np.asarray(module(torch.from_numpy(fed)).numpy())
+    except Exception as error:
+        # Weights that fit leave nothing but memory and the size of the images to fail.
+        failed = classify(error, "unsupported")
+        height, width = fed.shape[2:]
+        message = (
+            f"{architecture.name} can't take images of {height}x{width} pixels; it was made for "
+            f"{architecture.size}x{architecture.size}: {failed.message}"
+        )
+        raise RunnerError(failed.kind, message, failed.detail) from error
+
+
 def library_of(architecture: Architecture, asked: Optional[str], names: Sequence[str] = ()) -> str:
     """The library whose module it is to be: the one asked for, else the one the names belong to.
 
     Args:
         architecture: the network's.
-        asked: `torchvision`, `timm` or None.
+        asked: one of the architecture's libraries, or None.
         names: of the arrays, as the file has them. Where both libraries use the same names, the
             architecture's canonical library is taken.
-
-    Raises:
-        RunnerError: kind `unsupported`, if the library does not have the architecture.
     """
-    has = {architecture.library} | ({"timm"} if architecture.timm else set())
-    if asked is not None and asked not in has:
-        message = f"{asked} has no {architecture.name}; {' and '.join(sorted(has))} does"
-        raise RunnerError("unsupported", message)
     if asked is not None:
         return asked
     return "timm" if architecture.timm_only in names else architecture.library
@@ -58,7 +124,7 @@ def build(
         RunnerError: kind `unsupported` for a variant that does not apply, a library that is not
             installed, or a size that the architecture can't take.
     """
-    torch_variants.check(architecture, variant)
+    values = effective(architecture, variant, library)
     options: Dict[str, Any] = {"num_classes": classes}
     if architecture.name in _SQUARE:
         _, height, width = item_shape
@@ -75,7 +141,7 @@ def build(
         message = f"{architecture.name} needs {library}, which does not import here: {error}"
         raise RunnerError("unsupported", message) from error
     module = module.eval().requires_grad_(requires_grad=False)
-    torch_variants.apply(module, architecture, variant)
+    torch_variants.apply(module, {key: values[key] for key in variant})
     return module
 
 

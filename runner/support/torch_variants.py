@@ -12,35 +12,21 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from runner.architectures import Architecture, Value, effective
+from runner.architectures import Value
 
 _INCEPTION_BLOCKS = ("InceptionA", "InceptionC", "InceptionE")
 """Torchvision's and timm's blocks that average with padding."""
 
 
-def check(architecture: Architecture, variant: Mapping[str, Any]) -> None:
-    """Refuse what can't be applied.
-
-    Raises:
-        RunnerError: kind `unsupported`, naming what there is.
-    """
-    effective(architecture, variant, "torch")
-
-
-def apply(module: Any, architecture: Architecture, variant: Mapping[str, Any]) -> None:
-    """Change the module in place, in all ways that `variant` names.
+def apply(module: Any, values: Mapping[str, Value]) -> None:
+    """Change the module in place, in all ways that are named.
 
     Args:
         module: from torchvision or timm.
-        architecture: the module's.
-        variant: key to value.
-
-    Raises:
-        RunnerError: as `check`.
+        values: key to value, as `effective` has checked them.
     """
-    values = effective(architecture, variant, "torch")
-    for key in variant:
-        _CHANGES[key](module, values[key])
+    for key, value in values.items():
+        _CHANGES[key](module, value)
 
 
 def _pad_as_tensorflow(module: Any, value: Value) -> None:

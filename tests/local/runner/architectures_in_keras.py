@@ -1,7 +1,8 @@
 """Run inside an environment with Keras: the arrays of `architectures_in_torch.py`, answered by Keras.
 
 `python architectures_in_keras.py FOLDER NAME…` writes FOLDER/NAME.keras-torch.npy (logits of Keras's
-model aligned to PyTorch) and NAME.keras-keras.npy (logits of Keras's own).
+model aligned to PyTorch) and, where there is a NAME.keras.npy to compare with, NAME.keras-keras.npy
+(logits of Keras's own).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def main() -> None:
         x = np.load(folder / f"{name}.x.npy")
         arrays = weights_file.read(str(folder / f"{name}.npz"))
         aligned = {one.key: one.torch for one in architecture.variants}
-        for said, variant in (("torch", aligned), ("keras", {})):
+        own = {"keras": {}} if (folder / f"{name}.keras.npy").exists() else {}
+        for said, variant in {"torch": aligned, **own}.items():
             model = keras_architecture.of_arrays(keras, name, arrays, variant, x.shape[1:])
             (logits,) = keras.run(model, np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
             np.save(folder / f"{name}.keras-{said}.npy", logits)

@@ -2,8 +2,9 @@
 
 `python native_modules_in_torch.py` writes one JSON object on standard output. By architecture:
 `told` (how its labels spread), `again` (whether seeding twice gave the same bytes), `spread` (the
-standard deviation of its logits), `libraries` (timm's difference to torchvision's) and `variants`
-(key, value: the largest difference to the library's own). `exported`: what `torch.export` changes.
+standard deviation of its logits), `timm` (its difference to torchvision's, aligned to that),
+`epsilons` (of the modules as the libraries have them, and after the arrays were put into them) and
+`variants` (key, value: the largest difference to the library's own). `exported`: what `torch.export` changes.
 """
 
 from __future__ import annotations
@@ -61,6 +62,15 @@ def answers(name: str, library: str, arrays: Any, variant: dict[str, Any]) -> np
         return np.asarray(module(torch.from_numpy(x)).numpy())
 
 
+def epsilons(known: Any, library: str, arrays: Any, shape: Any) -> list[float]:
+    """Of all batch norms, each once."""
+    module = natives.build(known, library, CLASSES, shape, {})
+    before = natives.epsilon_of(module)
+    natives.transplant(module, arrays, known)
+    norms = (m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    return sorted({before, *(float(norm.eps) for norm in norms)})
+
+
 def looked_at(name: str, *, twice: bool) -> dict[str, Any]:
     known = architectures.find(name)
     arrays, told = seeded(name, 0)
@@ -75,9 +85,13 @@ def looked_at(name: str, *, twice: bool) -> dict[str, Any]:
         for value in one.values or (one.torch, one.keras, 0.1):
             got = answers(name, known.library, arrays, {one.key: value})
             found["variants"].append([one.key, value, float(np.abs(got - own).max())])
-    if known.timm and known.library != "timm":
-        native = {v.key: v.torch for v in known.variants}
-        got = answers(name, "timm", arrays, native)
+    shape = images(name).shape[1:]
+    found["epsilons"] = {
+        library: epsilons(known, library, arrays, shape) for library in known.libraries
+    }
+    if known.libraries[1:]:
+        aligned = {v.key: v.torch for v in known.variants}
+        got = answers(name, "timm", arrays, aligned)
         found["timm"] = float(np.abs(got - own).max())
     return found
 

@@ -13,11 +13,7 @@ from runner import architectures
 
 NAMES = architectures.names()
 PROGRAM = Path(__file__).with_name("native_modules_in_torch.py")
-WITH_ANOTHER = [
-    name
-    for name in NAMES
-    if architectures.find(name).timm and architectures.find(name).library != "timm"
-]
+WITH_ANOTHER = [name for name in NAMES if architectures.find(name).libraries[1:]]
 VARIANTS = [(name, one) for name in NAMES for one in architectures.find(name).variants]
 
 
@@ -64,10 +60,30 @@ def test_resnet101_v2_can_pool_among_zeros_as_keras_does(found: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("name", WITH_ANOTHER)
-def test_timms_module_answers_as_torchvisions_with_the_same_arrays(
+def test_timms_module_aligned_to_torchvisions_answers_alike_with_the_same_arrays(
     found: dict[str, Any], name: str
 ) -> None:
     assert found[name]["timm"] < 1e-3
+
+
+NORMED = [
+    (name, library)
+    for name in NAMES
+    for library in architectures.find(name).libraries
+    if architectures.find(name).variant("batch_norm_epsilon")
+]
+
+
+@pytest.mark.parametrize(("name", "library"), NORMED)
+def test_a_module_without_changes_has_the_epsilon_that_is_said_of_its_library(
+    found: dict[str, Any], name: str, library: str
+) -> None:
+    said = architectures.effective(architectures.find(name), {}, library)
+    assert found[name]["epsilons"][library] == [said["batch_norm_epsilon"]]
+
+
+def test_timms_mobilenet_v3_has_another_epsilon_than_torchvisions(found: dict[str, Any]) -> None:
+    assert found["mobilenet_v3_large"]["epsilons"] == {"torchvision": [1e-3], "timm": [1e-5]}
 
 
 def test_an_exported_program_keeps_what_was_changed(found: dict[str, Any]) -> None:

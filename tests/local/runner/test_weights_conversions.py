@@ -12,7 +12,7 @@ from support.environment_python import interpreter, run_inside
 
 HERE = Path(__file__).parent
 ALIGNED = {"padding": "symmetric", "batch_norm_epsilon": 1e-5}
-NET = {"architecture": "mobilenet_v2", "variant": ALIGNED, "item_shape": [3, 64, 64], "batch": 2}
+NET = {"architecture": "mobilenet_v2", "variant": ALIGNED, "item_shape": [3, 65, 96], "batch": 2}
 EFFICIENT = {"architecture": "efficientnet_b0", "item_shape": [3, 32, 32]}
 JOBS = [
     ("keras", "weights>keras", "mobilenet_v2.npz", "net.keras", NET),
@@ -23,6 +23,19 @@ JOBS = [
     ("own", "keras_weights>keras", "efficientnet.weights.h5", "efficientnet.keras", EFFICIENT),
     ("whole", "keras_weights>graphdef", "whole.h5", "whole.graph", EFFICIENT),
     ("other", "keras_weights>keras", "efficientnet.weights.h5", "other.keras", {**NET, "batch": 1}),
+    ("more", "keras_weights>keras", "more.weights.h5", "more.keras", EFFICIENT),
+    ("fewer", "keras_weights>keras", "fewer.weights.h5", "fewer.keras", EFFICIENT),
+    ("wide", "keras_weights>keras", "wide.weights.h5", "wide.keras", EFFICIENT),
+    ("trained", "keras_weights>keras", "trained.weights.h5", "trained.keras", EFFICIENT),
+    (
+        "named",
+        "keras_weights>keras",
+        "more.weights.h5",
+        "no.keras",
+        {**EFFICIENT, "library": "timm"},
+    ),
+    ("timm", "weights>keras", "mobilenet_v2.npz", "timm.keras", {**NET, "library": "timm"}),
+    ("damaged", "weights>keras", "damaged.npz", "no.keras", NET),
     ("arrays", "keras_weights>keras", "mobilenet_v2.npz", "arrays.keras", EFFICIENT),
     (
         "no_fit",
@@ -54,7 +67,7 @@ def done(folder: Path) -> dict[str, Any]:
 
 
 def test_each_file_answers_as_the_keras_model_that_it_was_made_of(done: dict[str, Any]) -> None:
-    for name in ("keras", "lite", "graph", "two_lite", "two_graph", "own"):
+    for name in ("keras", "lite", "graph", "two_lite", "two_graph", "own", "trained", "timm"):
         assert done[name].get("kind") is None, done[name]
         assert 0 <= done[name]["probe_max_abs_diff"] < 1e-4, name
     assert done["keras"]["probe_max_abs_diff"] == done["own"]["probe_max_abs_diff"] == 0
@@ -62,13 +75,13 @@ def test_each_file_answers_as_the_keras_model_that_it_was_made_of(done: dict[str
 
 
 def test_weights_are_fed_channels_first_and_a_keras_file_as_it_is(done: dict[str, Any]) -> None:
-    for name in ("keras", "lite", "graph", "own"):
+    for name in ("keras", "lite", "graph", "own", "timm"):
         assert done[name]["input_axes"] == [0, 2, 3, 1]
     assert done["two_lite"]["input_axes"] is None
 
 
 def test_a_graph_says_by_itself_what_it_takes_and_gives(done: dict[str, Any]) -> None:
-    assert done["net.pb"] == [["input:0", [None, 64, 64, 3]], ["output_0:0", [None, 11]]]
+    assert done["net.pb"] == [["input:0", [None, 65, 96, 3]], ["output_0:0", [None, 11]]]
     names, shapes = zip(*done["two.pb"], strict=True)
     assert names == ("input:0", "output_0:0", "output_1:0")
     assert shapes == ([None, 4], [None, 3], [None, 2])
@@ -79,6 +92,11 @@ def test_a_graph_says_by_itself_what_it_takes_and_gives(done: dict[str, Any]) ->
     [
         ("whole", "model", "whole model and not the weights of one"),
         ("other", "model", "does not fit Keras's MobileNetV2 with 5 classes"),
+        ("more", "model", "2 unexpected: conv2d_999/vars/0, dense_0/vars/0"),
+        ("fewer", "model", "1 missing: conv2d_7/vars/0"),
+        ("wide", "model", "1 of another shape: conv2d_7/vars/0 [1, 2] instead of [1, 1, "),
+        ("named", "unsupported", "the option library is for PyTorch's names"),
+        ("damaged", "model", "its weights are damaged or make no sense"),
         ("arrays", "model", "is no HDF5 file"),
         ("no_fit", "model", "the weights do not fit efficientnet_b0"),
         ("unknown", "unsupported", "mobilenet_v2 has no variant 'side'; it has: padding"),
@@ -116,7 +134,7 @@ def test_a_frozen_graph_answers_as_pytorch_does(folder: Path, start: Any, backen
     )
     event = worker.event()
     assert event is not None, (worker.wait(), worker.error(), worker.log())
-    assert event["input"]["shape"] == [None, 64, 64, 3]
+    assert event["input"]["shape"] == [None, 65, 96, 3]
     assert worker.command("answers")["ok"]
     assert worker.command("finish") == {"ok": True}
     assert worker.wait() == 0

@@ -7,6 +7,7 @@ source, target, options]`, and writes FOLDER/done.json: by name what was convert
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -21,12 +22,43 @@ from runner.support import keras_engine, tensorflow_graphdef
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], "f4"), np.array([0.229, 0.224, 0.225], "f4")
 
 
+def add_layers(file: Any) -> None:
+    file["layers/conv2d_999/vars/0"] = np.ones((1, 1, 2, 2), "f4")
+    # A number that the head has not got, so that the classes stay as they are.
+    file["layers/dense_0/vars/0"] = np.ones((2, 5), "f4")
+
+
+def drop_kernel(file: Any) -> None:
+    del file["layers/conv2d_7/vars/0"]
+
+
+def widen_kernel(file: Any) -> None:
+    drop_kernel(file)
+    file["layers/conv2d_7/vars/0"] = np.ones((1, 2), "f4")
+
+
+def train(file: Any) -> None:
+    """What Keras writes besides, for a model that was compiled and drops out."""
+    file["optimizer/vars/0"] = np.ones(3, "f4")
+    file["layers/dropout_77/seed_generator/vars/0"] = np.ones(2, "u4")
+
+
+CHANGES = {"more": add_layers, "fewer": drop_kernel, "wide": widen_kernel, "trained": train}
+
+
 def make_sources(keras: Any, folder: Path) -> None:
-    """`efficientnet.weights.h5` as Keras publishes it, `whole.h5`, and `two.keras`."""
+    """`efficientnet.weights.h5` as Keras saves it, the same changed, `whole.h5`, and `two.keras`."""
     model = keras.applications.EfficientNetB0(weights=None, classes=5, input_shape=(32, 32, 3))
     own = model.get_layer("normalization")
     own.set_weights([MEAN, DEVIATION, *own.get_weights()[2:]])
     model.save_weights(folder / "efficientnet.weights.h5")
+    for name, change in CHANGES.items():
+        shutil.copyfile(folder / "efficientnet.weights.h5", folder / f"{name}.weights.h5")
+        with import_module("h5py").File(folder / f"{name}.weights.h5", "r+") as file:
+            change(file)
+    with np.load(folder / "mobilenet_v2.npz") as arrays:
+        bad = {**arrays, "features.0.0.weight": np.full((32, 3, 3, 3), np.inf, "f4")}
+        np.savez(folder / "damaged.npz", **bad)
     given = keras.Input((4,), name="given")
     zeros = {"kernel_initializer": "ones", "bias_initializer": "ones"}
     later = keras.layers.Dense(3, name="z_first", **zeros)(given)

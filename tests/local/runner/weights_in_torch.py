@@ -19,6 +19,7 @@ import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
+from safetensors.torch import save_file
 
 from runner import architectures
 from runner.converters import pixels_to_weights, weights_to_torch
@@ -97,8 +98,6 @@ def refusals(models: Path, work: Path) -> list[list[str]]:
 
 def state_dicts(arrays: dict[str, np.ndarray], work: Path) -> list[bool]:
     """Whether files that PyTorch itself writes hold the same arrays: zip, legacy, safetensors."""
-    from safetensors.torch import save_file
-
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     torch.save({"state_dict": state}, work / "zip.pth")
     torch.save(state, work / "legacy.pth", _use_new_zipfile_serialization=False)
