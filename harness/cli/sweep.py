@@ -161,7 +161,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
         list[str] | None,
         typer.Option(
             "--corruption",
-            help="What is done to the pixels: none, or as gaussian_noise:3 (1 to 5); repeat for "
+            help="What is done to the pixels: none, or as gaussian_noise:5 (1 to 5, 3 if left away); repeat for "
             "an axis.",
             rich_help_panel=_INPUTS,
         ),

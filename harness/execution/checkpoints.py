@@ -98,10 +98,29 @@ def load_models(
     """
     files = [one.file or _made(one, seeder, progress) for one in found]
     names = _names(found, files)
-    return [
+    loaded = [
         _loaded(spec, name, one.entry, one.known, file)
         for name, one, file in zip(names, found, files, strict=True)
     ]
+    for one in loaded:
+        _note_what_is_left_open(one, progress)
+    return loaded
+
+
+def _note_what_is_left_open(one: Loaded, progress: Progress) -> None:
+    """Say so where nobody says which network weights mean, and frameworks build different ones."""
+    if (
+        one.network is None
+        or {} not in one.network.variants
+        or one.checkpoint.file.format != "weights"
+    ):
+        return
+    if differ := ", ".join(architecture_facts(one.network.architecture).variants):
+        progress.note(
+            f"{one.name}: nobody says which network its weights mean, so each framework builds its "
+            f"own library's, and these may differ in {differ}. --variant says it (`harness model "
+            f"show {one.network.architecture}@seeded`)."
+        )
 
 
 def _made(one: Found, seeder: Seeder, progress: Progress) -> ModelFile:

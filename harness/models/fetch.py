@@ -89,7 +89,10 @@ def _good(
         return own
     if aside:
         kept = _set_aside(own)
-        progress.note(f"{own} is not whole or was changed: {checked.wrong}. Kept as {kept}.")
+        believe = f" To believe a new file, remove {record_path(entry)}." if checked.changed else ""
+        progress.note(
+            f"{own} is not whole or was changed: {checked.wrong}. Kept as {kept}.{believe}"
+        )
     return None
 
 

@@ -13,8 +13,11 @@ from typing import Any
 from harness.canonical import write_json
 from harness.models.caches import own_place
 from harness.models.entries import CheckpointEntry
+from harness.models.file_content import content_of
 
 _CHUNK_BYTES = 1 << 20
+_NO_WEIGHTS = frozenset({"empty", "git-lfs", "web-page"})
+"""What is never believed at first sight, where no hash is known."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -60,6 +63,8 @@ def check_file(path: Path, entry: CheckpointEntry, stated: str | None = None) ->
     if seen and seen != sha256:
         wrong = f"the SHA-256 when it was first seen here was {seen}; it has {sha256}"
         return Checked(sha256, size, compared, wrong, True)
+    if not compared and not seen and (content := content_of(path)).kind in _NO_WEIGHTS:
+        return Checked(sha256, size, (), f"it is {content.said}", False)
     return Checked(
         sha256, size, (*compared, *(("what was first seen here",) if seen else ())), "", False
     )

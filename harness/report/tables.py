@@ -17,6 +17,7 @@ FLIPS_SHOWN = 20
 _PIPED_WIDTH = 1000
 # From this width on, the backend and the 99th percentile have a column too.
 _ROOMY = 100
+_READABLE = 140
 
 Document = dict[str, Any]
 
@@ -88,7 +89,8 @@ def _print_cells(result: Document, console: Console) -> None:
 def _print_suspicions(result: Document, console: Console) -> None:
     found = suspicions.table(result.get("suspicions") or [], words.names(result["cells"]))
     if found is not None:
-        console.print(found)
+        # Sentences: on a pipe they would run over a thousand columns.
+        console.print(found, width=min(console.width, _READABLE))
 
 
 def _by_model(cells: Sequence[Document]) -> dict[str, list[Document]]:

@@ -253,3 +253,15 @@ def test_a_lock_that_cannot_be_made_is_told(server, monkeypatch):
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     with pytest.raises(StoreError, match="Read-only file system"):
         fetch(entry_at(server, "resnet50@torchvision"), SilentProgress(), rules=RULES)
+
+
+def test_a_web_page_is_never_believed_where_no_hash_is_published(server, folders):
+    entry = entry_at(server, "mobilenet_v2@keras")
+    own = own_place(entry)
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"<html>404</html>")
+    progress = SilentProgress()
+    with pytest.raises(ModelError):
+        fetch(entry, progress, offline=True)
+    assert "it is a web page" in " ".join(progress.notes)
+    assert not record_path(entry).exists()

@@ -157,3 +157,24 @@ def test_a_variant_of_a_whole_model_is_refused_as_models_are_found(tmp_path: Pat
     assert found.file is not None
     with pytest.raises(ModelError, match="no architecture 'nonsense'"):
         find_models(_spec({"path": str(path), "architecture": "nonsense"}))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "variants", "said"),
+    [
+        (HEADS["mobilenet_v2"], ["own"], True),
+        (HEADS["mobilenet_v2"], [{"padding": "same"}], False),
+        ({**HEADS["mobilenet_v2"], **NORM}, ["own"], False),
+        ({**HEADS["mobilenet_v2"], **NORM}, ["native"], True),
+        # Nothing differs between the frameworks' SqueezeNets.
+        (HEADS["squeezenet1_1"], ["own"], False),
+    ],
+)
+def test_where_nobody_says_which_network_is_meant_that_is_told(
+    tmp_path: Path, shapes: Any, variants: Any, said: bool
+) -> None:
+    architecture = "squeezenet1_1" if shapes is HEADS["squeezenet1_1"] else "mobilenet_v2"
+    spec = _spec({**_of(_npz(tmp_path / "w.npz", shapes), architecture), "variants": variants})
+    progress = SilentProgress()
+    load_models(spec, find_models(spec), _seeded, progress)
+    assert any("each framework builds its own" in note for note in progress.notes) == said
