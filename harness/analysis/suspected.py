@@ -59,4 +59,5 @@ def _evidence(answers: CellAnswers) -> Evidence:
         class_offset=answers.given.shape[1] - answers.scores.shape[1],
         classes=[(int(c["index"]), c.get("wnid"), str(c["name"])) for c in listed] or None,
         names=answers.names,
+        weights=str((answers.cell.get("checkpoint") or {}).get("sha256") or ""),
     )

@@ -82,6 +82,7 @@ class Evidence:
         class_offset: columns before the first class (1 for a background class).
         classes: (index, WordNet id, name) of each class, or None where nothing is known.
         names: the N images' names, or empty.
+        weights: equal for cells that run the same weights; empty where that is not known.
     """
 
     scores: npt.NDArray[Any] = field(repr=False)
@@ -90,6 +91,7 @@ class Evidence:
     class_offset: int = 0
     classes: Sequence[Class] | None = field(default=None, repr=False)
     names: Sequence[str] = field(default=(), repr=False)
+    weights: str = ""
 
     @property
     def count(self) -> int:

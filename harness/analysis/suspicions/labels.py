@@ -290,7 +290,10 @@ def _mapped(truth: Ints, mine: Ints) -> tuple[int, int]:
 
 
 def _companions(cell: Evidence, others: Sequence[tuple[str, Evidence]]) -> tuple[str, str]:
-    """A cell that agrees with this one, and one that is right where this one is not."""
+    """A cell that agrees with this one, and one that is right where this one is not.
+
+    That the same weights agree with themselves, wherever they run, says nothing of labels.
+    """
     mine = cell.summary.label - cell.class_offset
     agreed = at_odds = ""
     for name, other in others:
@@ -300,7 +303,8 @@ def _companions(cell: Evidence, others: Sequence[tuple[str, Evidence]]) -> tuple
             continue
         share = float((mine == theirs)[both].mean())
         right = accuracy(other)
-        if share >= 0.3 and not agreed:
+        same_weights = bool(cell.weights) and cell.weights == other.weights
+        if share >= 0.3 and not agreed and not same_weights:
             agreed = f"{name} gives the same class for {share:.0%} of the images."
         if right is not None and right >= 0.2 and share < 0.05 and not at_odds:
             at_odds = (

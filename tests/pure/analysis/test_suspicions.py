@@ -219,6 +219,20 @@ def test_lower_accuracy_than_another_model_is_no_fault_unless_it_is_half() -> No
     assert found.numbers["accuracy_other"] > 0.85
 
 
+def test_the_same_weights_elsewhere_are_no_witness_against_the_labels() -> None:
+    """Seeded weights recognise nothing, and answer the same in every environment."""
+    scores, _ = model(right=1.0, c=200)
+    _, labels = model(seed=5, c=200)
+    labels = np.random.default_rng(7).permutation(labels)
+    twin = Evidence(scores + np.float32(1e-6), weights="w")
+    assert kinds(suspect(Evidence(scores, labels=labels, weights="w"), [("twin", twin)])) == [
+        ("low-accuracy", "possible")
+    ]
+    another = Evidence(model(seed=1, right=1.0, c=200)[0], weights="v")
+    [found] = suspect(Evidence(scores, labels=labels, weights="w"), [("another", another)])
+    assert (found.kind, found.confidence) == ("shuffled-labels", "likely")
+
+
 def test_clipped_scores_are_badly_quantised_and_a_fine_int8_output_is_not() -> None:
     scores, labels = model()
     steps = np.round(scores * 8)
