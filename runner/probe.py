@@ -55,8 +55,12 @@ def _corruptions(job: ProbeJob) -> Dict[str, Any]:
     """The libraries for corruptions, where the job asks for all that the runner knows."""
     if job.preprocessors is not None:
         return {}
-    from runner.support import corruptions
-
+    try:
+        from runner.support import corruptions
+    except ImportError as error:
+        # An interpreter without NumPy is asked too, and is to say so.
+        nothing = {"ok": False, "version": "", "detail": str(error), "offer": None}
+        return {"imagecorruptions": nothing}
     return {corruptions.LIBRARY: corruptions.probe()}
 
 

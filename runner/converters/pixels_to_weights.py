@@ -42,8 +42,9 @@ _NORM_IMAGES = 64
 _FEWEST = 2
 """Images of a batch: a batch norm measures no variance on a single value. And classes."""
 
-LATE_IMPORTS = (torch_vision.import_torchvision, torch_vision.import_timm)
-"""What is imported only when a model is converted, for a probe to try."""
+LATE_IMPORTS = (torch_vision.import_torchvision,)
+"""What is imported only when a model is converted, for a probe to try; timm is needed for what
+torchvision has not, and refused by name where it is not there."""
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:

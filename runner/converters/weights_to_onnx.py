@@ -28,8 +28,9 @@ _NAME = "weights>onnx"
 _PACKAGES = ("torch", "torchvision", "timm", "onnx", "numpy")
 _OPSET = 17
 
-LATE_IMPORTS = (torch_vision.import_torchvision, torch_vision.import_timm)
-"""What is imported only when a model is converted, for a probe to try."""
+LATE_IMPORTS = (torch_vision.import_torchvision,)
+"""What is imported only when a model is converted, for a probe to try; timm is needed for what
+torchvision has not, and refused by name where it is not there."""
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:

@@ -25,8 +25,9 @@ from runner.support import (
 _NAME = "weights>torch"
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 
-LATE_IMPORTS = (torch_vision.import_torchvision, torch_vision.import_timm)
-"""What is imported only when a model is converted, for a probe to try."""
+LATE_IMPORTS = (torch_vision.import_torchvision,)
+"""What is imported only when a model is converted, for a probe to try; timm is needed for what
+torchvision has not, and refused by name where it is not there."""
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:
