@@ -8,7 +8,6 @@ for a model that leaves more than the batch open. Nothing is quantised.
 
 from __future__ import annotations
 
-import re
 import warnings
 from importlib import import_module
 from typing import Any, Dict, List, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, keras_engine, keras_graph
+from runner.support import conversion, keras_engine, keras_graph, tensorflow_export
 
 _NAME = "onnx>tflite"
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "onnx", "numpy")
@@ -64,7 +63,7 @@ def _lite(model: Any) -> bytes:
     try:
         content: bytes = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     except Exception as error:
-        raise refusal(error) from error
+        raise tensorflow_export.refusal(_NAME, error) from error
     return content if len(model.outputs) == 1 else _ordered(content, list(model.output_names))
 
 
@@ -86,21 +85,6 @@ def _ordered(content: bytes, names: Sequence[str]) -> bytes:
         raise RunnerError("conversion", message)
     model.subgraphs[0].outputs = np.array([named[name] for name in order], np.int32)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def refusal(error: BaseException) -> RunnerError:
-    """What TFLiteConverter's exception says: which operators, where it is about those."""
-    failed = classify(error, "conversion")
-    missing = re.search(r"TF (?:Select|Custom) ops: ([^\n]+)", str(error))
-    if missing is None:
-        words = f"{_NAME}: TensorFlow can't convert the Keras model: {failed.message}"
-        return RunnerError(failed.kind, words, failed.detail)
-    return RunnerError(
-        "unsupported",
-        f"{_NAME}: TensorFlow Lite has no operator for TensorFlow's {missing.group(1).strip()}; "
-        "export the model without it, or run it by another stack",
-        failed.detail,
-    )
 
 
 def run(

@@ -40,7 +40,7 @@ def write_lite(
         frozen = tensorflow_freeze.frozen(traced)
         content: bytes = lite.from_concrete_functions([frozen], tf.Module()).convert()
     except Exception as error:
-        raise _refusal(name, error) from error
+        raise refusal(name, error) from error
     if count > 1:
         content = _ordered(content)
     outputs = _run_lite(tf, content, probe, name, job.threads)
@@ -147,8 +147,13 @@ def _require_float(details: Sequence[Any], name: str) -> None:
         )
 
 
-def _refusal(name: str, error: BaseException) -> RunnerError:
-    """What TFLiteConverter's exception says: which operators, where it is about those."""
+def refusal(name: str, error: BaseException) -> RunnerError:
+    """What TFLiteConverter's exception says: which operators, where it is about those.
+
+    Args:
+        name: the converter's.
+        error: what TensorFlow raised.
+    """
     failed = classify(error, "conversion")
     missing = re.search(r"TF (?:Select|Custom) ops: ([^\n]+)", str(error))
     if missing is None:
@@ -157,6 +162,6 @@ def _refusal(name: str, error: BaseException) -> RunnerError:
     return RunnerError(
         "unsupported",
         f"{name}: TensorFlow Lite has no operator for TensorFlow's {missing.group(1).strip()}; "
-        "save the model without it, or run it by another stack",
+        "make the model without it, or run it by another stack",
         failed.detail,
     )
