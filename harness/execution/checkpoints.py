@@ -14,7 +14,7 @@ from harness.models.checkpoint import Checkpoint
 from harness.models.entries import CheckpointEntry
 from harness.models.fetch import fetch
 from harness.models.inspect import inspect_model
-from harness.models.model_file import ModelFile
+from harness.models.model_file import NEED_ARCHITECTURE, ModelFile
 from harness.models.registry import find_checkpoint
 from harness.models.user_models import models_folder, read_user_model
 from harness.models.zoo import architecture_facts, built_by, check_variant, library_of
@@ -22,7 +22,6 @@ from harness.plan.parts import Network
 from harness.progress import Progress
 from harness.spec.models import NATIVE, OWN, ModelEntry, SweepSpec, Variant
 
-_WEIGHTS = frozenset({"weights", "keras_weights"})
 _DESCRIPTION = ".toml"
 _SAVED_BY_TORCH = frozenset({".pth", ".pt", ".bin", ".safetensors"})
 """Weights in these were saved from PyTorch's network, and mean it."""
@@ -205,7 +204,7 @@ def _loaded(
 def _network(
     name: str, entry: ModelEntry, known: CheckpointEntry | None, file: ModelFile
 ) -> Network | None:
-    if file.format not in _WEIGHTS:
+    if file.format not in NEED_ARCHITECTURE:
         if entry.variants != (OWN,):
             raise SpecError(
                 f"{name} is a whole model ({file.format}): how it is built is in the file.",

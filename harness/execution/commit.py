@@ -314,18 +314,20 @@ def _are_probabilities(scores: Array) -> bool:
     Such an output comes in steps of 1/256. Most of a thousand probabilities are below half a step
     and so were rounded away: what is left of a row adds up to clearly less than one.
     """
+    in_steps = True
+    sums = np.empty(len(scores))
     for start in range(0, len(scores), step := max(1, _CHUNK_VALUES // scores.shape[1])):
         part = np.asarray(scores[start : start + step], dtype=np.float64)
-        sums = part.sum(axis=1)
-        if part.min() < 0 or part.max() > 1 + _SUM_TOLERANCE or sums.min() <= 0:
+        if part.min() < 0 or part.max() > 1 + _SUM_TOLERANCE:
             return False
+        sums[start : start + step] = part.sum(axis=1)
         levels = part * _SOFTMAX_LEVELS
-        if np.abs(levels - np.rint(levels)).max() < _STEP_TOLERANCE:
-            if sums.max() > 1 + _QUANTISED_EXCESS:
-                return False
-        elif np.abs(sums - 1).max() > _SUM_TOLERANCE:
-            return False
-    return True
+        in_steps = in_steps and bool(np.abs(levels - np.rint(levels)).max() < _STEP_TOLERANCE)
+    if sums.min() <= 0:
+        return False
+    if in_steps:
+        return bool(sums.max() <= 1 + _QUANTISED_EXCESS)
+    return bool(np.abs(sums - 1).max() <= _SUM_TOLERANCE)
 
 
 def _write_top_k(path: Path, scores: Array) -> None:

@@ -83,6 +83,18 @@ def test_an_eight_bit_softmax_is_told_from_logits_though_rounding_took_part_of_i
     assert answers["kind"] == "logits"
 
 
+def test_what_scores_are_is_decided_over_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row in steps of 1/256 makes no 8-bit softmax of the others, however rows are read."""
+    rows = np.array([[128, 64, 32, 0], [100.3, 100.4, 55.3, 0]], np.float32) / 256
+    for values in (4, 1000):
+        monkeypatch.setattr("harness.execution.commit._CHUNK_VALUES", values)
+        (tmp_path / str(values)).mkdir()
+        _, answers = commit(tmp_path / str(values), [rows])
+        assert answers["kind"] == "logits"
+
+
 def test_several_outputs_are_kept_and_feature_maps_are_values(tmp_path: Path) -> None:
     maps = np.zeros((2, 3, 4, 4), np.float32)
     ids = np.array([[1], [2]])
