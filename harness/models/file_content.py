@@ -62,6 +62,7 @@ KINDS = {
         Content("tflite", "a TFLite model", "", ".tflite"),
         Content("zip", "a zip archive that holds no model", "Unpack it, and give the model in it."),
         Content("cut-zip", "a zip archive without its end, so the file was cut", ""),
+        Content("garbled-zip", "a zip archive whose list of parts is garbled", ""),
         Content("gzip", "compressed with gzip", "Unpack it first: gunzip."),
         Content("gguf", "a GGUF file", _EXPORT),
         Content("unknown", "of a kind that is not known here", _EXPORT),
@@ -129,8 +130,11 @@ def _zip_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError):
+    except zipfile.BadZipFile:
         return "cut-zip"
+    # zipfile trusts the list of parts: a garbled one fails in one of these ways.
+    except (ValueError, struct.error, NotImplementedError):
+        return "garbled-zip"
     ends = {name.split("/", 1)[-1] for name in names}
     if "config.json" in names and ("metadata.json" in names or "model.weights.h5" in names):
         return "keras"
@@ -141,8 +145,6 @@ def _zip_kind(path: Path) -> str:
     if "data.pkl" in ends:
         code = "constants.pkl" in ends or any(name.startswith("code/") for name in ends)
         return "torch-script" if code else "torch-zip"
-    if names and all(name.endswith(".npy") for name in names):
-        return "npz"
     return "npz" if any(name.endswith(".npy") for name in names) else "zip"
 
 

@@ -99,8 +99,11 @@ def open_archive(path: Path, kind: str) -> Iterator[Archive]:
         try:
             opened = held.enter_context(zipfile.ZipFile(path))
             members = opened.infolist()
-        except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+        except zipfile.BadZipFile as error:
             reason = "it is a zip archive without its end, so the file was cut"
+            raise not_whole(path, kind, reason) from error
+        except (ValueError, struct.error, NotImplementedError) as error:
+            reason = "it is a zip archive whose list of parts is garbled"
             raise not_whole(path, kind, reason) from error
         _check_directory(path, kind, members)
         by_name = {

@@ -52,6 +52,21 @@ def test_what_is_no_model_is_called_by_its_name(
     assert f"{path} is truncated or not a" in refusal
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_archive_with_a_garbled_list_of_parts_is_not_called_cut(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"weights{suffix}"
+    _archive(path, "a.npy")
+    content = bytearray(path.read_bytes())
+    # The version of zip that a part needs: one that there is not.
+    content[content.rindex(b"PK\x01\x02") + 6] = 255
+    path.write_bytes(content)
+    refusal = _refusal(path)
+    assert "a zip archive whose list of parts is garbled" in refusal
+    assert "cut" not in refusal
+
+
 def _archive(path: Path, *names: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
