@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis.agreement import PairAgreement
+from harness.analysis.pair_agreement import PairAgreement
 from harness.analysis.timing import TimeRatio
 from harness.errors import UsageError
 

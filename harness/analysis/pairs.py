@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.analysis import agreement, pairing
-from harness.analysis.agreement import Flip, PairAgreement
+from harness.analysis.pair_agreement import Flip, PairAgreement
 from harness.analysis.significance import wilson
 from harness.analysis.timing import TimeRatio
 from harness.store.load import CellAnswers

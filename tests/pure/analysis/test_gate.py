@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.analysis.agreement import PairAgreement, PlainAnswers, PlainOutput, compare
+from harness.analysis.agreement import PlainAnswers, PlainOutput, compare
 from harness.analysis.gate import METRICS, parse, violations
+from harness.analysis.pair_agreement import PairAgreement
 from harness.analysis.timing import TimeRatio
 from harness.errors import UsageError
 
