@@ -35,20 +35,6 @@ class ProbeJob:
 
 
 @dataclass(frozen=True)
-class ConvertJob:
-    """Make `target` from `source` by one converter."""
-
-    work: str
-    converter: str
-    source: str
-    source_format: str
-    target: str
-    options: Dict[str, Any] = field(default_factory=dict)
-    threads: int = 1
-    parent_death_signal: bool = False
-
-
-@dataclass(frozen=True)
 class Normalise:
     """y = (x / divide - subtract) / divide_after, on channels in the order `channels`."""
 
@@ -72,6 +58,37 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Inputs that a converter may look at to choose the ranges of integers.
+
+    Attributes:
+        inputs: the prepared file.
+        rows: which of its rows, by number.
+        input_axes: how what is fed to the first model of a chain is transposed to become what the
+            source of this step takes.
+    """
+
+    inputs: Inputs
+    rows: Tuple[int, ...]
+    input_axes: Axes = None
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """Make `target` from `source` by one converter."""
+
+    work: str
+    converter: str
+    source: str
+    source_format: str
+    target: str
+    options: Dict[str, Any] = field(default_factory=dict)
+    calibration: Optional[Calibration] = None
+    threads: int = 1
+    parent_death_signal: bool = False
+
+
+@dataclass(frozen=True)
 class InferJob:
     """Load a model, then take commands on `socket`, or do those that the job brings."""
 
@@ -91,6 +108,7 @@ class InferJob:
     softmax: bool = False
     input_axes: Axes = None
     output_axes: Optional[Tuple[Axes, ...]] = None
+    keep_ir: bool = False
     parent_death_signal: bool = False
 
 
@@ -132,6 +150,7 @@ def read_job(text: str) -> Job:
             source_format=document["source"]["format"],
             target=document["target"],
             options=document.get("options", {}),
+            calibration=_read_calibration(document.get("calibration")),
             **common,
         )
     if document["kind"] == "prepare":
@@ -156,6 +175,7 @@ def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
         "batch",
         "max_output_bytes",
         "softmax",
+        "keep_ir",
     )
     return InferJob(
         model_path=document["model"]["path"],
@@ -168,6 +188,17 @@ def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
         **{name: document[name] for name in names if name in document},
         **common,
     )
+
+
+def _read_calibration(document: Optional[Dict[str, Any]]) -> Optional[Calibration]:
+    if document is None:
+        return None
+    inputs = _read_inputs(document["inputs"], "job.calibration.inputs")
+    rows = tuple(document["rows"])
+    if max(rows) >= inputs.count:
+        message = f"job.calibration.rows: row {max(rows)} of inputs that hold {inputs.count}"
+        raise RunnerError("job", message)
+    return Calibration(inputs, rows, _axes(document.get("input_axes"), "job.calibration"))
 
 
 def _each_axes(value: Optional[List[Any]]) -> Optional[Tuple[Axes, ...]]:
@@ -195,30 +226,30 @@ def _check_socket(path: str) -> None:
         )
 
 
-def _read_inputs(document: Dict[str, Any]) -> Inputs:
+def _read_inputs(document: Dict[str, Any], where: str = "job.inputs") -> Inputs:
     normalise = document.get("normalise")
     if normalise is not None and document["kind"] == "array":
-        message = "job.inputs.normalise: arrays are fed as they are; it must be null"
+        message = f"{where}.normalise: arrays are fed as they are; it must be null"
         raise RunnerError("job", message)
     if document.get("swap_sides", False) and document["kind"] == "array":
-        message = "job.inputs.swap_sides: arrays are fed as they are; only pixels have sides"
+        message = f"{where}.swap_sides: arrays are fed as they are; only pixels have sides"
         raise RunnerError("job", message)
     return Inputs(
         kind=document["kind"],
         path=document["path"],
         count=document["count"],
-        normalise=None if normalise is None else _read_normalise(normalise),
+        normalise=None if normalise is None else _read_normalise(normalise, f"{where}.normalise"),
         layout=document.get("layout"),
         raw_quantised=document.get("raw_quantised", False),
         swap_sides=document.get("swap_sides", False),
     )
 
 
-def _read_normalise(document: Dict[str, Any]) -> Normalise:
+def _read_normalise(document: Dict[str, Any], where: str) -> Normalise:
     values = {}
     for name in ("divide", "subtract", "divide_after"):
         value = document[name]
         values[name] = tuple(map(float, value)) if isinstance(value, list) else float(value)
         if name != "subtract" and 0.0 in (value if isinstance(value, list) else [value]):
-            raise RunnerError("job", f"job.inputs.normalise.{name}: can't divide by zero")
+            raise RunnerError("job", f"{where}.{name}: can't divide by zero")
     return Normalise(channels=document["channels"], **values)

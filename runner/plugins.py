@@ -2,7 +2,8 @@
 
 A module of `runner.backends` is a backend by the name of its file: the first underscore is the dot,
 so `torch_compile.py` is `torch.compile`. A module of `runner.converters` with `_to_` in its name is
-the converter `source>target`. A module of `runner.preprocessors` is a preprocessor by its file's
+the converter `source>target`; where several tools do that, the tool follows after two underscores,
+and in the converter's name after a colon. A module of `runner.preprocessors` is a preprocessor by its file's
 name. A distribution that is installed in an environment adds its own by entry points of the groups
 `harness.backends`, `harness.converters` and `harness.preprocessors`: that is how a device or a
 stack comes along that the runner does not know.
@@ -28,9 +29,15 @@ def backend_name(stem: str) -> Optional[str]:
 
 
 def converter_name(stem: str) -> Optional[str]:
-    """`onnx>torch` for the file `onnx_to_torch`; None for what is no converter."""
-    source, found, target = stem.partition("_to_")
-    return f"{source}>{target}" if found and source and target else None
+    """`onnx>torch` for the file `onnx_to_torch`, `torch>onnx:dynamo` for `torch_to_onnx__dynamo`.
+
+    None for what is no converter.
+    """
+    edge, told, tool = stem.partition("__")
+    source, found, target = edge.partition("_to_")
+    if not (found and source and target) or (told and not tool):
+        return None
+    return f"{source}>{target}:{tool}" if tool else f"{source}>{target}"
 
 
 def preprocessor_name(stem: str) -> Optional[str]:

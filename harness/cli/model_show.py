@@ -89,7 +89,8 @@ def runs_in(entry: CheckpointEntry) -> dict[str, dict[str, str]]:
     """By environment and backend, how the file gets there: `read`, or the conversion."""
     from harness.environments.registry import folders
     from harness.models.zoo import architecture_facts
-    from harness.plan.routes import find_route
+    from harness.plan.parts import Workshop
+    from harness.plan.routes import shortest
 
     found: dict[str, dict[str, str]] = {}
     if entry.format is None:
@@ -100,13 +101,15 @@ def runs_in(entry: CheckpointEntry) -> dict[str, dict[str, str]]:
         and architecture_facts(entry.architecture).keras is None
     )
     for folder in folders():
-        converters = [
-            one for one in folder.file.converters if not (no_keras and one in _THROUGH_KERAS)
-        ]
+        converters = {
+            one: () for one in folder.file.converters if not (no_keras and one in _THROUGH_KERAS)
+        }
+        own = Workshop(folder.name, "", "", converters)
         for backend, accepted in folder.file.backends.items():
-            route = find_route(entry.format, accepted, converters)
+            route = shortest(entry.format, accepted, own, (), longest=1)
             if route is not None:
-                found.setdefault(folder.name, {})[backend] = route.converter or "read"
+                how = route.name if route.steps else "read"
+                found.setdefault(folder.name, {})[backend] = how
     return found
 
 

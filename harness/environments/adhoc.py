@@ -338,9 +338,10 @@ def _write(
 def as_toml(file: EnvironmentFile) -> str:
     """The text of an `env.toml` (JSON's strings and arrays of strings are TOML too)."""
     document = file.model_dump(mode="json", exclude_defaults=True)
-    backends = document.pop("backends")
+    tables = {name: document.pop(name, {}) for name in ("backends", "converters")}
     document.pop("constraints", None)
     lines = [f"{key} = {json.dumps(value)}" for key, value in document.items()]
-    lines += ["", "[backends]"]
-    lines += [f"{json.dumps(name)} = {json.dumps(formats)}" for name, formats in backends.items()]
+    for table, entries in tables.items():
+        lines += ["", f"[{table}]"]
+        lines += [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in entries.items()]
     return "\n".join(lines) + "\n"

@@ -65,6 +65,7 @@ class _Converter(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     ok: bool
+    options: tuple[str, ...] = ()
 
 
 class _Probe(BaseModel):
@@ -186,7 +187,7 @@ def environment_from(
         version=working[main].version,
         accelerator="cuda" if on_cuda else "cpu",
         backends=tuple(working),
-        converters=tuple(name for name, one in found.converters.items() if one.ok),
+        converters={name: one.options for name, one in found.converters.items() if one.ok},
         formats={backend: one.formats for backend, one in working.items()},
         python=found.python,
         identity=_identity(found, working, kind, variables),

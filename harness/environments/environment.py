@@ -64,7 +64,7 @@ class Environment:
     version: str
     accelerator: str
     backends: tuple[str, ...]
-    converters: tuple[str, ...]
+    converters: Mapping[str, tuple[str, ...]]
     formats: Mapping[str, tuple[str, ...]] = field(hash=False)
     """The model formats that each backend reads."""
     python: str

@@ -14,6 +14,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -27,6 +28,7 @@ from harness.errors import EnvironmentSpecError
 ENV_FILE = "env.toml"
 REQUIREMENTS_FILE = "requirements.in"
 _PYTHON = r"^3\.\d+$"
+_CONVERTER = r"^[a-z0-9_]+>[a-z0-9_]+(:[a-z0-9_]+)?$"
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)")
 
 
@@ -62,6 +64,17 @@ def _is_system_package(text: str) -> str:
 SystemPackage = Annotated[str, AfterValidator(_is_system_package)]
 
 
+def _without_options(value: object) -> object:
+    """A list of names is short for converters without options."""
+    return dict.fromkeys(value, ()) if isinstance(value, list | tuple) else value
+
+
+Converters = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=_CONVERTER)], tuple[str, ...]],
+    BeforeValidator(_without_options),
+]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,10 +105,10 @@ class EnvironmentFile(_Strict):
     """Pythons (`X.Y`) that have a lock, the preferred first."""
     accelerator: Literal["cpu", "cuda", "rocm", "opencl"] = "cpu"
     backends: dict[str, tuple[str, ...]]
-    """Backends by name, each with the model formats it reads; empty for one that runs no model
-    and prepares images."""
-    converters: tuple[str, ...] = ()
-    """Conversions offered: `onnx>torch`."""
+    """Backends by name, each with the model formats it reads; empty for one that runs no model:
+    it prepares images or converts."""
+    converters: Converters = Field(default_factory=dict)
+    """Conversions offered, such as `onnx>torch`, each with the options that a person may choose."""
     preprocessors: tuple[str, ...] = ()
     """Libraries that decode and resize images here, the stack's own means first."""
     corruptions: tuple[str, ...] = ()
@@ -113,10 +126,10 @@ class EnvironmentFile(_Strict):
 
     @model_validator(mode="after")
     def _is_of_use(self) -> EnvironmentFile:
-        if not (self.backends or self.preprocessors or self.corruptions):
+        if not (self.backends or self.converters or self.preprocessors or self.corruptions):
             raise ValueError(
-                "an environment has a backend, or else preprocessors or corruptions: it is to do "
-                "something"
+                "an environment has a backend, or else converters, preprocessors or corruptions: "
+                "it is to do something"
             )
         return self
 

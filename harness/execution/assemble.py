@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,12 @@ from harness.containers.rules import Limits
 from harness.datasets.inputs import PreparedInputs
 from harness.environments.provision import Provisioned
 from harness.execution.bundles import artifact_folder, is_whole
+from harness.execution.conversion_tasks import (
+    artifact_name,
+    conversion_tasks,
+    inputs_of_job,
+    stored_artifact,
+)
 from harness.execution.documents import (
     CellTask,
     ConversionTask,
@@ -18,7 +23,7 @@ from harness.execution.documents import (
     Owner,
     SessionTask,
 )
-from harness.plan.cells import Cell, Conversion
+from harness.plan.cells import Cell
 from harness.spec.models import SweepSpec
 
 
@@ -56,15 +61,17 @@ def group_document(
         path, conversion, axes = str(cell.model_path), None, {}
         if cell.conversion is not None:
             made = artifact_folder(store, cell.conversion.key)
-            file = artifact_name(cell.conversion)
             if is_whole(made):
-                path = str((made / file).resolve())
-                axes = axes_of(json.loads((made / "artifact.json").read_text(encoding="utf-8")))
+                path, axes = stored_artifact(store, cell.conversion)
             else:
-                path, conversion = file, cell.conversion.key
-                conversions.setdefault(
-                    conversion, _conversion_task(cell.conversion, provisioned, file)
+                path, conversion = artifact_name(cell.conversion), cell.conversion.key
+                fed = (
+                    inputs.get(cell.conversion.inputs.inputs_key)
+                    if cell.conversion.inputs
+                    else None
                 )
+                for task in conversion_tasks(spec, cell.conversion, store, provisioned, fed):
+                    conversions.setdefault(task.key, task)
         tasks.append(
             CellTask(
                 key=cell.key,
@@ -82,6 +89,8 @@ def group_document(
         runner=runner,
         results=results.resolve(),
         timeout_s=spec.limits.timeout_seconds,
+        conversion_timeout_s=spec.conversions.timeout_seconds,
+        conversion_memory_mib=spec.conversions.memory_mib,
         conversions=tuple(conversions.values()),
         cells=tuple(tasks),
         session=session,
@@ -102,21 +111,6 @@ def container_limits(spec: SweepSpec) -> Limits:
     )
 
 
-def artifact_name(conversion: Conversion) -> str:
-    """The file that a conversion leaves in its folder."""
-    return f"model.{conversion.target_format}"
-
-
-def axes_of(conversion: Mapping[str, Any]) -> dict[str, Any]:
-    """How inputs and outputs are transposed for a converted model, as `infer` jobs hold it.
-
-    Args:
-        conversion: the event `converted`, or the artifact's document.
-    """
-    named = ("input_axes", "output_axes")
-    return {name: conversion[name] for name in named if conversion.get(name) is not None}
-
-
 def infer_job(cell: Cell, model_path: str, inputs: PreparedInputs) -> dict[str, Any]:
     """The runner's `infer` document of a cell, without what belongs to the place."""
     file_format = cell.conversion.target_format if cell.conversion else cell.model_format
@@ -131,33 +125,6 @@ def infer_job(cell: Cell, model_path: str, inputs: PreparedInputs) -> dict[str, 
         "threads": cell.threads,
         "batch": cell.batch,
         "max_output_bytes": cell.output_bytes,
-        "inputs": {
-            "kind": cell.inputs.kind,
-            "path": str(inputs.path),
-            "count": inputs.count,
-            "normalise": cell.inputs.normalise and dict(cell.inputs.normalise),
-            "layout": cell.inputs.layout,
-            "raw_quantised": cell.inputs.raw_quantised,
-            **({"swap_sides": True} if cell.inputs.swap_sides else {}),
-        },
+        "inputs": inputs_of_job(cell.inputs, inputs),
         **({"softmax": True} if cell.inputs.softmax else {}),
     }
-
-
-def _conversion_task(
-    conversion: Conversion, provisioned: Mapping[str, Provisioned], file: str
-) -> ConversionTask:
-    return ConversionTask(
-        key=conversion.key,
-        label=f"{conversion.source.name}: {conversion.converter} in {conversion.environment}",
-        python=Path(provisioned[conversion.environment_identity].python),
-        image=provisioned[conversion.environment_identity].image,
-        job={
-            "schema_version": 1,
-            "kind": "convert",
-            "converter": conversion.converter,
-            "source": {"path": str(conversion.source), "format": conversion.source_format},
-            "target": file,
-            "options": dict(conversion.options),
-        },
-    )

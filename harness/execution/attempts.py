@@ -14,11 +14,17 @@ from harness.canonical import atomic_folder
 
 # Kinds that say something of the moment rather than of the cell: the next sweep tries again.
 TRANSIENT = frozenset({"environment", "engine", "disk-full", "wrong-device"})
-# Kinds that another limit may mend, and the limit (its name in a sweep file).
+# Kinds that another limit may mend, and the limit (its name in a sweep file): the first of them
+# under which it failed.
 _BOUNDED = {
-    "timeout": "timeout_seconds",
-    "out-of-memory": "memory_mib",
-    "output-limit": "output_bytes",
+    "timeout": ("conversions.timeout_seconds", "timeout_seconds"),
+    "out-of-memory": ("conversions.memory_mib", "memory_mib"),
+    "output-limit": ("output_bytes",),
+    "disagreement": (
+        "conversions.tolerance",
+        "conversions.float16_tolerance",
+        "conversions.quantised_tolerance",
+    ),
 }
 _LOG_TAIL_BYTES = 64 << 10
 
@@ -39,10 +45,10 @@ class Failure:
 
     def lasts(self, limits: Mapping[str, float]) -> bool:
         """Whether trying again with these limits would only fail again, as far as is known."""
-        bound = _BOUNDED.get(self.kind)
-        if bound is None:
+        if self.kind not in _BOUNDED:
             return self.kind not in TRANSIENT
-        return bound in self.limits and limits[bound] <= self.limits[bound]
+        bound = next((name for name in _BOUNDED[self.kind] if name in self.limits), None)
+        return bound is not None and limits[bound] <= self.limits[bound]
 
     def record(self) -> dict[str, Any]:
         """The failure as the sweep's result shows it."""

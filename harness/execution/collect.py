@@ -119,11 +119,19 @@ class Collector:
 
     def _on_converted(self, event: Event) -> None:
         conversion = next(
-            c.conversion
-            for c in self._cells.values()
-            if c.conversion is not None and c.conversion.key == event["key"]
+            step
+            for cell in self._cells.values()
+            for step in (cell.conversion.chain if cell.conversion else ())
+            if step.key == event["key"]
         )
-        commit_artifact(self._store, conversion, Path(event["folder"]), event["result"])
+        made, check = Path(event["folder"]), event["check"]
+        commit_artifact(self._store, conversion, made, event["result"], check)
+        if check is None or check["note"]:
+            why = "nothing here can run it" if check is None else check["note"]
+            self._progress.note(f"Not compared with its source: {conversion.label}: {why}.")
+
+    def _on_checking(self, event: Event) -> None:
+        self._show(f"Checking what was made by {event['label']}", None)
 
     def _on_not_converted(self, event: Event) -> None:
         """Keep why, for the groups after this one: what failed once is not tried again by each."""
@@ -134,7 +142,7 @@ class Collector:
             event["detail"],
             event["exit_status"],
             event["signal"],
-            limits=self._limits.model_dump(),
+            limits=event["limits"],
         )
 
     def _on_opening(self, event: Event) -> None:
@@ -182,6 +190,7 @@ class Collector:
             log,
             exit_status=event["exit_status"],
             signal=event["signal"],
+            limits=event["limits"],
         )
 
     def _on_timing(self, event: Event) -> None:
@@ -216,11 +225,12 @@ class Collector:
         *,
         exit_status: int | None = None,
         signal: int | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         cell = self._cells[key]
         started = self._started.get(key, "")
-        limits = self._limits.model_dump()
-        failure = Failure(key, kind, message, detail, exit_status, signal, started, limits)
+        under = self._limits.model_dump() if limits is None else limits
+        failure = Failure(key, kind, message, detail, exit_status, signal, started, under)
         attempts.keep(self._store, failure, cell.record(), log)
         self.failures[key] = failure
         self._progress.note(f"Failed: {cell.label} ({kind}): {message}")

@@ -25,7 +25,9 @@ from harness.execution.bundles import (
     session_folder,
     write_parquet,
 )
-from harness.plan.cells import Cell, Conversion
+from harness.execution.converting import check_plain
+from harness.plan.cells import Cell
+from harness.plan.conversions import Conversion
 
 TOP_K = 10
 _CHUNK_VALUES = 4_000_000
@@ -152,17 +154,26 @@ def commit_answers(
         seal(staged)
 
 
-def commit_artifact(store: Path, conversion: Conversion, made: Path, result: Document) -> Path:
-    """Keep a converted model; returns its folder."""
+def commit_artifact(
+    store: Path, conversion: Conversion, made: Path, result: Document, check: Document | None
+) -> Path:
+    """Keep a converted model; returns its folder.
+
+    Args:
+        store: the results folder.
+        conversion: the step that made it.
+        made: the folder that the converter wrote to.
+        result: its event `converted`.
+        check: what comparing it with its source found; None: nobody could run it.
+    """
     target = artifact_folder(store, conversion.key)
     _clear(target)
     with atomic_folder(target) as staged:
         for name in result["files"]:
             # The name comes from a runner: only a plain file of the conversion's own folder.
-            source = made / Path(name).name
-            if source.is_symlink() or not source.is_file():
-                raise ExecutionError("conversion", f"The converter left no file {name}.")
-            shutil.copyfile(source, staged / source.name)
+            check_plain(made, [name])
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made / name, staged / name)
         if (made / "log.txt").is_file():
             shutil.copyfile(made / "log.txt", staged / "log.txt")
         _write(
@@ -175,12 +186,15 @@ def commit_artifact(store: Path, conversion: Conversion, made: Path, result: Doc
                 "environment_identity": conversion.environment_identity,
                 "source_sha256": conversion.source_sha256,
                 "source_format": conversion.source_format,
+                "source_artifact": conversion.before.key if conversion.before else None,
+                "lineage": [step.record() for step in conversion.chain],
                 "format": conversion.target_format,
                 "options": dict(conversion.options),
                 "versions": result["versions"],
                 "probe_max_abs_diff": result["probe_max_abs_diff"],
                 "input_axes": result["input_axes"],
                 "output_axes": result["output_axes"],
+                "check": check,
             },
         )
         seal(staged)

@@ -13,10 +13,10 @@ import json
 import os
 import shutil
 import signal
-import stat
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from harness.containers.engine import Engine, connect
 from harness.containers.strays import owner_labels
 from harness.doctor.machine import usable_cores
 from harness.errors import EXIT_INTERRUPTED, EngineError, ExecutionError, HarnessError, StoreError
-from harness.execution.assemble import axes_of
 from harness.execution.container_worker import ContainerWorker
-from harness.execution.documents import CellTask, ConversionTask, GroupDocument
+from harness.execution.converting import Converting
+from harness.execution.documents import CellTask, ConversionTask, GroupDocument, TrialTask
 from harness.execution.proof import check_device
 from harness.execution.timing import Member, run_session
 from harness.execution.workers import ProcessWorker, Worker
@@ -47,16 +47,15 @@ class Conductor:
         self._open: dict[str, Worker] = {}
         self._containers: list[ContainerWorker] = []
         self._engine: Engine | None = None
-        self._broken: dict[str, ExecutionError] = {}
-        self._axes: dict[str, dict[str, Any]] = {}
         self._count = 0
         self._events = threading.Lock()
+        self._conversions = Converting(group, self._worker, self._forget, self.tell)
 
     def run(self) -> None:
         """Convert, answer, time; each failure is told and the rest goes on."""
         try:
             for conversion in self._group.conversions:
-                self._convert(conversion)
+                self._conversions.make(conversion)
             members: dict[str, Member] = {}
             for cell in self._group.cells:
                 member = self._answer(cell)
@@ -91,13 +90,20 @@ class Conductor:
             sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
             sys.stdout.flush()
 
+    def _forget(self, key: str) -> None:
+        self._open.pop(key, None)
+
     def _worker(
-        self, task: CellTask | ConversionTask, job: Mapping[str, Any], folder: Path
+        self,
+        task: CellTask | ConversionTask | TrialTask,
+        job: Mapping[str, Any],
+        folder: Path,
+        memory_mib: int | None = None,
     ) -> Worker:
         self._count += 1
         threads, gpu = (task.threads, task.gpu) if isinstance(task, CellTask) else (1, None)
         if task.image is not None:
-            return self._container(task, task.image, job, folder, threads, gpu)
+            return self._container(task, task.image, job, folder, threads, gpu, memory_mib)
         worker = ProcessWorker(
             task.python,
             self._group.runner,
@@ -106,6 +112,7 @@ class Conductor:
             self._sockets / f"{self._count}.s",
             cores=_cores_for(threads),
             environment={"CUDA_VISIBLE_DEVICES": gpu or ""},
+            memory_mib=memory_mib,
         )
         self._open[task.key] = worker
         self.tell("worker", key=task.key, pid=worker.pid)
@@ -113,16 +120,17 @@ class Conductor:
 
     def _container(
         self,
-        task: CellTask | ConversionTask,
+        task: CellTask | ConversionTask | TrialTask,
         image: str,
         job: Mapping[str, Any],
         folder: Path,
         threads: int,
         gpu: str | None,
+        memory_mib: int | None,
     ) -> Worker:
         sockets = self._sockets / str(self._count)
         sockets.mkdir()
-        owner = self._group.owner
+        owner, limits = self._group.owner, self._group.limits
         try:
             if self._engine is None:
                 self._engine = connect()
@@ -136,7 +144,7 @@ class Conductor:
                 made=self._group.results,
                 socket_folder=sockets,
                 cores=_cores_for(threads),
-                limits=self._group.limits,
+                limits=replace(limits, memory_mib=memory_mib) if memory_mib else limits,
                 gpu=gpu,
                 labels=owner_labels(owner.pid, owner.started) if owner else {},
                 name=task.label,
@@ -154,38 +162,6 @@ class Conductor:
         self.tell("worker", key=task.key, container=worker.id)
         return worker
 
-    def _convert(self, task: ConversionTask) -> None:
-        self.tell("converting", key=task.key, label=task.label)
-        folder = self._group.results / "artifacts" / task.key
-        folder.mkdir(parents=True)
-        job = {**task.job, "target": str(folder / task.job["target"])}
-        worker: Worker | None = None
-        try:
-            worker = self._worker(task, job, folder)
-            made = worker.event("converted", self._group.timeout_s, lambda _: None)
-            # Only what nobody can change any more is looked at and used.
-            worker.kill()
-            check_plain(folder, made["files"])
-            self._axes[task.key] = axes_of(made)
-            self.tell("converted", key=task.key, folder=str(folder), result=made)
-        except ExecutionError as error:
-            if error.kind in {"model", "backend", "exit", "no-result"}:
-                error.kind = "conversion"
-            self._broken[task.key] = error
-            self.tell(
-                "not-converted",
-                key=task.key,
-                kind=error.kind,
-                message=str(error),
-                detail=error.detail,
-                exit_status=error.exit_status,
-                signal=error.signal,
-            )
-        finally:
-            if worker is not None:
-                worker.kill()
-                self._open.pop(task.key, None)
-
     def _answer(self, task: CellTask) -> Member | None:
         """Open a cell, get its answers if they are wanted, and leave it open for the session."""
         folder = self._group.results / "cells" / task.key
@@ -194,13 +170,12 @@ class Conductor:
         self.tell("opening", key=task.key, label=task.label)
         worker: Worker | None = None
         try:
-            if task.conversion in self._broken:
-                cause = self._broken[task.conversion]
-                raise _because(cause)
+            if task.conversion is not None and task.conversion in self._conversions.broken:
+                raise _because(self._conversions.broken[task.conversion])
             if task.conversion is not None and not Path(job["model"]["path"]).is_absolute():
-                made = self._group.results / "artifacts" / task.conversion
+                made = self._conversions.folder(task.conversion)
                 job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
-                job.update(self._axes[task.conversion])
+                job.update(self._conversions.axes[task.conversion])
             worker = self._worker(task, job, folder)
             loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
             check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
@@ -219,7 +194,7 @@ class Conductor:
             if worker is not None:
                 worker.kill()
                 self._open.pop(task.key, None)
-            self._failed(task.key, error, folder)
+            self._failed(task, error, folder)
             return None
         return Member(task.key, worker, loaded)
 
@@ -235,18 +210,21 @@ class Conductor:
         if event.get("event") == "progress":
             self.tell("progress", key=key, done=event["done"], total=event["total"])
 
-    def _failed(self, key: str, error: ExecutionError, folder: Path) -> None:
-        log = folder / "log.txt"
+    def _failed(self, task: CellTask, error: ExecutionError, folder: Path) -> None:
+        """Tell it; of a cell whose conversion failed, under that one's limits and with its log."""
+        unmade = task.conversion if task.conversion in self._conversions.broken else None
+        log = (self._conversions.folder(unmade) if unmade else folder) / "log.txt"
         _blame_a_full_disk(error, folder)
         self.tell(
             "failed",
-            key=key,
+            key=task.key,
             kind=error.kind,
             message=str(error),
             detail=error.detail,
             exit_status=error.exit_status,
             signal=error.signal,
             log=str(log) if log.is_file() else None,
+            limits=self._conversions.limits[unmade] if unmade else None,
         )
 
 
@@ -258,14 +236,6 @@ def _blame_a_full_disk(error: ExecutionError, folder: Path) -> None:
     error.remedy = "Make room, then start the same command again."
     error.args = (error.message,)
     error.kind = "disk-full"
-
-
-def check_plain(folder: Path, names: Iterable[str]) -> None:
-    """Refuse what a converter left unless it is plain files: a link could lead anywhere."""
-    for name in names:
-        path = folder / Path(name).name
-        if not stat.S_ISREG(path.lstat().st_mode if os.path.lexists(path) else 0):
-            raise ExecutionError("conversion", f"The converter left no plain file {path.name}.")
 
 
 def _because(cause: ExecutionError) -> ExecutionError:

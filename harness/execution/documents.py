@@ -14,10 +14,11 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ConversionTask(_Document):
-    """A conversion to make before the cells that need it.
+class TrialTask(_Document):
+    """A model to run over a few inputs, to see what it answers.
 
-    The job's `target` is relative to the conversion's folder in the results.
+    The job is the runner's `infer` document without what belongs to the place, and without the
+    model's path.
     """
 
     key: str
@@ -25,6 +26,36 @@ class ConversionTask(_Document):
     python: Path
     job: dict[str, Any]
     image: str | None = None
+
+
+class CheckTask(_Document):
+    """How a conversion is checked: what was made against its source."""
+
+    target: TrialTask
+    source: TrialTask | None = Field(None, description="None: nobody can run it.")
+    tolerance: float
+    tolerance_name: str = Field(description="What the tolerance is called in a sweep file.")
+
+
+class ConversionTask(_Document):
+    """A conversion to make before the cells that need it.
+
+    The job's `target` is relative to the conversion's folder in the results. If the source is made
+    in this group too, the job's source is a path relative to that conversion's folder.
+    """
+
+    key: str
+    label: str
+    python: Path
+    job: dict[str, Any]
+    image: str | None = None
+    source: str | None = Field(
+        None, description="Key of the conversion before, if it is made here."
+    )
+    source_axes: dict[str, Any] = Field(
+        default={}, description="How a source that was there before is fed: `input_axes`, …"
+    )
+    check: CheckTask | None = None
 
 
 class CellTask(_Document):
@@ -69,6 +100,10 @@ class GroupDocument(_Document):
     runner: Path = Field(description="The folder that holds the package `runner`.")
     results: Path = Field(description="Where the results go; made fresh for this group.")
     timeout_s: float
+    conversion_timeout_s: float = 3600
+    conversion_memory_mib: int | None = Field(
+        None, description="What a conversion may use; as a process it is watched."
+    )
     conversions: tuple[ConversionTask, ...] = ()
     cells: tuple[CellTask, ...]
     session: SessionTask | None = None

@@ -19,7 +19,7 @@ from harness.environments.environment import Executor
 from harness.environments.registry import folders, resolve
 from harness.errors import ExecutionError, ModelError
 from harness.execution.side_jobs import Bench, side_job, take
-from harness.execution.workshops import choose
+from harness.execution.workshops import able
 from harness.models.entries import CheckpointEntry, seeded_folder
 from harness.models.zoo import architecture_facts
 from harness.paths import cache_dir, runner_tree
@@ -28,6 +28,7 @@ from harness.progress import Progress
 IMAGES = 128
 CLASSES = 1000
 _SCHEMA_VERSION = 1
+_SEEDS = "pixels>weights"
 
 
 def make_seeded(
@@ -69,13 +70,13 @@ def make_seeded(
         raise ModelError(f"{entry.name} names no architecture, so no weights can be seeded for it.")
     facts = architecture_facts(entry.architecture)
     recipe = entry.recipe or load_recipe("torch")
-    folder = choose(folders(), "pixels", "weights")
-    if folder is None:
+    seeder = next((one for one in able(folders(), "venv") if _SEEDS in one.converters), None)
+    if seeder is None:
         raise ModelError(
             "No environment offers the converter pixels>weights, which seeds weights.",
             "torch-2.13 ships with the harness: HARNESS_IMAGES may hide it.",
         )
-    env = resolve(folder.name, progress=progress, executor=executor, engine=engine)
+    env = resolve(seeder.name, progress=progress, executor=executor, engine=engine)
     images = data if isinstance(data, Dataset) else discover(data, progress=progress)
     dataset = sample(images, limit, seed)
     size = entry.size or facts.size

@@ -19,9 +19,9 @@ from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
 from harness.execution.assemble import group_document
 from harness.execution.attempts import Failure
-from harness.execution.bundles import artifact_folder, is_whole
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
+from harness.execution.conversion_tasks import missing
 from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
@@ -130,6 +130,9 @@ def _standing(
 ) -> tuple[list[Group], Standing]:
     """The groups without cells that are known to fail, and how all their cells stand."""
     limits = spec.limits.model_dump()
+    limits |= {
+        f"conversions.{name}": value for name, value in spec.conversions.model_dump().items()
+    }
     standing = look(store, plan.cells, retry=retry, limits=limits)
     live = [cell for cell in plan.cells if cell.key not in standing.failed]
     groups = make_groups(
@@ -201,7 +204,7 @@ class _Run:
         """Provision what is needed, then run group after group."""
         by_name = {f"group:{number}": work for number, work in enumerate(works)}
         wanted = {
-            name: {identity for cell in work.members for identity in self._environments(cell)}
+            name: {identity for cell in work.members for identity in self._wanted(cell)}
             for name, work in by_name.items()
         }
         needed = {identity for identities in wanted.values() for identity in identities}
@@ -233,12 +236,15 @@ class _Run:
                         scheduler.on(Ended(name, ok=ok))
 
     def _environments(self, cell: Cell) -> set[str]:
-        """What a cell needs: its own, and the one that converts what is not converted yet."""
-        needed = {cell.environment_identity}
-        made = cell.conversion
-        if made is not None and not is_whole(artifact_folder(self._store, made.key)):
-            needed.add(made.environment_identity)
-        return needed
+        """What a cell needs: its own, and those that convert what is not converted yet."""
+        steps = missing(cell.conversion, self._store) if cell.conversion else ()
+        return {cell.environment_identity, *(step.environment_identity for step in steps)}
+
+    def _wanted(self, cell: Cell) -> set[str]:
+        """What a cell needs, and those that check conversions; without them it runs unchecked."""
+        steps = missing(cell.conversion, self._store) if cell.conversion else ()
+        checkers = [one for step in steps for one in (step.source_checker, step.checker) if one]
+        return self._environments(cell) | {one.environment_identity for one in checkers}
 
     def _provision(self, identity: str) -> None:
         if identity in self._provisioned:
@@ -330,8 +336,10 @@ class _Run:
         made = self._provisioned.get(cell.environment_identity)
         if made is not None and (why := refusal(cell, made.probe)):
             return Failure(cell.key, "unsupported", why)
-        broken = self._broken.get(cell.conversion.key) if cell.conversion else None
-        return None if broken is None else replace(broken, key=cell.key)
+        for step in cell.conversion.chain if cell.conversion else ():
+            if broken := self._broken.get(step.key):
+                return replace(broken, key=cell.key)
+        return None
 
     def _session(self, work: Work, keys: set[str], members: list[Cell]) -> SessionTask:
         reference = work.group.reference

@@ -16,6 +16,7 @@ from harness.errors import ExecutionError
 from harness.execution.attempts import tail
 from harness.execution.exits import explain_exit, read_error
 from harness.execution.link import Link, OnEvent
+from harness.execution.memory import MemoryWatch
 
 KILL_WAIT_S = 10.0
 """How long a worker may take to finish when asked."""
@@ -52,6 +53,7 @@ class ProcessWorker:
         socket_path: where it listens; a socket's path holds 107 bytes, so a short one.
         cores: the cores that it may run on; None: all.
         environment: variables beside the usual ones, such as CUDA_VISIBLE_DEVICES.
+        memory_mib: what it may use with all that it starts; None: no limit.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ProcessWorker:
         socket_path: Path,
         cores: Sequence[int] | None = None,
         environment: Mapping[str, str] | None = None,
+        memory_mib: int | None = None,
     ) -> None:
         (work / "home").mkdir(parents=True, exist_ok=True)
         (work / "tmp").mkdir(exist_ok=True)
@@ -95,6 +98,8 @@ class ProcessWorker:
                 os.sched_setaffinity(self._process.pid, cores)
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         self._link = Link(self, self._process.stdout.fileno(), socket_path)
+        self._memory_mib = memory_mib
+        self._watch = MemoryWatch(self.pid, memory_mib, self._end) if memory_mib else None
 
     @property
     def pid(self) -> int:
@@ -132,14 +137,19 @@ class ProcessWorker:
 
     def kill(self) -> None:
         """End the process and all that it started, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._watch is not None:
+            self._watch.stop()
+        self._end()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
         self._link.close()
+
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def too_slow(self, timeout_s: float | None) -> ExecutionError:
         """Kill it, and the failure of an answer that did not come in time."""
@@ -148,6 +158,8 @@ class ProcessWorker:
 
     def ended(self) -> ExecutionError:
         """Why the process ended, in the terms of an attempt."""
+        if self._watch is not None and self._watch.exceeded_mib is not None:
+            return used_too_much(self._memory_mib, tail(self.log, DETAIL_BYTES))
         try:
             status = self._process.wait(KILL_WAIT_S)
         except subprocess.TimeoutExpired:
@@ -164,6 +176,16 @@ def timed_out(timeout_s: float | None, log_tail: str) -> ExecutionError:
         "timeout",
         f"No answer{after}; it was stopped.",
         "Allow more with --timeout, or use fewer images with --limit.",
+        log_tail,
+    )
+
+
+def used_too_much(memory_mib: int | None, log_tail: str) -> ExecutionError:
+    """The failure of a worker that was stopped because it used more memory than it may."""
+    return ExecutionError(
+        "out-of-memory",
+        f"It was stopped: it used more than the {memory_mib} MiB that it may.",
+        "Allow more with `memory_mib` in the sweep file.",
         log_tail,
     )
 

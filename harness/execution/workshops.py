@@ -1,8 +1,8 @@
-"""Environments that convert models for stacks which cannot: TensorFlow writes TFLite for LiteRT."""
+"""Environments that convert models for stacks which cannot, and run what was made to check it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from packaging.version import Version
 
@@ -12,101 +12,96 @@ from harness.environments.registry import folders, resolve
 from harness.errors import HarnessError
 from harness.execution.stacks import Stacks
 from harness.plan.parts import Stack, Workshop
-from harness.plan.routes import find_route, produces
+from harness.plan.routes import produces
+from harness.plan.ways import Makers, find_ways, makers_for
 from harness.progress import Progress
-from harness.spec.models import ALL, SweepSpec
+from harness.spec.models import SweepSpec
 
-PORTABLE = frozenset({"onnx", "tflite"})
-"""Formats that any version of any stack reads. Others (`keras`, `pt2`, `jax`) are read by the stack
-that wrote them, so each environment makes them for itself."""
-
-_MAKERS = ("tensorflow", "torch")
-"""Stacks in the order in which they are asked to convert."""
+_ORDER = ("tensorflow", "torch", "onnxruntime", "litert", "tvm", "openvino")
+"""Stacks in the order in which they are asked to convert, and to run what was converted."""
 
 
 def find_workshops(
     spec: SweepSpec, formats: Iterable[str], found: Stacks, progress: Progress
 ) -> list[Workshop]:
-    """The environments that convert what the stacks of a sweep cannot read.
+    """The environments that take part in the conversions of a sweep, the preferred first.
 
     Each is chosen from the environment folders that somebody wrote, whatever else takes part in the
     sweep, so that a conversion is the same in every sweep. They are added to `found.environments`;
     nothing is built.
 
     Args:
-        spec: which backends are wanted.
+        spec: which backends and routes are wanted.
         formats: of the models.
         found: the sweep's stacks.
         progress: where long steps and what cannot be had are reported to.
     """
-    missing = sorted(
-        {
-            (stack.executor, file_format, accepted)
-            for stack in found.stacks
-            for file_format in formats
-            for accepted in lacking(stack, file_format, stack.entry.backends or spec.backends)
+    known = sorted(formats)
+    workshops: list[Workshop] = []
+    for executor in dict.fromkeys(stack.executor for stack in found.stacks):
+        stacks = [stack for stack in found.stacks if stack.executor == executor]
+        could = able(folders(), executor)
+        needed = {
+            name for s in stacks for one in known for name in taking_part(spec, s, one, could)
         }
-    )
-    workshops: dict[tuple[str, str], Workshop] = {}
-    for executor, file_format, accepted in missing:
-        folder = choose(folders(), file_format, accepted)
-        if folder is None or (folder.name, executor) in workshops:
-            continue
-        try:
-            env = resolve(
-                folder.name,
-                progress=progress,
-                executor="docker" if executor == "docker" else "venv",
-                engine=found.engine,
+        for candidate in could:
+            if candidate.name not in needed:
+                continue
+            try:
+                env = resolve(
+                    candidate.name,
+                    progress=progress,
+                    executor="docker" if executor == "docker" else "venv",
+                    engine=found.engine,
+                )
+            except HarnessError as error:
+                progress.note(f"{candidate.name}, which converts or checks, cannot be had: {error}")
+                continue
+            found.environments[env.identity] = env
+            workshops.append(
+                Workshop(env.name, env.identity, executor, env.converters, env.formats)
             )
-        except HarnessError as error:
-            progress.note(f"{folder.name}, which converts {file_format}, cannot be had: {error}")
-            continue
-        found.environments[env.identity] = env
-        workshops[folder.name, executor] = Workshop(
-            env.name, env.identity, executor, tuple(env.converters)
-        )
-    return list(workshops.values())
+    return workshops
 
 
-def lacking(stack: Stack, file_format: str, wanted: Sequence[str] | None) -> set[str]:
-    """The portable formats that backends of a stack read and that it has no way to by itself.
-
-    Args:
-        stack: an environment of the sweep.
-        file_format: a model's.
-        wanted: backends by name, or `all`; None: the first that has a way.
-    """
-    named = [b for b in stack.formats if wanted in (None, (ALL,)) or b in (wanted or ())]
-    without = [
-        backend
-        for backend in named
-        if find_route(file_format, stack.formats[backend], stack.converters) is None
-    ]
-    if wanted is None and len(without) < len(named):
-        return set()
-    return {accepted for backend in without for accepted in stack.formats[backend]} & PORTABLE
-
-
-def choose(
-    known: Sequence[EnvironmentFolder], file_format: str, target: str
-) -> EnvironmentFolder | None:
-    """The environment for a conversion, on the CPU; None: there is none.
+def able(known: Sequence[EnvironmentFolder], executor: str) -> list[Workshop]:
+    """The environments for the CPU that convert for all, without an identity, the preferred first.
 
     One that was made from `package==version` is never taken: it is there on one machine only.
     """
-    able = [
+    chosen = [
         folder
         for folder in known
-        if folder.file.accelerator == "cpu"
-        and not is_kept(folder)
-        and folder.locked_pythons
-        and any(produces(one) == (file_format, target) for one in folder.file.converters)
+        if folder.file.accelerator == "cpu" and not is_kept(folder) and folder.locked_pythons
     ]
-    return max(able, key=_preference, default=None)
+    return [
+        Workshop(folder.name, "", executor, folder.file.converters, folder.file.backends)
+        for folder in sorted(chosen, key=_preference, reverse=True)
+    ]
+
+
+def taking_part(
+    spec: SweepSpec, stack: Stack, file_format: str, could: Sequence[Workshop]
+) -> Iterator[str]:
+    """Names of those that convert or check on the ways of a model to a stack."""
+    makers = makers_for(stack, could)
+    ways, _ = find_ways(spec, stack, file_format, makers)
+    for way in ways:
+        for place, step in enumerate(way.route.steps):
+            yield step.maker
+            source, target = produces(step.converter)
+            yield from _checking(makers, target, makers.named(step.maker))
+            if place == 0:
+                yield from _checking(makers, source, makers.named(step.maker))
+
+
+def _checking(makers: Makers, file_format: str, maker: Workshop) -> Iterator[str]:
+    found = makers.checker(file_format, maker)
+    if found is not None:
+        yield found[0].name
 
 
 def _preference(folder: EnvironmentFolder) -> tuple[int, Version, str]:
     stack = folder.file.stack
-    rank = -_MAKERS.index(stack) if stack in _MAKERS else -len(_MAKERS)
+    rank = -_ORDER.index(stack) if stack in _ORDER else -len(_ORDER)
     return rank, Version(folder.file.version), folder.name

@@ -8,12 +8,21 @@ from itertools import product
 from typing import Any
 
 from harness.errors import SpecError
-from harness.plan.cells import Cell, Conversion
-from harness.plan.checks import baseline_name, check_coverage, check_devices, check_names
+from harness.plan.cells import Cell
+from harness.plan.checks import (
+    baseline_name,
+    check_coverage,
+    check_devices,
+    check_names,
+    check_routes,
+)
+from harness.plan.conversions import Checker, Conversion
 from harness.plan.feeds import CellInputs, Feed, feeds_of
 from harness.plan.groups import Group, make_groups
 from harness.plan.parts import Place, Skipped, Stack, Subject, Workshop
-from harness.plan.routes import Route, find_route, why_none
+from harness.plan.routes import Step, produces
+from harness.plan.ways import Makers, Way, find_ways, makers_for
+from harness.plan.wishes import STATIC
 from harness.spec.models import ALL, EnvironmentEntry, SweepSpec
 
 
@@ -53,15 +62,21 @@ def build_plan(
     cells: list[Cell] = []
     skipped: list[Skipped] = []
     unfed: set[tuple[str, str]] = set()
+    unreached: dict[str, str] = {}
+    reached: set[str] = set()
     feeds = feeds_of(spec.axes)
     for subject, stack in product(subjects, stacks):
-        ways, without = _ways(spec, subject, stack, workshops)
-        skipped.extend(without)
+        makers = makers_for(stack, workshops)
+        ways, missed = find_ways(spec, stack, subject.format, makers)
+        skipped.extend(Skipped(subject.name, stack.name, n.backend, n.reason) for n in missed)
+        unreached.update({n.asked: n.reason for n in missed})
+        reached.update(way.asked for way in ways)
         fed, without = _fed(subject, stack, feeds)
         skipped.extend(without)
         if ways and not fed:
             unfed.add((subject.name, stack.name))
-        for backend, (route, maker) in ways.items():
+        for way in ways:
+            backend = way.backend
             for point in product(_points(spec, stack.entry, subject), fed, _variants(subject)):
                 (asked, threads, batch, precision, settings), (feed, inputs), variant = point
                 device = place.devices[asked]
@@ -69,7 +84,9 @@ def build_plan(
                     reason = f"{stack.name} is a stack for {stack.accelerator}, not {device.kind}"
                     skipped.append(Skipped(subject.name, stack.name, backend, reason))
                     continue
-                conversion = _conversion(subject, route, maker, batch, variant, place)
+                conversion = _conversion(
+                    subject, way, makers, batch, variant, place, spec.conversions.calibration
+                )
                 part, version = stack.parts.get(backend, (stack.stack, stack.version))
                 cells.append(
                     Cell(
@@ -94,17 +111,19 @@ def build_plan(
                         executor=stack.executor,
                         lock_sha256=stack.lock_sha256,
                         runner_sha256=place.runner_sha256,
-                        route=route.name,
+                        route=way.route.name,
                         conversion=conversion,
                         inputs=inputs,
                         feed=feed,
                         architecture=subject.network.architecture if subject.network else None,
                         variant=variant,
+                        wishes=way.wishes,
                         output_bytes=spec.limits.output_bytes,
                     )
                 )
     unique, same = _unique(cells)
     skipped = list(dict.fromkeys([*skipped, *same]))
+    check_routes(spec, unreached, reached)
     check_coverage(subjects, stacks, unique, skipped, unfed)
     baseline = baseline_name(spec, stacks)
     groups = make_groups(
@@ -114,37 +133,6 @@ def build_plan(
         control=spec.timing.control,
     )
     return Plan(tuple(unique), tuple(groups), tuple(skipped), baseline)
-
-
-def _ways(
-    spec: SweepSpec, subject: Subject, stack: Stack, workshops: Sequence[Workshop]
-) -> tuple[dict[str, tuple[Route, Workshop]], list[Skipped]]:
-    """The backends that a model runs on, each with its route and who converts; and those without.
-
-    Backends that nobody named are taken in the order of the environment: the first that can run
-    the model.
-    """
-    wanted = stack.entry.backends or spec.backends
-    named = stack.formats if wanted == (ALL,) else [b for b in stack.formats if b in (wanted or ())]
-    ways: dict[str, tuple[Route, Workshop]] = {}
-    skipped: list[Skipped] = []
-    own = Workshop(stack.name, stack.identity, stack.executor, stack.converters)
-    makers = [own, *(w for w in workshops if w.executor == stack.executor)]
-    for backend in stack.formats if wanted is None else named:
-        routes = (
-            (found, maker)
-            for maker in makers
-            if (found := find_route(subject.format, stack.formats[backend], maker.converters))
-        )
-        way = next(routes, None)
-        if way is None:
-            reason = why_none(backend, subject.format, stack.formats)
-            skipped.append(Skipped(subject.name, stack.name, backend, reason))
-            continue
-        ways[backend] = way
-        if wanted is None:
-            return ways, []
-    return ways, skipped
 
 
 def _variants(subject: Subject) -> tuple[Mapping[str, Any], ...]:
@@ -167,27 +155,66 @@ def _fed(
 
 def _conversion(
     subject: Subject,
-    route: Route,
-    maker: Workshop,
+    way: Way,
+    makers: Makers,
     batch: int,
     variant: Mapping[str, Any],
     place: Place,
+    calibration: int,
 ) -> Conversion | None:
-    if route.converter is None:
-        return None
+    """The steps of a way, each after the one before it; None where the file is read as it is."""
+    inputs = subject.feeds.usual
+    made: Conversion | None = None
+    before = makers.checker(subject.format, None)
+    for step in way.route.steps:
+        maker = makers.named(step.maker)
+        source_format, target_format = produces(step.converter)
+        if made is None:
+            before = makers.checker(source_format, maker)
+        after = makers.checker(target_format, maker)
+        made = Conversion(
+            converter=step.converter,
+            environment=maker.name,
+            environment_identity=maker.identity,
+            source=subject.path,
+            source_sha256=subject.sha256,
+            source_format=source_format,
+            target_format=target_format,
+            runner_sha256=place.runner_sha256,
+            options={
+                "batch": batch,
+                **(_of_the_file(subject, variant) if made is None else {}),
+                **step.options,
+                **_calibration(step, inputs, calibration),
+            },
+            before=made,
+            executor=maker.executor,
+            inputs=inputs,
+            source_checker=_checker(before, source_format),
+            checker=_checker(after, target_format),
+        )
+        before = after
+    return made
+
+
+def _of_the_file(subject: Subject, variant: Mapping[str, Any]) -> dict[str, Any]:
+    """What the converter that reads the file itself is told of it."""
     shape = {"item_shape": list(subject.item_shape)} if subject.item_shape else {}
-    network = subject.network.options(variant) if subject.network else {}
-    return Conversion(
-        converter=route.converter,
-        environment=maker.name,
-        environment_identity=maker.identity,
-        source=subject.path,
-        source_sha256=subject.sha256,
-        source_format=subject.format,
-        target_format=route.format,
-        runner_sha256=place.runner_sha256,
-        options={"batch": batch, **shape, **network},
-    )
+    return {**shape, **(subject.network.options(variant) if subject.network else {})}
+
+
+def _calibration(step: Step, inputs: CellInputs | None, images: int) -> dict[str, Any]:
+    if step.options.get("quantisation") != STATIC or inputs is None:
+        return {}
+    fed = {"pixels": inputs.pixels_key, "feeding": inputs.feeding, "images": images}
+    return {"calibration": fed}
+
+
+def _checker(found: tuple[Workshop, str] | None, file_format: str) -> Checker | None:
+    if found is None:
+        return None
+    who, backend = found
+    return Checker(who.name, who.identity, backend, file_format)
 
 
 def _unique(cells: Sequence[Cell]) -> tuple[list[Cell], list[Skipped]]:

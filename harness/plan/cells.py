@@ -9,49 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.canonical import key_of
+from harness.plan.conversions import Conversion
 from harness.plan.feeds import USUAL, CellInputs, Feed
+from harness.plan.wishes import NO_WISHES, Wishes
 
 KEY_SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A conversion that a cell's artifact comes from; its key is its lineage, not its bytes."""
-
-    converter: str
-    environment: str
-    environment_identity: str
-    source: Path
-    source_sha256: str
-    source_format: str
-    target_format: str
-    runner_sha256: str
-    options: Mapping[str, Any]
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 of the lineage."""
-        return key_of({**self._made_by, "options": dict(self.options)})
-
-    @cached_property
-    def way(self) -> str:
-        """SHA-256 of the lineage without batch and variant: the same way for the same model.
-
-        Two cells that differ in one of those alone need two artifacts, and are a controlled pair.
-        """
-        options = {k: v for k, v in self.options.items() if k not in {"batch", "variant"}}
-        return key_of({**self._made_by, "options": options})
-
-    @property
-    def _made_by(self) -> dict[str, Any]:
-        return {
-            "schema_version": KEY_SCHEMA_VERSION,
-            "converter": self.converter,
-            "environment": self.environment_identity,
-            "source": self.source_sha256,
-            "source_format": self.source_format,
-            "runner": self.runner_sha256,
-        }
 
 
 @dataclass(frozen=True)
@@ -91,6 +53,8 @@ class Cell:
     architecture: str | None = None
     variant: Mapping[str, Any] = field(default_factory=dict)
     """How the network is built where that was said; its conversion's key holds it."""
+    wishes: Wishes = NO_WISHES
+    """What was wanted of the conversions; their keys hold it."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -131,6 +95,9 @@ class Cell:
         """How the cell is called in progress and messages."""
         extra = [f"{k}={v}" for k, v in sorted({**self.settings, **self.variant}.items())]
         extra += [f"{name} {value}" for name, value in self._unusual_feed.items()]
+        extra += [f"{name}={value}" for name, value in self.wishes.asked.items()]
+        if self.conversion is not None and self.conversion.before is not None:
+            extra.append(self.route)
         if self.precision != "f32":
             extra.append(f"precision={self.precision}")
         if self.threads != 1:
@@ -195,4 +162,6 @@ class Cell:
             "route": self.route,
             "converted_in": self.conversion.environment if self.conversion else None,
             "way": self.conversion.way if self.conversion else None,
+            "steps": [step.record() for step in self.conversion.chain] if self.conversion else [],
+            **asdict(self.wishes),
         }

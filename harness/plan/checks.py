@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from harness.errors import SpecError
 from harness.plan.cells import Cell
 from harness.plan.parts import Place, Skipped, Stack, Subject
 from harness.spec.models import ALL, SweepSpec
+from harness.spec.routes import ALL_ROUTES, AUTO
 
 _UNFED = "can be fed in none of the ways that this sweep asks for"
 
@@ -68,6 +69,26 @@ def check_devices(place: Place) -> None:
             raise SpecError(
                 f"{first} and {asked} are both {device.name}: their results would be the same cell.",
                 "Name one of them.",
+            )
+
+
+def check_routes(spec: SweepSpec, unreached: Mapping[str, str], reached: Collection[str]) -> None:
+    """Refuse a route that was named and that no model takes to any environment.
+
+    Args:
+        spec: the sweep.
+        unreached: routes that some environment cannot have, and why.
+        reached: routes of which there is a cell.
+
+    Raises:
+        SpecError: which one, and why.
+    """
+    named = {*spec.axes.route, *(r for entry in spec.environments for r in entry.route or ())}
+    for route in sorted(named - {AUTO, ALL_ROUTES}):
+        if route not in reached and route in unreached:
+            raise SpecError(
+                f"The route {route} leads nowhere in this sweep: {unreached[route]}.",
+                "`harness model routes` shows what there is.",
             )
 
 

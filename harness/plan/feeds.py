@@ -103,6 +103,12 @@ class Feeds:
     shared: Mapping[Feed, CellInputs | str]
     own: Mapping[tuple[Feed, str], CellInputs | str] = field(default_factory=dict)
 
+    @property
+    def usual(self) -> CellInputs | None:
+        """Those that conversions are checked with: the usual ones where they are among them."""
+        found = [self.shared.get(USUAL), *self.shared.values(), *self.own.values()]
+        return next((one for one in found if isinstance(one, CellInputs)), None)
+
     def of(self, feed: Feed, environment: str) -> CellInputs | str:
         """The inputs for an environment, or why it cannot have them."""
         found = self.own.get((feed, environment))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Stack:
     version: str
     identity: str
     formats: Mapping[str, tuple[str, ...]]
-    converters: tuple[str, ...]
+    converters: Mapping[str, tuple[str, ...]]
     executor: str
     accelerator: str = "cpu"
     lock_sha256: str | None = None
@@ -71,12 +71,21 @@ class Stack:
 
 @dataclass(frozen=True)
 class Workshop:
-    """An environment that converts models for those that cannot do it themselves."""
+    """An environment that converts models, or checks what others made.
+
+    Attributes:
+        name: of the environment.
+        identity: of the environment.
+        executor: that runs it.
+        converters: what it offers, each with the options that a person may choose.
+        formats: the model formats that each of its backends reads.
+    """
 
     name: str
     identity: str
     executor: str
-    converters: tuple[str, ...]
+    converters: Mapping[str, Sequence[str]]
+    formats: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from harness.spec.feeding import (
     canonical_corruption,
     canonical_preprocessing,
 )
+from harness.spec.routes import canonical_route
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Precision = Literal["f32", "default"]
@@ -53,6 +54,11 @@ Mistake = Literal[
     "none", "bgr", "no-mean", "unit-range", "squashed", "transposed", "double-softmax"
 ]
 RecipeOf = Literal["own", "target"]
+Route = Annotated[str, AfterValidator(canonical_route)]
+Opset = Annotated[int, Field(ge=1, le=99)] | Literal["own"]
+Quantisation = Literal["none", "dynamic", "static", "float16"]
+Folding = Annotated[bool, Field(strict=True)] | Literal["own"]
+ModelLayout = Literal["own", "nchw", "nhwc"]
 Preprocessing = Annotated[str, AfterValidator(canonical_preprocessing)]
 Corruption = Annotated[str, AfterValidator(canonical_corruption)]
 
@@ -199,6 +205,9 @@ class EnvironmentEntry(_Strict):
     settings: tuple[dict[str, Any], ...] | None = Field(
         None, min_length=1, description="Each a cell of its own: options of the backend."
     )
+    route: tuple[Route, ...] | None = Field(
+        None, min_length=1, description="As the axis `route`, for this environment."
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -239,6 +248,29 @@ class Axes(_Strict):
         description="own: the checkpoint's; target: the one that the stack's own library uses for "
         "this architecture, as somebody would who feeds a converted model the usual way.",
     )
+    route: tuple[Route, ...] = Field(
+        ("auto",),
+        min_length=1,
+        description="By which conversions the model reaches the backend: auto (the shortest way), "
+        "all, or formats in order, such as keras>onnx>torch, with the converter where there are "
+        "several (keras>onnx:tf2onnx) and the environment it runs in (onnx@tf2onnx-1.17). See "
+        "`harness model routes`.",
+    )
+    opset: tuple[Opset, ...] = Field(
+        ("own",), min_length=1, description="Of ONNX files that conversions write."
+    )
+    quantisation: tuple[Quantisation, ...] = Field(
+        ("none",),
+        min_length=1,
+        description="What a conversion does to the numbers: none, dynamic (8-bit weights), static "
+        "(8 bits throughout, with calibration images) or float16.",
+    )
+    folding: tuple[Folding, ...] = Field(
+        ("own",), min_length=1, description="Whether conversions fold constants."
+    )
+    layout: tuple[ModelLayout, ...] = Field(
+        ("own",), min_length=1, description="Of the input of what conversions make."
+    )
 
 
 class Timing(_Strict):
@@ -263,6 +295,27 @@ class Limits(_Strict):
     tmp_mib: int = Field(2048, ge=1, description="A container's /tmp, which is memory.")
     shm_mib: int = Field(256, ge=1, description="A container's shared memory.")
     pids: int = Field(1024, ge=16, description="Processes and threads of a container.")
+
+
+class Conversions(_Strict):
+    """How conversions are checked. Differences are shares of the range of the source's outputs."""
+
+    tolerance: float = Field(
+        0.01, ge=0, description="How far a converted model may be from its source."
+    )
+    float16_tolerance: float = Field(0.05, ge=0, description="The same, made of 16-bit numbers.")
+    quantised_tolerance: float = Field(0.5, ge=0, description="The same, made of integers.")
+    images: int = Field(4, ge=1, le=1000, description="The first so many are used for the check.")
+    calibration: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Images that static quantisation looks at, spread evenly.",
+    )
+    timeout_seconds: float = Field(1800, gt=0, description="For one conversion, or its check.")
+    memory_mib: int = Field(
+        12288, ge=64, description="That a conversion may use, in a container or not."
+    )
 
 
 class SweepSpec(_Strict):
@@ -291,6 +344,10 @@ class SweepSpec(_Strict):
     )
     timing: Timing = Timing()
     limits: Limits = Limits()
+    conversions: Conversions = Conversions()
+    keep_ir: bool = Field(
+        False, description="Keep what compilers make of the model: IR and generated code."
+    )
 
     @field_validator("executor", mode="before")
     @classmethod

@@ -40,14 +40,19 @@ def convert(job: ConvertJob, events: Events) -> None:
 
 
 def probe(name: str) -> Dict[str, Any]:
-    """Whether the packages of a converter import here: `ok`, and `detail` why not; never raises."""
+    """Whether the packages of a converter import here: `ok`, and `detail` why not; never raises.
+
+    `options` are those that it takes.
+    """
     try:
         module = _modules()[name]()
         for each in getattr(module, "LATE_IMPORTS", ()):
             each()
+        options = [str(option) for option in getattr(module, "OPTIONS", ())]
     except Exception as error:
-        return {"ok": False, "detail": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
-    return {"ok": True, "detail": ""}
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        return {"ok": False, "detail": detail, "options": []}
+    return {"ok": True, "detail": "", "options": options}
 
 
 def _modules() -> Dict[str, plugins.Load]:

@@ -1,4 +1,4 @@
-"""What every converter from ONNX does alike: options, a seeded input, checks of what it made.
+"""What converters do alike: options, a seeded input, checks of what it made.
 
 Each conversion is looked at right after it is made: read back, run on a seeded input, and compared
 with ONNX's own reference evaluator. The difference is recorded and decides nothing: a conversion
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -20,24 +21,66 @@ from runner.jobs import ConvertJob
 from runner.support import onnx_model
 
 OPTIONS = ("batch", "item_shape")
+QUANTISATIONS = ("dynamic", "static", "float16")
 _PROBE_SEED = 0
 
 
-def options_of(job: ConvertJob, name: str) -> Tuple[int, Optional[Tuple[int, ...]]]:
+def options_of(
+    job: ConvertJob, name: str, known: Sequence[str] = OPTIONS
+) -> Tuple[int, Optional[Tuple[int, ...]]]:
     """The batch, and the shape of one input where the job says it.
+
+    Args:
+        job: whose options they are.
+        name: the converter's.
+        known: all options that the converter takes.
 
     Raises:
         RunnerError: kind `unsupported` for an unknown option, `job` for a bad value.
     """
-    unknown = [option for option in job.options if option not in OPTIONS]
+    unknown = [option for option in job.options if option not in known]
     if unknown:
-        raise unsupported(name, "option", unknown[0], OPTIONS)
+        raise unsupported(name, "option", unknown[0], tuple(known))
     batch, item_shape = job.options.get("batch", 1), job.options.get("item_shape")
     sizes = [batch] + list(item_shape or ())
     if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
         message = f"{name}: batch and the sizes of item_shape must be integers of at least 1"
         raise RunnerError("job", message)
     return batch, None if item_shape is None else tuple(item_shape)
+
+
+def opset_of(job: ConvertJob, name: str, known: Sequence[int], default: int) -> int:
+    """The ONNX operator set to write.
+
+    Raises:
+        RunnerError: kind `unsupported`, for one that the converter cannot write.
+    """
+    opset = job.options.get("opset", default)
+    if isinstance(opset, bool) or opset not in known:
+        raise unsupported(name, "opset", opset, (f"{min(known)} to {max(known)}",))
+    return int(opset)
+
+
+def quantisation_of(
+    job: ConvertJob, name: str, known: Sequence[str] = QUANTISATIONS
+) -> Optional[str]:
+    """What is asked for: one of `known`, or None for float32.
+
+    Raises:
+        RunnerError: kind `unsupported`, for another, or for `static` without calibration inputs.
+    """
+    asked = job.options.get("quantisation")
+    if asked is None:
+        return None
+    if asked not in known:
+        raise unsupported(name, "quantisation", asked, tuple(known))
+    if asked == "static" and job.calibration is None:
+        raise RunnerError(
+            "unsupported",
+            f"{name}: static quantisation chooses the ranges of integers from inputs, and this job "
+            "brings none: give images, with --calibration N",
+        )
+    return str(asked)
 
 
 def read_onnx(job: ConvertJob, name: str) -> Any:
@@ -178,6 +221,18 @@ def written(target: str, suffix: str = "") -> Iterator[str]:
             os.unlink(part)
 
 
+@contextlib.contextmanager
+def written_folder(target: str) -> Iterator[str]:
+    """A folder to fill, which becomes the target if the block ends well; made by whoever fills it."""
+    os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+    part = f"{target}.part"
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def converted(
     target: str,
     packages: Sequence[str],
@@ -188,15 +243,16 @@ def converted(
     """The fields of the event `converted`.
 
     Args:
-        target: the file that was made.
+        target: the file or folder that was made.
         packages: distributions that had a part in it; those that are not installed are left out.
         difference: to the reference evaluator.
         input_axes: how the source's input is transposed to become the target's.
         output_axes: how each of the target's outputs is transposed to become the source's.
     """
     versions = {name: installed_version(name) for name in packages}
+    parent = os.path.dirname(os.path.abspath(target))
     return {
-        "files": {os.path.basename(target): sha256(target)},
+        "files": {os.path.relpath(path, parent): sha256(path) for path in _files(target)},
         "versions": {name: version for name, version in versions.items() if version},
         "probe_max_abs_diff": difference,
         "input_axes": None if input_axes is None else list(input_axes),
@@ -204,6 +260,14 @@ def converted(
         if output_axes is None or all(axes is None for axes in output_axes)
         else [None if axes is None else list(axes) for axes in output_axes],
     }
+
+
+def _files(target: str) -> List[str]:
+    """The target itself, or every file below it, by absolute path."""
+    if not os.path.isdir(target):
+        return [os.path.abspath(target)]
+    walked = os.walk(os.path.abspath(target))
+    return sorted(os.path.join(folder, name) for folder, _, names in walked for name in names)
 
 
 def sha256(path: str) -> str:

@@ -123,7 +123,7 @@ def test_an_environment_takes_its_stack_from_the_first_backend_that_works() -> N
     assert (env.name, env.stack, env.version) == ("image:x", "onnxruntime", "1.20.1")
     assert env.backends == ("onnxruntime", "torch.eager")
     assert env.formats == {"onnxruntime": ("onnx",), "torch.eager": ("pt2",)}
-    assert env.converters == ("onnx>torch",)
+    assert env.converters == {"onnx>torch": ()}
     assert (env.executor, env.kind, env.accelerator) == ("docker", "image", "cpu")
     assert (env.python, env.lock_sha256, env.folder) == ("3.11.2", None, None)
     here = environment_from(probed(), "python:x", "python:x", "python")

@@ -40,7 +40,7 @@ def cells(spec: SweepSpec) -> list[Any]:
         version="2",
         identity="e",
         formats={"torch.eager": ("pt2",)},
-        converters=("onnx>torch",),
+        converters={"onnx>torch": ()},
         executor="venv",
     )
     place = Place("runner", {"cpu": DeviceHere("cpu", "A CPU")})
@@ -69,6 +69,7 @@ def test_the_cells_of_later_groups_fail_for_the_same_reason(tmp_path: Path) -> N
             "detail": "",
             "exit_status": None,
             "signal": None,
+            "limits": {"conversions.timeout_seconds": 9.0},
         }
     )
     resolved = cast("Resolved", SimpleNamespace(stacks=SimpleNamespace(ready={})))

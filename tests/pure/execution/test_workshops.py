@@ -9,9 +9,9 @@ import pytest
 
 from harness.environments import adhoc
 from harness.environments.folders import EnvironmentFile, EnvironmentFolder
-from harness.execution.workshops import choose, lacking
-from harness.plan.parts import Stack
-from harness.spec.models import EnvironmentEntry
+from harness.execution.workshops import able, taking_part
+from harness.plan.parts import Stack, Workshop
+from harness.spec.models import EnvironmentEntry, SweepSpec
 
 
 def folder(
@@ -35,73 +35,74 @@ def folder(
     return EnvironmentFolder(path.name, path, EnvironmentFile.model_validate(document))
 
 
-def test_the_highest_version_on_the_cpu_that_makes_the_format_is_chosen(tmp_path: Path) -> None:
+def chosen(known: list[EnvironmentFolder]) -> list[str]:
+    return [one.name for one in able(known, "venv")]
+
+
+def test_higher_versions_on_the_cpu_come_first(tmp_path: Path) -> None:
     known = [
         folder(tmp_path / "old", "2.15.1", "onnx>tflite"),
         folder(tmp_path / "new", "2.21.0", "onnx>tflite"),
         folder(tmp_path / "gpu", "2.22.0", "onnx>tflite", "cuda"),
-        folder(tmp_path / "torch", "9.0", "onnx>torch"),
     ]
-    chosen = choose(known, "onnx", "tflite")
-    assert chosen is not None
-    assert chosen.name == "new"
-    assert choose(known, "tflite", "onnx") is None
+    assert chosen(known) == ["new", "old"]
 
 
 def test_a_stack_that_is_asked_first_wins_over_a_higher_number(tmp_path: Path) -> None:
+    other = folder(tmp_path / "other", "999.0", "onnx>tflite", stack="tf2onnx")
     torch = folder(tmp_path / "torch", "99.0", "onnx>tflite", stack="torch")
     tensorflow = folder(tmp_path / "tensorflow", "2.15.1", "onnx>tflite")
-    assert choose([torch, tensorflow], "onnx", "tflite") is tensorflow
+    assert chosen([other, torch, tensorflow]) == ["tensorflow", "torch", "other"]
 
 
 def test_what_was_made_from_a_pin_never_converts_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adhoc, "home", lambda: tmp_path)
-    kept = folder(tmp_path / "tensorflow-cpu-2.22.0", "2.22.0", "onnx>tflite")
-    assert choose([kept], "onnx", "tflite") is None
+    assert chosen([folder(tmp_path / "tensorflow-cpu-2.22.0", "2.22.0", "onnx>tflite")]) == []
 
 
 def test_a_folder_without_a_lock_converts_nothing(tmp_path: Path) -> None:
     one = folder(tmp_path / "one", "2.21.0", "onnx>tflite")
     (one.path / "requirements-3.11.lock").unlink()
-    assert choose([one], "onnx", "tflite") is None
+    assert chosen([one]) == []
 
 
-STACK = Stack(
+LITE = Stack(
     entry=EnvironmentEntry(name="e"),
     name="e",
-    stack="several",
+    stack="litert",
     version="1",
     identity="i",
-    formats={
-        "torch.eager": ("pt2",),
-        "tflite": ("tflite",),
-        "jax": ("jax",),
-        "onnxruntime": ("onnx",),
-    },
-    converters=("onnx>torch",),
+    formats={"tflite": ("tflite",)},
+    converters={},
     executor="venv",
 )
-
-
-@pytest.mark.parametrize(
-    ("file_format", "wanted", "expected"),
-    [
-        ("onnx", ("all",), {"tflite"}),
-        ("onnx", ("tflite",), {"tflite"}),
-        ("onnx", ("jax",), set()),
-        ("onnx", None, set()),
-        ("tflite", ("all",), {"onnx"}),
-    ],
+TENSORFLOW = Workshop(
+    "tensorflow", "", "venv", {"onnx>tflite": (), "onnx>keras": ()}, {"tflite": ("tflite",)}
 )
-def test_only_portable_formats_are_made_elsewhere_and_only_where_they_are_needed(
-    file_format: str, wanted: tuple[str, ...] | None, expected: set[str]
-) -> None:
-    assert lacking(STACK, file_format, wanted) == expected
+ONNXRUNTIME = Workshop("onnxruntime", "", "venv", {}, {"onnxruntime": ("onnx",)})
+TORCH = Workshop("torch", "", "venv", {"onnx>torch": ()}, {"torch.eager": ("pt2",)})
 
 
-def test_a_stack_that_reads_nothing_else_needs_the_workshop() -> None:
-    lite = replace(STACK, formats={"tflite": ("tflite",)}, converters=())
-    assert lacking(lite, "onnx", None) == {"tflite"}
-    assert lacking(lite, "tflite", None) == set()
+def part(stack: Stack, file_format: str, **axes: list[str]) -> set[str]:
+    spec = SweepSpec.model_validate(
+        {
+            "models": [{"path": "m"}],
+            "inputs": {"path": "x.npy"},
+            "environments": ["e"],
+            "axes": axes,
+        }
+    )
+    return set(taking_part(spec, stack, file_format, [TENSORFLOW, TORCH, ONNXRUNTIME]))
+
+
+def test_a_conversion_takes_a_maker_and_who_runs_source_and_result() -> None:
+    assert part(LITE, "onnx") == {"tensorflow", "onnxruntime"}
+    assert part(LITE, "tflite") == set()
+
+
+def test_what_only_its_own_stack_reads_is_never_made_elsewhere_unasked() -> None:
+    eager = replace(LITE, formats={"torch.eager": ("pt2",)})
+    assert part(eager, "onnx") == set()
+    assert part(eager, "onnx", route=["onnx>torch"]) == {"torch", "onnxruntime"}

@@ -38,7 +38,7 @@ def stack(name: str = "a", **changes: Any) -> Stack:
         version="1",
         identity=f"identity-{name}",
         formats={"onnxruntime": ("onnx",)},
-        converters=(),
+        converters={},
         executor="venv",
     )
     return replace(made, **changes)
@@ -108,7 +108,7 @@ def test_pixels_of_an_environments_own_make_one_family() -> None:
 
 def test_variants_are_cells_that_differ_in_the_variant_alone() -> None:
     network = Network("mobilenet_v2", ({"padding": "same"}, {"padding": "symmetric"}))
-    lone = stack(formats={"torch.eager": ("pt2",)}, converters=("weights>torch",))
+    lone = stack(formats={"torch.eager": ("pt2",)}, converters={"weights>torch": ()})
     made = plan(spec(), subject({USUAL: INPUTS}, format="weights", network=network), lone)
     same, symmetric = made.cells
     assert same.conversion is not None

@@ -14,7 +14,6 @@ from harness.plan.build import Plan, build_plan
 from harness.plan.feeds import USUAL, CellInputs, Feeds
 from harness.plan.groups import make_groups
 from harness.plan.parts import DeviceHere, Place, Stack, Subject, Workshop
-from harness.plan.routes import find_route
 from harness.spec.load import check_spec
 from harness.spec.models import EnvironmentEntry, SweepSpec
 
@@ -54,13 +53,13 @@ def stack(name: str, **changes: Any) -> Stack:
         version="1",
         identity=f"identity-{name}",
         formats={"onnxruntime": ("onnx",)},
-        converters=(),
+        converters={},
         executor="venv",
     )
     return replace(made, **changes)
 
 
-TORCH = stack("t", formats={"torch.eager": ("pt2",)}, converters=("onnx>torch",))
+TORCH = stack("t", formats={"torch.eager": ("pt2",)}, converters={"onnx>torch": ()})
 LITE = stack("l", formats={"tflite": ("tflite",)})
 
 
@@ -235,18 +234,11 @@ def test_models_and_batches_are_never_timed_against_each_other() -> None:
     assert all(len({(c.model, c.batch) for c in g.cells}) == 1 for g in groups)
 
 
-def test_routes_go_straight_where_they_can() -> None:
-    straight = find_route("onnx", ("onnx", "pt2"), ("onnx>torch",))
-    assert straight is not None
-    assert straight.converter is None
-    assert find_route("tflite", ("pt2",), ("onnx>torch",)) is None
-
-
 SEVERAL = stack(
     "s",
     formats={"tensorflow.graph": ("keras",), "tflite": ("tflite",), "onnxruntime": ("onnx",)},
 )
-WORKSHOP = Workshop("w", "identity-w", "venv", ("onnx>tflite",))
+WORKSHOP = Workshop("w", "identity-w", "venv", {"onnx>tflite": ()})
 
 
 def test_of_backends_that_nobody_names_the_first_that_can_run_the_model_is_taken() -> None:
@@ -274,7 +266,7 @@ def test_another_environment_converts_where_a_stack_cannot() -> None:
 
 
 def test_a_stack_converts_by_itself_where_it_can_and_never_by_another_executor() -> None:
-    able = replace(LITE, converters=("onnx>tflite",))
+    able = replace(LITE, converters={"onnx>tflite": ()})
     [cell] = build_plan(spec(), [subject()], [able], PLACE, [WORKSHOP]).cells
     assert cell.conversion is not None
     assert cell.conversion.environment == "l"

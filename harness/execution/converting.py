@@ -1,0 +1,278 @@
+"""The conductor's conversions: one process each, its result run beside its source and compared."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from harness.errors import ExecutionError
+from harness.execution.bundles import read_array
+from harness.execution.checking import Check, difference, disagreement, require_usable
+from harness.execution.documents import CheckTask, ConversionTask, GroupDocument, TrialTask
+from harness.execution.workers import Worker
+from harness.plan.layouts import after, outputs_after
+
+# What a runner's own words mean of a conversion: they all are about the one thing that was asked.
+_OF_A_CONVERSION = frozenset({"model", "backend", "exit", "no-result", "invalid-output"})
+
+Outputs = list[npt.NDArray[Any]]
+
+
+class OpenWorker(Protocol):
+    """How the conductor starts a worker; a conversion's may use so much memory."""
+
+    def __call__(
+        self,
+        task: ConversionTask | TrialTask,
+        job: Mapping[str, Any],
+        folder: Path,
+        memory_mib: int | None,
+    ) -> Worker:
+        """Start it."""
+
+
+class Converting:
+    """Makes the conversions of a group, in their order.
+
+    Args:
+        group: the group document.
+        open_worker: starts a worker.
+        forget: told the key of a worker that is gone.
+        tell: writes an event.
+
+    After `make`, `broken` holds why conversions failed and `limits` under what limits, and `axes` how
+    what was made is fed, by the conversions' keys.
+    """
+
+    def __init__(
+        self,
+        group: GroupDocument,
+        open_worker: OpenWorker,
+        forget: Callable[[str], None],
+        tell: Callable[..., None],
+    ) -> None:
+        self._group, self._open, self._forget, self._tell = group, open_worker, forget, tell
+        self._answers: dict[str, Outputs | ExecutionError] = {}
+        self._trials = 0
+        self.broken: dict[str, ExecutionError] = {}
+        self.limits: dict[str, dict[str, float]] = {}
+        self.axes: dict[str, dict[str, Any]] = {}
+
+    def folder(self, key: str) -> Path:
+        """Where a conversion of this group is made."""
+        return self._group.results / "artifacts" / key
+
+    def make(self, task: ConversionTask) -> None:
+        """Convert, check, and tell what came of it."""
+        if task.source is not None and task.source in self.broken:
+            self.limits[task.key] = self.limits[task.source]
+            self._not_converted(task, self.broken[task.source])
+            return
+        self.limits[task.key] = self._limits_of(task)
+        self._tell("converting", key=task.key, label=task.label)
+        folder = self.folder(task.key)
+        folder.mkdir(parents=True)
+        source = dict(task.job["source"])
+        if task.source is not None:
+            source["path"] = str(self.folder(task.source) / source["path"])
+        source_axes = task.source_axes if task.source is None else self.axes[task.source]
+        target = folder / task.job["target"]
+        job = {**task.job, "source": source, "target": str(target)}
+        if "calibration" in job:
+            fed = {"input_axes": source_axes.get("input_axes")}
+            job["calibration"] = {**job["calibration"], **fed}
+        try:
+            made = self._convert(task, job, folder)
+            self.axes[task.key] = _accumulated(source_axes, made)
+            made = {**made, "input_axes": None, "output_axes": None, **self.axes[task.key]}
+            check = None
+            if task.check is not None:
+                check = self._check(
+                    task.check, Path(source["path"]), source_axes, target, self.axes[task.key]
+                )
+            self._tell(
+                "converted", key=task.key, folder=str(folder), result=made,
+                check=check and check.record(),
+            )  # fmt: skip
+        except ExecutionError as error:
+            if error.kind in _OF_A_CONVERSION:
+                error.kind = "conversion"
+            if error.kind == "timeout":
+                error.remedy = "Allow more with `conversions.timeout_seconds` in the sweep file."
+            _name_the_step(error, task)
+            self._not_converted(task, error)
+
+    def _convert(
+        self, task: ConversionTask, job: Mapping[str, Any], folder: Path
+    ) -> dict[str, Any]:
+        worker: Worker | None = None
+        try:
+            worker = self._open(task, job, folder, self._group.conversion_memory_mib)
+            timeout_s = self._group.conversion_timeout_s
+            made = worker.event("converted", timeout_s, lambda _: None)
+            # Only what nobody can change any more is looked at and used.
+            worker.kill()
+            check_plain(folder, made["files"])
+            return made
+        finally:
+            if worker is not None:
+                worker.kill()
+                self._forget(task.key)
+
+    def _not_converted(self, task: ConversionTask, error: ExecutionError) -> None:
+        self.broken[task.key] = error
+        self._tell(
+            "not-converted",
+            key=task.key,
+            kind=error.kind,
+            message=str(error),
+            detail=error.detail,
+            exit_status=error.exit_status,
+            signal=error.signal,
+            limits=self.limits[task.key],
+        )
+
+    def _limits_of(self, task: ConversionTask) -> dict[str, float]:
+        """What a conversion may use and how far off it may be, by the names in a sweep file."""
+        limits = {"conversions.timeout_seconds": self._group.conversion_timeout_s}
+        if self._group.conversion_memory_mib is not None:
+            limits["conversions.memory_mib"] = self._group.conversion_memory_mib
+        if task.check is not None:
+            limits[task.check.tolerance_name] = task.check.tolerance
+        return limits
+
+    def _check(
+        self,
+        task: CheckTask,
+        source: Path,
+        source_axes: Mapping[str, Any],
+        target: Path,
+        axes: Mapping[str, Any],
+    ) -> Check:
+        """Run what was made, and its source, over the same inputs.
+
+        Raises:
+            ExecutionError: what was made cannot be run, gives no usable outputs, or others than its
+                source.
+        """
+        expected: Outputs | None = None
+        note = "" if task.source else "nothing runs its source by itself"
+        if task.source is not None:
+            answers = self._answers_of(task.source, source, source_axes)
+            if isinstance(answers, ExecutionError):
+                note = f"its source cannot be run by {task.source.label}: {answers.message}"
+            else:
+                expected = answers
+        self._tell("checking", label=task.target.label)
+        got = self._answers_of(task.target, target, axes)
+        if isinstance(got, ExecutionError):
+            raise ExecutionError(
+                got.kind,
+                f"What it made cannot be run by {task.target.label}: {got.message}",
+                got.remedy,
+                got.detail,
+            )
+        require_usable(got, expected)
+        found = (None, None) if expected is None else difference(got, expected)
+        check = Check(
+            images=len(got[0]),
+            max_abs_diff=found[0],
+            share=found[1],
+            tolerance=task.tolerance,
+            source=task.source.label if task.source else "",
+            target=task.target.label,
+            note=note,
+        )
+        if check.share is not None and check.share > check.tolerance:
+            raise disagreement(check)
+        return check
+
+    def _answers_of(
+        self, task: TrialTask, model: Path, axes: Mapping[str, Any]
+    ) -> Outputs | ExecutionError:
+        """What a model answers, laid out as the chain's first model does; each model is run once."""
+        known = f"{model} {task.key}"
+        if known not in self._answers:
+            try:
+                self._answers[known] = self._run(task, model, axes)
+            except ExecutionError as error:
+                self._answers[known] = error
+        return self._answers[known]
+
+    def _run(self, task: TrialTask, model: Path, axes: Mapping[str, Any]) -> Outputs:
+        self._trials += 1
+        folder = self._group.results / "checks" / str(self._trials)
+        folder.mkdir(parents=True)
+        job = {**task.job, "model": {**task.job["model"], "path": str(model)}, **axes}
+        worker: Worker | None = None
+        try:
+            timeout_s = self._group.conversion_timeout_s
+            worker = self._open(task, job, folder, self._group.conversion_memory_mib)
+            worker.event("loaded", timeout_s, lambda _: None)
+            reply = worker.command({"command": "answers"}, timeout_s, lambda _: None)
+            worker.kill()
+            limit = int(job["max_output_bytes"])
+            files = [Path(str(output["file"])).name for output in reply["outputs"]]
+            return [read_array(folder / name, max_bytes=limit) for name in files]
+        finally:
+            if worker is not None:
+                worker.kill()
+                self._forget(task.key)
+
+
+def axes_of(conversion: Mapping[str, Any]) -> dict[str, Any]:
+    """How inputs and outputs are transposed for a converted model, as `infer` jobs hold it.
+
+    Args:
+        conversion: the event `converted`, or the artifact's document.
+    """
+    named = ("input_axes", "output_axes")
+    return {name: conversion[name] for name in named if conversion.get(name) is not None}
+
+
+def check_plain(folder: Path, names: Iterable[str]) -> None:
+    """Refuse what a converter left unless it is plain files: a link could lead anywhere.
+
+    Args:
+        folder: the conversion's.
+        names: paths relative to it.
+    """
+    for name in names:
+        path = folder
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts:
+            raise ExecutionError("conversion", f"The converter left a file outside: {name}.")
+        for part in parts[:-1]:
+            path = path / part
+            if not stat.S_ISDIR(_mode(path)):
+                raise ExecutionError(
+                    "conversion", f"The converter left no plain folder {path.name}."
+                )
+        path = path / parts[-1]
+        if not stat.S_ISREG(_mode(path)):
+            raise ExecutionError("conversion", f"The converter left no plain file {path.name}.")
+
+
+def _mode(path: Path) -> int:
+    return path.lstat().st_mode if os.path.lexists(path) else 0
+
+
+def _accumulated(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """How what was made is fed with what the chain's first model takes."""
+    own = axes_of(made)
+    inputs = after(before.get("input_axes"), own.get("input_axes"))
+    outputs = outputs_after(before.get("output_axes"), own.get("output_axes"))
+    return axes_of({"input_axes": inputs, "output_axes": outputs})
+
+
+def _name_the_step(error: ExecutionError, task: ConversionTask) -> None:
+    """Say which conversion it was; what converters say of themselves begins with their name."""
+    converter = str(task.job["converter"])
+    said = error.message.removeprefix(f"{converter}: ")
+    error.message = f"{task.label}: {said}"
+    error.args = (error.message,)

@@ -1,0 +1,113 @@
+"""What a runner says that it compiled, kept as a bundle: nothing of it is trusted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ExecutionError
+from harness.execution.bundles import validate
+from harness.execution.ir_bundles import commit_ir, ir_folder
+
+KEY = "ab" + "0" * 62
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A folder with a file, and one in a folder below."""
+    folder = tmp_path / "work" / "ir"
+    (folder / "inductor" / "xy").mkdir(parents=True)
+    (folder / "graph.txt").write_text("graph")
+    (folder / "inductor" / "xy" / "kernel.cpp").write_text("int x;")
+    return folder
+
+
+def test_flat_and_nested_files_are_kept(tmp_path: Path, made: Path) -> None:
+    files = ["graph.txt", "inductor/xy/kernel.cpp"]
+    kept = commit_ir(tmp_path / "store", KEY, made, files)
+    assert kept == tmp_path / "store" / "ir" / "ab" / KEY == ir_folder(tmp_path / "store", KEY)
+    assert sorted(validate(kept, deep=True)["files"]) == files
+    assert (kept / "inductor" / "xy" / "kernel.cpp").read_text() == "int x;"
+
+
+def test_only_what_is_named_is_kept(tmp_path: Path, made: Path) -> None:
+    kept = commit_ir(tmp_path / "store", KEY, made, ["graph.txt", "graph.txt"])
+    assert kept is not None
+    assert list(validate(kept)["files"]) == ["graph.txt"]
+
+
+def test_nothing_named_is_no_bundle(tmp_path: Path, made: Path) -> None:
+    assert commit_ir(tmp_path / "store", KEY, made, []) is None
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_whole_bundle_stays_and_a_damaged_one_is_made_again(tmp_path: Path, made: Path) -> None:
+    store = tmp_path / "store"
+    kept = commit_ir(store, KEY, made, ["graph.txt"])
+    assert kept is not None
+    (made / "graph.txt").write_text("other")
+    commit_ir(store, KEY, made, ["graph.txt"])
+    assert (kept / "graph.txt").read_text() == "graph"
+    (kept / "graph.txt").write_text("hacked")
+    commit_ir(store, KEY, made, ["graph.txt"])
+    assert (kept / "graph.txt").read_text() == "other"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "/etc/passwd",
+        "../secret.txt",
+        "inductor/../graph.txt",
+        "./graph.txt",
+        "inductor//xy",
+        "graph.txt\n",
+        "a\\b",
+        "manifest.json",
+        "inductor/manifest.json",
+        "x" * 256,
+        "/".join("x" * 17),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, made: Path, name: str) -> None:
+    (made.parent / "secret.txt").write_text("secret")
+    with pytest.raises(ExecutionError, match="is not usable") as refused:
+        commit_ir(tmp_path / "store", KEY, made, ["graph.txt", name])
+    assert refused.value.kind == "invalid-output"
+    assert not ir_folder(tmp_path / "store", KEY).exists()
+
+
+def test_links_and_what_is_no_file_are_refused(tmp_path: Path, made: Path) -> None:
+    (made.parent / "secret.txt").write_text("secret")
+    (made / "link.txt").symlink_to(made.parent / "secret.txt")
+    (made / "folder").symlink_to(made.parent)
+    os.mkfifo(made / "pipe")
+    for name, words in (
+        ("link.txt", "cannot be read"),
+        ("folder/secret.txt", "not below a plain folder"),
+        ("pipe", "no regular file"),
+        ("inductor", "no regular file"),
+        ("absent.txt", "cannot be read: No such file"),
+    ):
+        with pytest.raises(ExecutionError, match=words):
+            commit_ir(tmp_path / "store", KEY, made, [name])
+    assert not ir_folder(tmp_path / "store", KEY).exists()
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, made: Path) -> None:
+    (tmp_path / "other").symlink_to(made)
+    with pytest.raises(ExecutionError, match="not below a plain folder"):
+        commit_ir(tmp_path / "store", KEY, tmp_path / "other", ["graph.txt"])
+
+
+def test_the_files_together_are_bounded(tmp_path: Path, made: Path) -> None:
+    files = ["graph.txt", "inductor/xy/kernel.cpp"]
+    with pytest.raises(ExecutionError, match="larger than 10 bytes") as refused:
+        commit_ir(tmp_path / "store", KEY, made, files, max_bytes=10)
+    assert "--keep-ir" in refused.value.remedy
+    assert not ir_folder(tmp_path / "store", KEY).exists()
+    assert commit_ir(tmp_path / "store", KEY, made, files, max_bytes=11) is not None
