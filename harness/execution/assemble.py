@@ -32,6 +32,7 @@ def group_document(
     members: Sequence[Cell],
     *,
     unanswered: frozenset[str],
+    unkept: frozenset[str] = frozenset(),
     session: SessionTask | None,
     store: Path,
     results: Path,
@@ -46,6 +47,7 @@ def group_document(
         spec: the sweep.
         members: cells to open, in order.
         unanswered: keys of those whose answers are wanted.
+        unkept: keys of those of which what their backends compile is wanted.
         session: how they are timed, if they are.
         store: the results folder.
         results: where the conductor is to write.
@@ -79,7 +81,11 @@ def group_document(
                 python=Path(provisioned[cell.environment_identity].python),
                 image=provisioned[cell.environment_identity].image,
                 gpu=cell.gpu,
-                job={**infer_job(cell, path, inputs[cell.inputs.inputs_key]), **axes},
+                job={
+                    **infer_job(cell, path, inputs[cell.inputs.inputs_key]),
+                    **axes,
+                    **({"keep_ir": True} if cell.key in unkept else {}),
+                },
                 answers=cell.key in unanswered,
                 conversion=conversion,
                 threads=cell.threads,

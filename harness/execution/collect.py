@@ -17,6 +17,7 @@ from harness.execution import attempts
 from harness.execution.attempts import Failure
 from harness.execution.commit import commit_answers, commit_artifact, commit_session
 from harness.execution.documents import GroupDocument
+from harness.execution.ir_bundles import commit_ir
 from harness.plan.cells import Cell
 from harness.progress import Progress, Task
 from harness.spec.models import Limits
@@ -38,7 +39,8 @@ class Collector:
         note_worker: told the process number of every worker.
         unanswered: keys of the members whose answers are wanted; the others are only timed.
 
-    After the group, `answered` holds the keys of the answers that were committed, `failures` why
+    After the group, `answered` holds the keys of the answers that were committed, `kept` of those of
+    which what was compiled is, `failures` why
     others were not, `broken` why conversions failed, by theirs, and `problems` what else a person
     must know: cells that were not timed.
     """
@@ -67,6 +69,7 @@ class Collector:
         self._started: dict[str, str] = {}
         self._session_told = False
         self.answered: set[str] = set()
+        self.kept: set[str] = set()
         self.broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
@@ -154,6 +157,18 @@ class Collector:
 
     def _on_progress(self, event: Event) -> None:
         self._advance(int(event["done"]))
+
+    def _on_compiled(self, event: Event) -> None:
+        """Keep what a backend compiled; what cannot be kept is told, and costs no answer."""
+        cell = self._cells[event["key"]]
+        try:
+            commit_ir(self._store, cell.key, Path(event["folder"]), event["files"])
+        except ExecutionError as error:
+            self._progress.note(f"IR not kept: {cell.label}: {error}")
+            return
+        self.kept.add(cell.key)
+        if not event["files"]:
+            self._progress.note(f"{cell.label}: this backend shows nothing of what it compiles.")
 
     def _on_answered(self, event: Event) -> None:
         cell = self._cells[event["key"]]

@@ -179,6 +179,8 @@ class Conductor:
             worker = self._worker(task, job, folder)
             loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
             check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
+            if job.get("keep_ir"):
+                self.tell("compiled", key=task.key, folder=str(folder / "ir"), files=loaded["ir"])
             if task.answers:
                 self.tell("answering", key=task.key, total=task.job["inputs"]["count"])
                 reply = worker.command(

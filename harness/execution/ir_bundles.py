@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -12,6 +13,7 @@ from harness.canonical import atomic_folder
 from harness.errors import ExecutionError
 from harness.execution.bundles import MANIFEST, is_whole, seal
 
+INDEX = "ir.json"
 MAX_BYTES = 1 << 30
 MAX_FILES = 10_000
 _NAME_BYTES = 255
@@ -25,8 +27,8 @@ def ir_folder(store: Path, key: str) -> Path:
 
 def commit_ir(
     store: Path, key: str, folder: Path, files: Sequence[str], *, max_bytes: int = MAX_BYTES
-) -> Path | None:
-    """Keep the files that a runner named in its `loaded` event; None where it named none.
+) -> Path:
+    """Keep the files that a runner named in its `loaded` event, and `ir.json`, which lists them.
 
     Args:
         store: the results folder.
@@ -40,8 +42,6 @@ def commit_ir(
             no regular file, or too many bytes or files.
         StoreError: the store is full or read-only.
     """
-    if not files:
-        return None
     if len(files) > MAX_FILES:
         raise _refused(f"The backend wrote {len(files)} files of what it compiled.")
     names = [_checked(name) for name in dict.fromkeys(files)]
@@ -54,6 +54,8 @@ def commit_ir(
             copy = staged / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             left -= _copy(folder, name, copy, left, max_bytes)
+        listed = {"schema_version": 1, "key": key, "files": [str(name) for name in names]}
+        (staged / INDEX).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
         seal(staged)
     return target
 
@@ -65,7 +67,7 @@ def _checked(name: str) -> PurePosixPath:
     plain = bool(parts) and not path.is_absolute() and str(path) == name and ".." not in parts
     short = len(parts) <= _DEPTH and all(len(os.fsencode(part)) <= _NAME_BYTES for part in parts)
     printable = name.isprintable() and "\\" not in name
-    if not (plain and short and printable) or path.name == MANIFEST:
+    if not (plain and short and printable) or path.name in {MANIFEST, INDEX}:
         raise _refused(f"The name {name!r} of a file of what was compiled is not usable.")
     return path
 

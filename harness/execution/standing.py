@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,31 +86,47 @@ def past_sessions(store: Path) -> list[PastSession]:
 
 @dataclass(frozen=True)
 class Work:
-    """What is left of one group: the members to open, and those whose answers are wanted."""
+    """What is left of one group: the members to open, and those whose answers are wanted.
+
+    `unkept` are those of which only what their backends compile is still wanted, or that too.
+    """
 
     group: Group
     members: tuple[Cell, ...]
     unanswered: frozenset[str]
     timed: bool
+    unkept: frozenset[str] = frozenset()
 
 
-def remaining(groups: Sequence[Group], standing: Standing, rounds: int) -> list[Work]:
+def remaining(
+    groups: Sequence[Group],
+    standing: Standing,
+    rounds: int,
+    has_ir: Callable[[str], bool] = lambda _: True,
+) -> list[Work]:
     """What is left to do of each group; finished groups are left out.
 
     A cell that was never timed beside its reference is timed together with it again, since a
     ratio of times exists only inside a session.
+
+    Args:
+        groups: of the plan.
+        standing: what the store holds.
+        rounds: of a timing.
+        has_ir: whether what a cell's backend compiles is there, or nobody wants it.
     """
     left: list[Work] = []
     for group in groups:
         unanswered = frozenset(c.key for c in group.cells if c.key not in standing.done)
         untimed = _untimed(group, standing.sessions, rounds)
-        wanted = unanswered | untimed
+        unkept = frozenset(c.key for c in group.cells if c.role == "cell" and not has_ir(c.key))
+        wanted = unanswered | untimed | unkept
         if not wanted:
             continue
-        timed = group.reference is not None
+        timed = group.reference is not None and bool(unanswered | untimed)
         always = {group.reference, group.control} if timed else set()
         members = tuple(c for c in group.cells if c.key in wanted or c.key in always)
-        left.append(Work(group, members, unanswered, timed))
+        left.append(Work(group, members, unanswered, timed, unkept))
     return left
 
 

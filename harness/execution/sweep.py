@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,14 @@ from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
 from harness.execution.assemble import group_document
 from harness.execution.attempts import Failure
+from harness.execution.bundles import is_whole
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
 from harness.execution.conversion_tasks import missing
 from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
+from harness.execution.ir_bundles import ir_folder
 from harness.execution.offers import refusal
 from harness.execution.outcome import Outcome, record
 from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
@@ -75,7 +78,9 @@ def foresee(spec: SweepSpec, store: Path, progress: Progress, *, retry: bool) ->
     resolved, plan = plan_sweep(spec, progress)
     resolved.stacks.close()
     groups, standing = _standing(spec, store, plan, retry=retry)
-    return Forecast(plan, standing, tuple(remaining(groups, standing, spec.timing.rounds)))
+    has_ir = partial(_has_ir, spec, store)
+    works = remaining(groups, standing, spec.timing.rounds, has_ir)
+    return Forecast(plan, standing, tuple(works))
 
 
 def run_sweep(
@@ -121,7 +126,8 @@ def run_sweep(
             _keep_inputs(store, key, resolved)
         _note_idle_limits(spec, plan, progress)
         run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
-        run.carry_out(remaining(groups, standing, spec.timing.rounds))
+        has_ir = partial(_has_ir, spec, store)
+        run.carry_out(remaining(groups, standing, spec.timing.rounds, has_ir))
         return record(spec, store, plan, groups, standing, run.failures, run.problems)
 
 
@@ -148,6 +154,11 @@ def _standing(
         )
         for group in groups
     ], standing
+
+
+def _has_ir(spec: SweepSpec, store: Path, key: str) -> bool:
+    """Whether what a cell's backend compiles is kept, or nobody asked for it."""
+    return not spec.keep_ir or is_whole(ir_folder(store, key))
 
 
 def _note_idle_limits(spec: SweepSpec, plan: Plan, progress: Progress) -> None:
@@ -196,6 +207,7 @@ class _Run:
         self._provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
         self._unavailable: dict[str, HarnessError] = {}
         self._answered: set[str] = set()
+        self._kept: set[str] = set()
         self._broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
@@ -260,7 +272,8 @@ class _Run:
     def _run_group(self, work: Work) -> None:
         members = self._available(work)
         unanswered = work.unanswered - self._answered
-        if not members or not (work.timed or unanswered):
+        unkept = work.unkept - self._kept
+        if not members or not (work.timed or unanswered or unkept):
             return
         keys = {cell.key for cell in members}
         results = self._space.path / uuid.uuid4().hex[:8]
@@ -268,6 +281,7 @@ class _Run:
             self._spec,
             members,
             unanswered=unanswered,
+            unkept=unkept,
             session=self._session(work, keys, members) if work.timed else None,
             store=self._store,
             results=results,
@@ -290,6 +304,7 @@ class _Run:
         with leased_devices(members[0].gpu, self._progress):
             self._follow(document, collector)
         self._answered |= collector.answered
+        self._kept |= collector.kept
         self.failures.update(collector.failures)
         self._broken.update(collector.broken)
         self.problems.update(collector.problems)

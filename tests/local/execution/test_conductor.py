@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from harness.errors import ExecutionError
-from harness.execution.conductor import check_plain
+from harness.execution.converting import check_plain
 from harness.execution.documents import CellTask, GroupDocument, SessionTask
 from harness.execution.executors.local import LocalExecutor
 from harness.paths import runner_tree

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ExecutionError
-from harness.execution.bundles import validate
+from harness.execution.bundles import is_whole, validate
 from harness.execution.ir_bundles import commit_ir, ir_folder
 
 KEY = "ab" + "0" * 62
@@ -28,25 +29,28 @@ def test_flat_and_nested_files_are_kept(tmp_path: Path, made: Path) -> None:
     files = ["graph.txt", "inductor/xy/kernel.cpp"]
     kept = commit_ir(tmp_path / "store", KEY, made, files)
     assert kept == tmp_path / "store" / "ir" / "ab" / KEY == ir_folder(tmp_path / "store", KEY)
-    assert sorted(validate(kept, deep=True)["files"]) == files
+    assert sorted(validate(kept, deep=True)["files"]) == [
+        "graph.txt",
+        "inductor/xy/kernel.cpp",
+        "ir.json",
+    ]
     assert (kept / "inductor" / "xy" / "kernel.cpp").read_text() == "int x;"
 
 
 def test_only_what_is_named_is_kept(tmp_path: Path, made: Path) -> None:
     kept = commit_ir(tmp_path / "store", KEY, made, ["graph.txt", "graph.txt"])
-    assert kept is not None
-    assert list(validate(kept)["files"]) == ["graph.txt"]
+    assert sorted(validate(kept)["files"]) == ["graph.txt", "ir.json"]
 
 
-def test_nothing_named_is_no_bundle(tmp_path: Path, made: Path) -> None:
-    assert commit_ir(tmp_path / "store", KEY, made, []) is None
-    assert not (tmp_path / "store").exists()
+def test_that_a_backend_shows_nothing_is_kept_too(tmp_path: Path, made: Path) -> None:
+    kept = commit_ir(tmp_path / "store", KEY, made, [])
+    assert is_whole(kept, deep=True)
+    assert json.loads((kept / "ir.json").read_text())["files"] == []
 
 
 def test_a_whole_bundle_stays_and_a_damaged_one_is_made_again(tmp_path: Path, made: Path) -> None:
     store = tmp_path / "store"
     kept = commit_ir(store, KEY, made, ["graph.txt"])
-    assert kept is not None
     (made / "graph.txt").write_text("other")
     commit_ir(store, KEY, made, ["graph.txt"])
     assert (kept / "graph.txt").read_text() == "graph"

@@ -95,3 +95,12 @@ def test_what_failed_for_a_limit_is_tried_again_with_a_larger_one_only(
 @pytest.mark.parametrize("kind", ["environment", "engine", "disk-full", "wrong-device"])
 def test_what_failed_for_the_moment_is_tried_again(kind: str) -> None:
     assert not Failure("k", kind, "said", limits=LIMITS).lasts(LIMITS)
+
+
+def test_a_finished_cell_is_opened_again_for_what_its_backend_compiles() -> None:
+    [cell] = cells(1)
+    groups = make_groups([cell], baseline=None, timed=False, control=False)
+    done = standing([cell])
+    assert remaining(groups, done, 16) == []
+    [work] = remaining(groups, done, 16, lambda _: False)
+    assert (work.unkept, work.unanswered, work.timed) == ({cell.key}, frozenset(), False)

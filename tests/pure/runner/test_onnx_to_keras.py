@@ -15,7 +15,7 @@ from support.small_onnx import CASES, Small, floats, number, one
 from runner.converters import onnx_to_keras, onnx_to_tflite
 from runner.errors import RunnerError
 from runner.jobs import ConvertJob
-from runner.support import keras_engine, keras_graph, onnx_folding, onnx_patterns, tensorflow_export
+from runner.support import keras_engine, keras_graph, onnx_folding, onnx_patterns, tensorflow_lite
 from runner.support.keras_engine import Keras
 from runner.support.keras_step import Names
 from runner.support.keras_values import Folded, fixed_sizes
@@ -229,7 +229,7 @@ def test_layers_never_share_a_name() -> None:
 
 def test_what_tensorflow_lite_lacks_is_said_by_name() -> None:
     said = "Some ops are not supported\nTF Select ops: Erf, Foo\nDetails:\n\ttf.Erf(...)"
-    error = tensorflow_export.refusal("onnx>tflite", ValueError(said))
+    error = tensorflow_lite.refusal("onnx>tflite", ValueError(said))
     assert error.kind == "unsupported"
     assert "no operator for TensorFlow's Erf, Foo; make" in error.message
-    assert tensorflow_export.refusal("onnx>tflite", ValueError("no")).kind == "conversion"
+    assert tensorflow_lite.refusal("onnx>tflite", ValueError("no")).kind == "conversion"
