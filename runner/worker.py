@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from runner import backends, measure
+from runner import backends, ir_files, measure
 from runner.answers import AnswerFiles, check_outputs
 from runner.backends.base import Backend, Description, LoadRequest
 from runner.documents import check, parse
@@ -195,6 +195,7 @@ def _load(job: InferJob, events: Events) -> Any:
             threads=job.threads,
             batch=job.batch,
             item_shape=item_shape,
+            keep_ir=job.keep_ir,
         ),
     )
     try:
@@ -237,6 +238,8 @@ def _loaded(
         "outputs": [spec.as_document() for spec in about.outputs],
         "ran": dict(about.ran, **proof),
     }
+    if job.keep_ir:
+        fields["ir"] = ir_files.keep(backend, os.path.join(job.work, ir_files.FOLDER))
     return worker, fields
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.analysis.timing import TimeRatio, round_medians, time_ratio
+from harness.store.cell_routes import AXES, route_of
 from harness.store.sessions import Session
 
 COLUMNS = (
@@ -24,6 +25,10 @@ COLUMNS = (
     "repeat",
     "role",
     "route",
+    "opset",
+    "quantisation",
+    "folding",
+    "layout",
     "variant",
     "preprocessing",
     "prepared_in",
@@ -50,6 +55,9 @@ def axis_values(cell: Document) -> dict[str, Parts]:
     converted = (identity.get("artifact") or {}).get("conversion")
     recipe = cell.get("recipe_key")
     unnamed = (identity.get("feeding"), identity.get("pixels")) if recipe is None else (None, None)
+    route = route_of(cell)
+    # The way ends with the steps that are there for an axis, which is told apart for itself.
+    way = cell.get("way", converted) if route is None or route.whole else None
     return {
         "model": (cell.get("model"), checkpoint.get("sha256")),
         "environment": (cell.get("environment"), identity.get("environment")),
@@ -66,7 +74,8 @@ def axis_values(cell: Document) -> dict[str, Parts]:
         "recipe": (recipe, *unnamed),
         "class_offset": (checkpoint.get("class_offset"),),
         "output": (checkpoint.get("output"),),
-        "route": (cell.get("route"), cell.get("way", converted)),
+        "route": (route and route.nodes, way, route and route.makers),
+        **{name: (cell.get(name),) for name in AXES},
         "executor": (cell.get("executor"),),
         "runner": (identity.get("runner"),),
     }

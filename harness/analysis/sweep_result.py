@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis import pairing, ranking
+from harness.analysis.conversions import Compared, find_conversions
 from harness.analysis.pairs import describe_pair, measure
 from harness.analysis.ranks import TOP
 from harness.analysis.suspected import suspicions_of
 from harness.analysis.timing import describe_latency, latency
-from harness.analysis.values import chunks
+from harness.analysis.values import chunks, value_difference
 from harness.errors import StoreError
 from harness.execution.bundles import answers_folder
 from harness.store import layout
@@ -43,7 +44,8 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
     Returns:
         `cells` and `controls` (one object a cell), `pairs` (every two comparable cells; those
         with the model's reference cell carry all measures under `agreement`), `noise` (each
-        control against the cell that it repeats), `suspicions` (what is probably wrong with a
+        control against the cell that it repeats), `conversions` (each converted cell, its steps
+        and how far it is from its source), `suspicions` (what is probably wrong with a
         cell, from its answers alone), `failures`, `skipped`, `excluded` and `problems` (what could not be timed, bundles that could not be read).
 
     Raises:
@@ -59,6 +61,7 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
     cells = [row for row in rows if row["role"] != "control"]
     controls = [row for row in rows if row["role"] == "control"]
     references = _references(cells, seen, sweep.get("baseline"))
+    pairs = _pairs(cells, seen, sessions, references, problems)
     return {
         "schema_version": 1,
         "sweep": sweep.get("id", sweep_id),
@@ -66,8 +69,9 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
         "baseline": sweep.get("baseline"),
         "cells": cells,
         "controls": controls,
-        "pairs": _pairs(cells, seen, sessions, references, problems),
+        "pairs": pairs,
         "noise": _noise(cells, controls, seen, sessions),
+        "conversions": _conversions(store, sweep, cells, seen, pairs),
         "suspicions": suspicions_of(
             {cell["key"]: seen[cell["key"]].answers for cell in cells if cell["key"] in seen}
         ),
@@ -265,6 +269,46 @@ def _noise(
             found.append(_pair(cell, control, seen, sessions, full=True))
             break
     return found
+
+
+def _conversions(
+    store: Path,
+    sweep: Document,
+    cells: Sequence[Document],
+    seen: dict[str, _Seen],
+    pairs: Sequence[Document],
+) -> list[Document]:
+    measured = {frozenset((pair["a"], pair["b"])): pair for pair in pairs}
+
+    def compared(a: str, b: str) -> Compared | None:
+        pair = measured.get(frozenset((a, b)))
+        if pair is None:
+            return None
+        largest = pair["max_abs_diff"]
+        if pair["agreement"] is None:
+            largest = _largest_difference(seen[a].answers, seen[b].answers)
+        return Compared(pair["flips"], pair["images"], largest)
+
+    keys = {cell["key"] for cell in cells}
+    listed = {str(c["key"]): dict(c) for c in sweep.get("cells", []) if c["key"] in keys}
+    documents = [
+        {**(seen[key].answers.cell if key in seen else {}), **cell} for key, cell in listed.items()
+    ]
+    top1 = {cell["key"]: cell["top1"] for cell in cells if cell["key"] in seen}
+    return find_conversions(store, documents, top1, sweep.get("failures") or [], compared)
+
+
+def _largest_difference(a: CellAnswers, b: CellAnswers) -> float | None:
+    """Over the outputs of two cells; None where they are not of one kind."""
+    if a.kind != b.kind or [x.shape for x in a.outputs] != [x.shape for x in b.outputs]:
+        return None
+    found = [
+        value_difference("", x, y, a.count).difference
+        for x, y in zip(a.outputs, b.outputs, strict=True)
+    ]
+    if any(one.nonfinite_a or one.nonfinite_b for one in found):
+        return None
+    return max((one.max_abs_diff for one in found if one.max_abs_diff is not None), default=None)
 
 
 def _excluded(seen: dict[str, _Seen]) -> list[Document]:

@@ -1,9 +1,10 @@
-"""`harness sweep --dry-run`: the cells, how they stand, and the jobs that would run."""
+"""`harness sweep --dry-run`: the cells, the conversions, how they stand, and the jobs to run."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ from harness.spec.models import SweepSpec
 if TYPE_CHECKING:
     from harness.execution.sweep import Forecast
     from harness.plan.cells import Cell
+    from harness.plan.conversions import Conversion
+
+_CHOSEN = ("opset", "folding", "layout", "quantisation")
+_STATES = {
+    "made": "there already",
+    "to make": "to make",
+    "not needed": "not needed, as what is made of it is there",
+}
 
 
 def dry_run(
@@ -33,7 +42,7 @@ def dry_run(
     forecast = foresee(spec, store, progress, retry=retry)
     cells = forecast.plan.cells
     if as_json:
-        sys.stdout.write(json.dumps(_planned(forecast), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_planned(forecast, store), indent=2) + "\n")
         return
     console = standard_output()
     title = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
@@ -46,7 +55,7 @@ def dry_run(
                cell.executor, backend, cell.route, cell.device)  # fmt: skip
         table.add_row(*(Text(text) for text in row))
     console.print(table)
-    jobs = _jobs(forecast)
+    jobs = _jobs(forecast, store)
     failed = len(forecast.standing.failed)
     before = f", but {words.plural(failed, 'cell')} failed before: --retry runs them again"
     console.print(
@@ -64,21 +73,17 @@ def _state(key: str, forecast: Forecast) -> str:
     return "failed before" if key in forecast.standing.failed else "to run"
 
 
-def _jobs(forecast: Forecast) -> list[str]:
+def _jobs(forecast: Forecast, store: Path) -> list[str]:
     """What is left, in order; an environment that is there already costs nothing."""
     left = [cell for work in forecast.works for cell in work.members]
     made = {"docker": "the image of", "venv": "the virtual environment of"}
     jobs = [
         f"build {made[executor]} {name}, unless it is there"
-        for name, executor in sorted({place for cell in left for place in _places(cell)})
+        for name, executor in sorted({place for cell in left for place in _places(cell, store)})
     ]
-    conversions = {c.conversion.key: c for c in left if c.conversion}
-    for cell in conversions.values():
-        assert cell.conversion is not None  # noqa: S101 - chosen by it
-        jobs.append(
-            f"convert {cell.conversion.source.name} ({cell.conversion.converter}) "
-            f"in {cell.conversion.environment}, unless it is there"
-        )
+    jobs += [
+        f"convert {_step(step)}: {_STATES[state]}" for step, state in conversion_states(left, store)
+    ]
     for work in forecast.works:
         how = "answer, then time in turn" if work.timed else "answer"
         if work.timed and not work.unanswered:
@@ -88,13 +93,62 @@ def _jobs(forecast: Forecast) -> list[str]:
     return jobs
 
 
-def _places(cell: Cell) -> set[tuple[str, str]]:
-    """The environments that a cell needs, with its executor: its own, and the one that converts."""
-    maker = {(cell.conversion.environment, cell.executor)} if cell.conversion else set()
-    return {(cell.environment, cell.executor), *maker}
+def conversion_states(cells: Iterable[Cell], store: Path) -> list[tuple[Conversion, str]]:
+    """Every step of the conversions of cells, each after what it is made from, and how it stands.
+
+    Args:
+        cells: those whose chains are shown.
+        store: the results folder.
+
+    Returns:
+        The steps, with `made`, `to make`, or `not needed`: it is not there, but what comes after it
+        is, for every cell that it is on the way to.
+    """
+    from harness.execution.conversion_tasks import missing
+
+    steps: dict[str, Conversion] = {}
+    wanted: set[str] = set()
+    for cell in cells:
+        if cell.conversion is not None:
+            steps.update((step.key, step) for step in cell.conversion.chain)
+            wanted.update(step.key for step in missing(cell.conversion, store))
+    return [(step, _conversion_state(step, wanted, store)) for step in steps.values()]
 
 
-def _planned(forecast: Forecast) -> dict[str, Any]:
+def _conversion_state(step: Conversion, wanted: set[str], store: Path) -> str:
+    from harness.execution.bundles import artifact_folder, is_whole
+
+    if step.key in wanted:
+        return "to make"
+    return "made" if is_whole(artifact_folder(store, step.key)) else "not needed"
+
+
+def _step(step: Conversion) -> str:
+    """Which file, by which way, what the step is called, and what a person wants of it."""
+    from harness.plan.routes import spelled
+
+    way = ""
+    if step.before is not None:
+        chain = step.chain
+        way = f" by {spelled(chain[0].source_format, [one.converter for one in chain])}"
+    chosen = {name: value for name, value in step.options.items() if name in _CHOSEN}
+    told = "".join(f", {name} {str(value).lower()}" for name, value in chosen.items())
+    return f"{step.source.name}{way}: {step.label}{told}"
+
+
+def _places(cell: Cell, store: Path) -> set[tuple[str, str]]:
+    """The environments that a cell needs, with its executor: its own, and those of conversions."""
+    from harness.execution.conversion_tasks import missing
+
+    places = {(cell.environment, cell.executor)}
+    for step in missing(cell.conversion, store) if cell.conversion else ():
+        checkers = [one for one in (step.source_checker, step.checker) if one]
+        names = {step.environment, *(one.environment for one in checkers)}
+        places |= {(name, step.executor) for name in names}
+    return places
+
+
+def _planned(forecast: Forecast, store: Path) -> dict[str, Any]:
     cells = []
     for cell in forecast.plan.cells:
         record = cell.record()
@@ -102,6 +156,10 @@ def _planned(forecast: Forecast) -> dict[str, Any]:
         cells.append({**record, "status": _state(cell.key, forecast)})
     return {
         "cells": cells,
-        "jobs": _jobs(forecast),
+        "conversions": [
+            {**step.record(), "after": step.before and step.before.key, "status": state}
+            for step, state in conversion_states(forecast.plan.cells, store)
+        ],
+        "jobs": _jobs(forecast, store),
         "skipped": [skipped.record() for skipped in forecast.plan.skipped],
     }

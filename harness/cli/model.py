@@ -1,4 +1,4 @@
-"""`harness model`: list, show, add, remove, fetch and verify checkpoints."""
+"""`harness model`: list, show, add, remove, fetch, verify and convert checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli import model_add
+from harness.cli import model_add, model_convert, model_routes
 from harness.cli.env_options import (
     AsJson,
     ExecutorName,
@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="model",
     rich_markup_mode="rich",
-    help="Models: the checkpoints that a sweep can name.\n\n"
+    help="Models: the checkpoints that a sweep can name, and converting them.\n\n"
     "Ten architectures come with what is known of them: weights of torchvision, timm and Keras "
     "(`mobilenet_v2@torchvision`, downloaded when first needed), and weights made here "
     "(`mobilenet_v2@seeded`). Your own model gets a name with `add`, or is given to a sweep by "
     "its path.",
     epilog="Examples: [bold]harness model add mynet mynet.onnx --recipe torch[/bold] · "
     "[bold]harness model show resnet50@keras[/bold] · "
+    "[bold]harness model convert mynet.onnx --to tflite[/bold] · "
     "[bold]harness sweep --model mynet --env onnxruntime-1.31 --data DIR[/bold]",
     no_args_is_help=True,
 )
 app.command("add")(model_add.add)
 app.command("remove")(model_add.remove)
+app.command("routes")(model_routes.routes)
+app.command("convert")(model_convert.convert)
 
 
 class OriginName(StrEnum):

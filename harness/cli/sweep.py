@@ -6,299 +6,65 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from harness.cli import sweep_arguments as of
 from harness.cli.dry_run import dry_run as print_dry_run
 from harness.cli.sweep_options import adjusted, spec_of
 from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN, StoreError
 from harness.progress import Progress, RichProgress
 from harness.spec.models import SweepSpec
 
-_MODEL = "Model"
-_INPUTS = "Images or arrays"
-_WHERE = "Environments and axes"
-_RUN = "Running"
-
 
 def command(  # noqa: PLR0917 - each parameter is an option
-    spec: Annotated[
-        Path | None,
-        typer.Argument(
-            help="A sweep file (YAML), or the name of one that ships: wardrobe. Options add what it "
-            "leaves open. Without it and without --model: the quick sweep.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            help="A file (ONNX, TFLite, Keras, SavedModel, frozen graph; or weights with "
-            "--architecture), or a name of `harness model list`; repeat for several.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            help="Of weights (.npz, .pth, .safetensors): the network that they belong to, such as "
-            "mobilenet_v2.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    variant: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--variant",
-            help="Of weights: how the network is built: own (as the checkpoint says), native (as "
-            "each framework's library builds it), or changes as padding=symmetric,activation=relu; "
-            "repeat for an axis (`harness model show NAME`).",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="How an image becomes the input: torch (ImageNet mean and deviation), "
-            "tf (-1..1), caffe (BGR, mean taken off), raw (0..255), or a recipe file.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    class_offset: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Scores before the first class: 1 where 0 is background.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, logits, probabilities, or values (no class scores).", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of images: one folder a synset, flat with a list of labels, "
-            "or unlabelled; volume:NAME for a named volume of the container engine.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            help="A .npy array [N, ...] in the model's own layout, instead of images.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    synsets: Annotated[
-        Path | None,
-        typer.Option(
-            help="All classes in order: index, WordNet id, name. ImageNet's by default.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="Lines of `file label` (with --inputs: a label a row).", rich_help_panel=_INPUTS
-        ),
-    ] = None,
-    no_labels: Annotated[
-        bool,
-        typer.Option(
-            "--no-labels",
-            help="Leave ground truth out of account, though the folder has some.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Only so many: a seeded sample spread over the classes.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            help="Only images of this class: index, WordNet id or name; repeat for several.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    only: Annotated[
-        Path | None,
-        typer.Option(
-            help="Only the images that this file lists, one a line.", rich_help_panel=_INPUTS
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a Parquet dataset; validation by default, else test or the only one.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    preprocessing: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--preprocessing",
-            help="Who decodes and resizes: reference (once for all), native (each environment by "
-            "its own means), or pillow, opencv, torchvision, tensorflow, with settings as "
-            "tensorflow,dct=accurate; repeat for an axis.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    corruption: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--corruption",
-            help="What is done to the pixels: none, or as gaussian_noise:5 (1 to 5, 3 if left away); repeat for "
-            "an axis.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    mistake: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--mistake",
-            help="Made on purpose: none, bgr, no-mean, unit-range, squashed, transposed, "
-            "double-softmax; repeat for an axis.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    recipe_of: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--recipe-of",
-            help="own (the checkpoint's recipe) or target (that of the library which runs it); "
-            "repeat for an axis.",
-            rich_help_panel=_INPUTS,
-        ),
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--env",
-            help="An environment (`harness env list`), any version as package==version, "
-            "somebody's image as image:NAME@sha256:…, or an interpreter as python:PATH; repeat "
-            "for several. The first is the baseline.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    backend: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--backend",
-            help="Only these backends of the environments, or all; by default each "
-            "environment's first that can run the model.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--device",
-            help="cpu, cuda (the first GPU), cuda:1 or cuda:GPU-UUID; repeat for an axis. "
-            "Default cpu.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    threads: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--threads",
-            help="Threads a cell; repeat for an axis. Default 1.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    batch: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--batch", help="Images a run; repeat for an axis. Default 1.", rich_help_panel=_WHERE
-        ),
-    ] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--precision",
-            help="f32, or default for what the stack chooses itself; "
-            "repeat for an axis. Default f32.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="The environment that times are related to; the first by default.",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    executor: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="docker (a container a cell), venv (a process a cell), or auto: docker where an "
-            "engine answers (`harness doctor` says). Name both to compare them.",
-            envvar="HARNESS_EXECUTOR",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=2, help="Interleaved timing rounds. Default 16.", rich_help_panel=_RUN),
-    ] = None,
-    timing: Annotated[
-        bool,
-        typer.Option(
-            "--timing/--no-timing",
-            help="Whether cells are timed against each other.",
-            rich_help_panel=_RUN,
-        ),
-    ] = True,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            help="Seconds after which a cell is given up. Default 3600.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    retry: Annotated[
-        bool,
-        typer.Option("--retry", help="Run cells again that failed before.", rich_help_panel=_RUN),
-    ] = False,
-    store: Annotated[Path, typer.Option(help="The results folder.", rich_help_panel=_RUN)] = Path(
-        "results"
-    ),
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Print cells and jobs; weights and pixels are made, as keys need them, no cell is "
-            "run.",
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
-    schema: Annotated[
-        bool,
-        typer.Option(
-            "--schema", help="Print the sweep file's JSON Schema and exit.", rich_help_panel=_RUN
-        ),
-    ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print one JSON object on standard output.", rich_help_panel=_RUN
-        ),
-    ] = False,
+    spec: of.Spec = None,
+    model: of.Models = None,
+    architecture: of.Architecture = None,
+    variant: of.Variants = None,
+    recipe: of.RecipeName = None,
+    class_offset: of.ClassOffset = None,
+    output: of.OutputKind = None,
+    data: of.Data = None,
+    inputs: of.Inputs = None,
+    synsets: of.Synsets = None,
+    labels: of.Labels = None,
+    no_labels: of.NoLabels = False,
+    limit: of.Limit = None,
+    classes: of.Classes = None,
+    only: of.Only = None,
+    split: of.Split = None,
+    preprocessing: of.Preprocessing = None,
+    corruption: of.Corruption = None,
+    mistake: of.Mistake = None,
+    recipe_of: of.RecipeOf = None,
+    env: of.Environments = None,
+    backend: of.Backends = None,
+    device: of.Devices = None,
+    threads: of.Threads = None,
+    batch: of.Batch = None,
+    precision: of.Precision = None,
+    baseline: of.Baseline = None,
+    route: of.Routes = None,
+    opset: of.Opset = None,
+    quantisation: of.Quantisation = None,
+    folding: of.Folding = None,
+    input_layout: of.InputLayout = None,
+    calibration: of.Calibration = None,
+    tolerance: of.Tolerance = None,
+    keep_ir: of.KeepIr = False,
+    executor: of.ExecutorNames = None,
+    rounds: of.Rounds = None,
+    timing: of.Timing = True,
+    timeout: of.Timeout = None,
+    retry: of.Retry = False,
+    store: of.Store = Path("results"),
+    dry_run: of.DryRun = False,
+    schema: of.Schema = False,
+    as_json: of.AsJson = False,
 ) -> None:
     """Run models in every environment and compare answers and times.
 
@@ -321,6 +87,10 @@ def command(  # noqa: PLR0917 - each parameter is an option
 
       harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --preprocessing reference --preprocessing opencv
 
+    [bold]What does a conversion do to it?[/bold]
+
+      harness sweep --model m.keras --recipe tf --data images/ --env tensorflow-2.21 --env onnxruntime-1.31 --route 'keras>onnx:tf2onnx' --route 'keras>onnx:keras' --route keras
+
     [bold]May I upgrade?[/bold]
 
       harness sweep --model m.onnx --inputs x.npy --env onnxruntime==1.25.1 --env onnxruntime==1.31.1
@@ -341,9 +111,19 @@ def command(  # noqa: PLR0917 - each parameter is an option
         "--threads": threads, "--batch": batch, "--precision": precision,
         "--baseline": baseline, "--class": classes, "--only": only, "--split": split,
         "--preprocessing": preprocessing, "--corruption": corruption, "--mistake": mistake,
-        "--recipe-of": recipe_of,
+        "--recipe-of": recipe_of, "--route": route, "--opset": opset,
+        "--quantisation": quantisation, "--folding": folding, "--input-layout": input_layout,
     }  # fmt: skip
-    wanted = adjusted(spec_of(spec, options, progress), executor, rounds, timing, timeout)
+    wanted = adjusted(
+        spec_of(spec, options, progress),
+        executor=executor,
+        rounds=rounds,
+        timing=timing,
+        timeout=timeout,
+        calibration=calibration,
+        tolerance=tolerance,
+        keep_ir=keep_ir,
+    )
     if dry_run:
         print_dry_run(wanted, store, progress, retry=retry, as_json=as_json)
         return

@@ -19,7 +19,10 @@ _OF_A_MODEL = ("--architecture", "--variant", "--recipe", "--class-offset", "--o
 _AXES = (
     *("device", "threads", "batch", "precision"),
     *("preprocessing", "corruption", "mistake"),
+    *("route", "quantisation"),
 )
+_OWN = "own"
+_FOLDING: dict[str, str | bool] = {"true": True, "false": False, _OWN: _OWN}
 
 Options = dict[str, Any]
 """Options by name (`--model`); None or an empty list where one was left away."""
@@ -105,6 +108,9 @@ def _document_of(options: Options, *, feeds_array: bool = False) -> dict[str, An
     models = [{**_model(text), **_given(model)} for text in options["--model"] or ()]
     axes = {name: options[f"--{name}"] for name in _AXES}
     axes["recipe"] = options["--recipe-of"]
+    axes["layout"] = options["--input-layout"]
+    axes["opset"] = [read_opset(text) for text in options["--opset"] or ()]
+    axes["folding"] = [read_folding(text) for text in options["--folding"] or ()]
     source = {"labels": _absolute(options["--labels"]), "limit": options["--limit"]}
     data = {
         "path": _absolute(options["--data"]),
@@ -156,6 +162,19 @@ def _model(text: str) -> dict[str, Any]:
     return {"checkpoint": text}
 
 
+def model_of(
+    text: str, *, architecture: str | None = None, recipe: str | None = None
+) -> dict[str, Any]:
+    """A model by its file or its name, with what is said of it, as a sweep file names it.
+
+    Args:
+        text: the file, or the name.
+        architecture: of weights.
+        recipe: its name, or a recipe file.
+    """
+    return _given({**_model(text), "architecture": architecture, "recipe": _recipe(recipe)})
+
+
 def _is_other_folder(path: Path) -> bool:
     return path.is_dir() and not any(
         (path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt")
@@ -180,6 +199,36 @@ def read_variant(text: str) -> str | dict[str, str | int | float]:
             )
         found[name] = _number(name, value)
     return found
+
+
+def read_opset(text: str) -> str | int:
+    """Read an ONNX operator set: a number, or `own`.
+
+    Raises:
+        SpecError: another form.
+    """
+    if text == _OWN:
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise SpecError(
+            f"--opset {text!r} is no operator set of ONNX.",
+            "Give a number, such as --opset 17; own leaves it to the converters.",
+        )
+    return int(text)
+
+
+def read_folding(text: str) -> str | bool:
+    """Read `true`, `false` or `own`.
+
+    Raises:
+        SpecError: another word.
+    """
+    if text not in _FOLDING:
+        raise SpecError(
+            f"--folding {text!r} is not understood.",
+            "Give true, false, or own (as each converter does it by itself).",
+        )
+    return _FOLDING[text]
 
 
 def _number(name: str, text: str) -> str | int | float:
@@ -229,10 +278,14 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def adjusted(
     spec: SweepSpec,
-    executor: list[str] | None,
-    rounds: int | None,
-    timing: bool,
-    timeout: float | None,
+    *,
+    executor: list[str] | None = None,
+    rounds: int | None = None,
+    timing: bool = True,
+    timeout: float | None = None,
+    calibration: int | None = None,
+    tolerance: float | None = None,
+    keep_ir: bool = False,
 ) -> SweepSpec:
     """A sweep with what may be said beside a sweep file: how to run, not what."""
     from harness.spec.load import check_spec
@@ -240,14 +293,15 @@ def adjusted(
     document = spec.model_dump(exclude_unset=True)
     if executor:
         document["executor"] = executor
-    times = dict(document.get("timing", {}))
-    if rounds is not None:
-        times["rounds"] = rounds
-    if not timing:
-        times["enabled"] = False
-    if times:
-        document["timing"] = times
-    if timeout is not None:
-        document["limits"] = {**document.get("limits", {}), "timeout_seconds": timeout}
+    if keep_ir:
+        document["keep_ir"] = True
+    more: dict[str, dict[str, Any]] = {
+        "timing": {"rounds": rounds, "enabled": None if timing else False},
+        "limits": {"timeout_seconds": timeout},
+        "conversions": {"calibration": calibration, "tolerance": tolerance},
+    }
+    for place, values in more.items():
+        if given := _given(values):
+            document[place] = {**document.get(place, {}), **given}
     source = "options, HARNESS_EXECUTOR" if os.environ.get("HARNESS_EXECUTOR") else "options"
     return check_spec(document, source)

@@ -19,11 +19,16 @@ from harness.analysis.sweep_result import sweep_result
 from harness.canonical import storage_errors
 from harness.errors import StoreError
 from harness.report import charts, words
+from harness.report.conversions import LEAD, SQUARE, model_views
 from harness.report.times import noise_floor, time_state
 from harness.report.verdict import verdict
 from harness.store import layout
 
 FLIPS_SHOWN = 200
+# Of so many pairs all flips up to FLIPS_SHOWN are on the page; of more the fewer of each.
+_PAIRS_WHOLE = 20
+_FLIPS_AT_LEAST = 10
+_SQUARE_CELLS = 32
 _LISTED = 20
 
 Document = dict[str, Any]
@@ -81,7 +86,7 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
     )
     for name in (
         *("count", "plural", "share", "percent", "duration"),
-        *("ratio", "interval", "difference", "moment"),
+        *("ratio", "interval", "difference", "moment", "reason"),
     ):
         templates.filters[name] = getattr(words, name)
     templates.filters["breakable"] = _breakable
@@ -92,6 +97,9 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
         whole_names=words.whole_names(_by_key(result).values()),
         models=[_model(name, result) for name in _models(result)],
         across=_across(result),
+        conversions=model_views(result),
+        conversions_lead=LEAD,
+        conversions_square=SQUARE,
         environments=environments,
         spec=yaml.safe_dump(spec, sort_keys=False, allow_unicode=True) if spec else "",
         words=words,
@@ -103,7 +111,8 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
 
 def _breakable(name: str) -> Markup:
     """A name that a browser may break where a path or a reference has its joints."""
-    return Markup(re.sub("([/:@])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped first
+    # `>` is escaped to `&gt;`: a route may be broken after it, too.
+    return Markup(re.sub("([/:@]|&gt;)", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped first
 
 
 def _made_by() -> str:
@@ -136,6 +145,8 @@ def _model(name: str, result: Document) -> Document:
     shares = charts.share_scale(p["flip_high"] for p in compared)
     floor = noise_floor(noise)
     reference = cells[compared[0]["a"]] if compared else None
+    changed = sum(bool(p["flipped"]) for p in judged)
+    shown = max(_FLIPS_AT_LEAST, FLIPS_SHOWN * _PAIRS_WHOLE // max(_PAIRS_WHOLE, changed))
     return {
         "name": name,
         "cells": own,
@@ -146,7 +157,8 @@ def _model(name: str, result: Document) -> Document:
         "rows": [_row(p, cells, times, shares, floor) for p in compared],
         "ticks": times.ticks,
         "matrix": _matrix(own, inside),
-        "flips": [_flips(p) for p in judged if p["flipped"]],
+        "flips": [_flips(p, shown) for p in judged if p["flipped"]],
+        "too_many": len(own) > _SQUARE_CELLS,
     }
 
 
@@ -190,10 +202,10 @@ def _row(
 
 
 def _matrix(cells: Sequence[Document], pairs: Sequence[Document]) -> Document | None:
-    """Flips of every two cells as a square; None for fewer than three cells."""
+    """Flips of every two cells as a square; None for fewer than three, or more than can be read."""
     counted = [p for p in pairs if p["flips"] is not None]
     keys = [c["key"] for c in cells if any(c["key"] in {p["a"], p["b"]} for p in counted)]
-    if len(keys) < 3:
+    if not 3 <= len(keys) <= _SQUARE_CELLS:
         return None
     most = max(p["flip_share"] for p in counted)
     found = {frozenset((p["a"], p["b"])): p for p in counted}
@@ -209,14 +221,14 @@ def _matrix(cells: Sequence[Document], pairs: Sequence[Document]) -> Document | 
     return {"cells": [named[key] for key in keys], "rows": rows}
 
 
-def _flips(pair: Document) -> Document:
+def _flips(pair: Document, most: int) -> Document:
     shown = [
         {
             **flip,
             **{f"{side}_words": words.class_name(flip, side) for side in ("label", "a", "b")},
             "effect": _effect(flip),
         }
-        for flip in pair["flipped"][:FLIPS_SHOWN]
+        for flip in pair["flipped"][:most]
     ]
     return {
         "pair": pair,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.report import suspicions, words
+from harness.report.conversions import SQUARE, ModelView, model_views
 from harness.report.verdict import verdict
 
 FLIPS_SHOWN = 50
@@ -19,7 +20,7 @@ _HEADS = (
 
 
 def as_markdown(result: Document) -> str:
-    """The verdict, a table of cells for each model, the labels that changed, and what failed.
+    """The verdict, a table of cells for each model, its conversions, flips, and what failed.
 
     Flips, differences and times are against the model's reference, the row that says so.
 
@@ -36,6 +37,7 @@ def as_markdown(result: Document) -> str:
         if len(models) > 1:
             parts.append(f"### {_text(model)}")
         parts.append(_cells(cells, result))
+    parts += [_conversions(view) for view in model_views(result)]
     if flips := _flips(result):
         parts.append(flips)
     names = words.whole_names(result["cells"])
@@ -102,6 +104,35 @@ def _flips(result: Document) -> str:
     more = f"\n\n… and {len(rows) - FLIPS_SHOWN} more." if len(rows) > FLIPS_SHOWN else ""
     heads = ("cell", "image", "truth", "reference", "here", "its margin", "largest difference")
     return _table(heads, rows[:FLIPS_SHOWN], left=5) + more
+
+
+def _conversions(view: ModelView) -> str:
+    """A row a route, and the paper's twelve where the sweep has such chains."""
+    heads = ("route", "result", "step by step", "flips", "top-1", "compared with")
+    rows = [
+        [
+            ", ".join([row.route, *row.asked]),
+            "works" if row.works else f"failed: {row.reason}",
+            "; ".join(f"{step.name}: {step.said}" for step in row.steps),
+            f"{row.flips} ({row.share})" if row.share else row.flips,
+            row.top1,
+            row.against or words.NOTHING,
+        ]
+        for row in view.rows
+    ]
+    parts = [f"### Conversions of {_text(view.name)}", _table(heads, rows, left=3)]
+    blamed = [row for row in view.rows if row.blame and row.works]
+    if blamed:
+        parts.append("\n".join(f"- {_text(f'{row.name}: {row.blame}')}" for row in blamed))
+    if view.square:
+        square = [
+            [start, *(f"{one.said} {one.more}".strip() for one in fields)]
+            for start, fields in view.square
+        ]
+        parts.append(f"{SQUARE}, labels changed from row to column:")
+        parts.append(_table(("from", *(start for start, _ in view.square)), square, left=1))
+        parts.append(_text(" ".join(view.findings)))
+    return "\n\n".join(parts)
 
 
 def _failures(result: Document) -> str:

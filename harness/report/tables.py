@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import suspicions, words
+from harness.report.conversions import print_conversions
 from harness.report.verdict import verdict
 
 FLIPS_SHOWN = 20
@@ -44,7 +45,7 @@ def _table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
 
 
 def print_sweep(result: Document, console: Console) -> None:
-    """Print a sweep's verdict, its cells, what changed against the reference, and failures.
+    """Print a sweep's verdict, its cells, what changed, what conversions did, and failures.
 
     Args:
         result: what `harness.analysis.sweep_result` returns.
@@ -57,6 +58,7 @@ def print_sweep(result: Document, console: Console) -> None:
     console.print()
     _print_cells(result, console)
     _print_pairs(result, console)
+    print_conversions(result, console, _table)
     _print_suspicions(result, console)
     _print_failures(result, console)
     _print_excluded(result, console)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from harness.store.naming import names, settings_text
+from harness.store.cell_routes import asked_of
+from harness.store.naming import names, settings_text, spoken
 
 __all__ = [
     "NOTHING",
+    "asked",
     "backend",
     "class_name",
     "count",
@@ -22,6 +25,7 @@ __all__ = [
     "percent",
     "plural",
     "ratio",
+    "reason",
     "share",
     "size",
     "skipped",
@@ -31,6 +35,9 @@ __all__ = [
 NOTHING = "\u2013"
 
 Document = dict[str, Any]
+
+# An absolute path up to its last part; the slashes of an address on the web are none.
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+")
 
 
 def count(value: float | None) -> str:
@@ -114,6 +121,7 @@ def backend(cell: Document) -> str:
         parts.append(f"{cell['threads']} threads")
     if cell.get("batch") not in {None, 1}:
         parts.append(f"batch {cell['batch']}")
+    parts += asked(cell)
     if cell.get("preprocessing") not in {None, "reference"}:
         parts.append(f"pixels by {cell['preprocessing']}")
     if cell.get("corruption") not in {None, "none"}:
@@ -121,6 +129,19 @@ def backend(cell: Document) -> str:
     if cell.get("mistake") not in {None, "none"}:
         parts.append(f"mistake: {cell['mistake']}")
     return " · ".join(part for part in parts if part)
+
+
+def asked(cell: Document) -> list[str]:
+    """What was asked of a cell's conversions: opset 17, static quantisation."""
+    return [spoken(cell, axis) for axis in asked_of(cell)]
+
+
+def reason(message: str, length: int = 110) -> str:
+    """The first words of a message, without the folders of files that it names."""
+    folded = " ".join(_FOLDERS.sub("", message).split())
+    if len(folded) <= length:
+        return folded
+    return f"{folded[:length].rsplit(' ', 1)[0].rstrip(',;:')} …"
 
 
 def whole_names(cells: Iterable[Document]) -> dict[str, str]:

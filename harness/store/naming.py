@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from harness.store.cell_routes import AXES, CellRoute, route_of
+
 Document = dict[str, Any]
 
 _TELLING = (
     "backend",
+    *AXES,
     "settings",
     "variant",
     "precision",
@@ -30,6 +33,8 @@ _DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]+")
 _WORDS = ("settings", "variant")
 """Axes whose values are several words."""
 _NONE_OF = {"settings": "no settings", "variant": "as built by the library"}
+_UNCONVERTED = "unconverted"
+_LEFT_TO_CONVERTERS = "own"
 
 
 def settings_text(settings: Document) -> str:
@@ -45,7 +50,8 @@ def names(cells: Iterable[Document]) -> dict[str, str]:
     """The shortest names that tell cells of the same model apart, by key.
 
     An environment that has one cell is that cell's name; where it has several, what they differ
-    in is added: `openvino-2026.4, default precision`.
+    in is added: `openvino-2026.4, default precision`. A route is added where nothing else tells
+    two cells apart: `onnxruntime-1.31, keras>onnx:tf2onnx`.
     """
     listed = list(cells)
     return {
@@ -58,13 +64,75 @@ def _beside(one: Document, other: Document) -> bool:
 
 
 def _name(cell: Document, siblings: list[Document]) -> str:
+    telling = [axis for axis in _TELLING if not _alike(axis, cell, siblings)]
     parts = [str(cell.get("environment"))]
-    for axis in _TELLING:
-        own, known = cell.get(axis), [s.get(axis) for s in siblings if s.get(axis) is not None]
-        if own is None or all(value == own for value in known):
-            continue
-        parts.append(_axis(cell, axis, siblings))
-    return ", ".join(parts)
+    if route := _route(cell, [s for s in siblings if _same(telling, s, cell)], siblings):
+        parts.append(route)
+    # The backend leads: `ENVIRONMENT, BACKEND` is how a person begins.
+    if "backend" in telling:
+        parts.insert(1, _axis(cell, "backend", siblings))
+        telling.remove("backend")
+    return ", ".join([*parts, *(_axis(cell, axis, siblings) for axis in telling)])
+
+
+def _alike(axis: str, cell: Document, siblings: list[Document]) -> bool:
+    """Whether an axis tells nothing: not known of the cell, or the same for all that know it."""
+    own = cell.get(axis)
+    return own is None or all(s.get(axis) in (None, own) for s in siblings)
+
+
+def _same(axes: list[str], one: Document, other: Document) -> bool:
+    return all(one.get(axis) in (None, other.get(axis)) for axis in axes)
+
+
+def _route(cell: Document, rivals: list[Document], siblings: list[Document]) -> str:
+    """The cell's route, where rivals took another; empty where they did not.
+
+    The format that all siblings begin with is left out of a longer route. What is printed always
+    holds a `>`, so that it is never taken for a backend's name.
+    """
+    own = route_of(cell)
+    known = [route for one in rivals if (route := route_of(one)) is not None]
+    if own is None or not any(_apart(own, route) for route in known):
+        return ""
+    if len(own.nodes) == 1:
+        return _UNCONVERTED
+    words = list(own.nodes)
+    for place in range(1, len(words)):
+        makers = {_maker(r, place) for r in known if r.nodes == own.nodes}
+        if own.makers is not None and makers - {None, own.makers[place - 1]}:
+            words[place] += f"@{own.makers[place - 1]}"
+    begun = {route.nodes[0] for one in siblings if (route := route_of(one)) is not None}
+    return ">".join(words[1:] if len(begun) == 1 and len(words) > 2 else words)
+
+
+def _apart(a: CellRoute, b: CellRoute) -> bool:
+    """Whether two routes differ in formats or tools, or in where a step is made, as far as known."""
+    makers = None in (a.makers, b.makers) or a.makers == b.makers
+    return a.nodes != b.nodes or not makers
+
+
+def _maker(route: CellRoute, place: int) -> str | None:
+    return None if route.makers is None else route.makers[place - 1]
+
+
+def _took(cell: Document, part: str) -> bool:
+    """Whether a cell took the route that a part of a name tells."""
+    own = route_of(cell)
+    if own is None:
+        return False
+    if part == _UNCONVERTED:
+        return len(own.nodes) == 1
+    if ">" in part and part == cell.get("route"):
+        return True
+    asked = [word.partition("@")[::2] for word in part.split(">")]
+    if len(asked) == len(own.nodes) - 1 and len(asked) > 1:
+        asked = [(own.nodes[0], ""), *asked]
+    return (
+        len(asked) > 1
+        and [word for word, _ in asked] == list(own.nodes)
+        and all(maker in ("", _maker(own, place)) for place, (_, maker) in enumerate(asked))
+    )
 
 
 def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
@@ -77,10 +145,11 @@ def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
             if own.get(name) != (sibling.get(axis) or {}).get(name)
         }
         return settings_text({n: v for n, v in own.items() if n in telling}) or _NONE_OF[axis]
-    return _spoken(cell, axis)
+    return spoken(cell, axis)
 
 
-def _spoken(cell: Document, axis: str) -> str:
+def spoken(cell: Document, axis: str) -> str:
+    """A cell's value on an axis of one word, as names have it: `batch 8`, `opset 17`."""
     value = cell.get(axis)
     return {
         "precision": f"{value} precision",
@@ -92,6 +161,12 @@ def _spoken(cell: Document, axis: str) -> str:
         "corruption": "no corruption" if value == "none" else f"corrupted by {value}",
         "mistake": "no mistake" if value == "none" else f"mistake {value}",
         "recipe": f"recipe {value}",
+        "opset": f"{value} opset" if value == _LEFT_TO_CONVERTERS else f"opset {value}",
+        "quantisation": "not quantised" if value == "none" else f"{value} quantisation",
+        "folding": f"{value} folding"
+        if value == _LEFT_TO_CONVERTERS
+        else ("folded" if value else "not folded"),
+        "layout": f"{value} layout",
     }.get(axis, str(value))
 
 
@@ -133,7 +208,10 @@ def _is_true(cell: Document, part: str) -> bool:
     for axis, none in _NONE_OF.items():
         if part == none:
             return not cell.get(axis)
-    if part in {_spoken(cell, axis) for axis in _TELLING if axis not in _WORDS}:
+    if _took(cell, part):
+        return True
+    known_axes = [a for a in _TELLING if a not in _WORDS and cell.get(a) is not None]
+    if part in {spoken(cell, axis) for axis in known_axes}:
         return True
     wanted = set(part.split())
     known = (settings_text(cell.get(axis) or {}).split() for axis in _WORDS)

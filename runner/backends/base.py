@@ -64,7 +64,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What to load and how; `item_shape` is the shape of one input as it will be fed."""
+    """What to load and how; `item_shape` is the shape of one input as it will be fed.
+
+    With `keep_ir` the backend's own `keep_ir` will be called, where it has one: what it needs for that
+    and would drop is to be held until then.
+    """
 
     path: str
     format: str
@@ -74,6 +78,7 @@ class LoadRequest:
     threads: int
     batch: int
     item_shape: Tuple[int, ...]
+    keep_ir: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,10 @@ class Backend(Protocol):
     """The life of a loaded model: load, compile, run many times, close.
 
     Where a library can't tell loading from compiling, all of it is in `compile`.
+
+    One whose library shows what it compiles a model to has `keep_ir(folder) -> None` besides. It is
+    called once, where it was asked for, after `prove` and before anything is timed; it writes text or
+    binary files into the folder and changes neither what runs nor how fast.
     """
 
     def load(self) -> None:

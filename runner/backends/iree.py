@@ -1,4 +1,7 @@
-"""The backend `iree`: ONNX models compiled by IREE for this processor, and run by its runtime.
+"""The backend `iree`: models compiled by IREE for this processor, and run by its runtime.
+
+ONNX files go through IREE's importer in the cell; `mlir` (StableHLO or Torch's dialect) is what an
+importer made before, for a batch and shape that are fixed.
 
 Settings:
 
@@ -17,7 +20,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -33,13 +36,13 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError
-from runner.support import native_threads, onnx_model
+from runner.support import iree_ir, native_threads, onnx_model
 
 STACK = "iree"
 
 _OFFER = Offer(
     backend="iree",
-    formats=("onnx",),
+    formats=("onnx", "mlir"),
     settings={
         "driver": ("auto", "local-sync", "local-task"),
         "target_cpu": ("host", "generic"),
@@ -66,32 +69,25 @@ class Iree:
         """Read the model, and start the driver with its number of threads."""
         request = self._request
         require_file(request.path)
-        from runner.support import iree_compile
-
-        self._model = iree_compile.read(request.path)
-        if request.precision == "f32":
-            onnx_model.require_float32("iree", self._model)
+        self._model = self._read_mlir() if request.format == "mlir" else self._read_onnx()
         self._device = _device(self._driver, request.threads)
 
     def compile(self) -> None:
         """Import, compile for the batch asked for, and load the module."""
-        from runner.support import iree_compile
-
-        request = self._request
-        shape = (request.batch, *request.item_shape)
-        self._compiled = iree_compile.compile_model(self._model, shape, _flags(self._settings))
+        self._compiled = self._compiled_with(())
         self._context, self._function = _loaded(self._compiled.module, self._device)
 
     def describe(self) -> Description:
         """The model's input and outputs, with the shapes that it was compiled for."""
         ran = _OFFER.ran(self._request, self._settings, "iree-base-compiler")
-        ran["versions"].update(
-            {name: installed_version(name) for name in ("iree-base-runtime", "onnx")}
-        )
+        used = ("iree-base-runtime",) + (() if self._request.format == "mlir" else ("onnx",))
+        ran["versions"].update({name: installed_version(name) for name in used})
         ran["driver"] = self._driver
         ran["threads"] = _proven_threads(self._driver, self._request.threads)
         ran["flags"] = list(self._compiled.flags)
-        ran["opset"] = {"model": onnx_model.opset(self._model), "compiled": self._compiled.opset}
+        if self._compiled.opset is not None:
+            opset = onnx_model.opset(self._model)
+            ran["opset"] = {"model": opset, "compiled": self._compiled.opset}
         ran["operators"] = dict(self._compiled.operators)
         ran["runs_in_compile"] = 0
         return Description(self._compiled.input, self._compiled.outputs, ran)
@@ -107,11 +103,48 @@ class Iree:
         """Nothing: there is no other place than the CPU."""
         return {}
 
+    def keep_ir(self, folder: str) -> None:
+        """The module, and what the compiler makes on the way, by compiling once more."""
+        iree_ir.keep(self._compiled_with, self._compiled.module, folder)
+
     def close(self) -> None:
         """Drop the function, its context and the device, in that order."""
         self._function = None
         self._context = None
         self._device = None
+
+    def _compiled_with(self, more: Sequence[str]) -> Any:
+        """The model compiled by the flags of the settings, and more."""
+        from runner.support import iree_compile
+
+        request = self._request
+        flags = (*_flags(self._settings), *more)
+        if request.format == "mlir":
+            return iree_compile.compile_mlir(self._model, flags)
+        return iree_compile.compile_model(self._model, (request.batch, *request.item_shape), flags)
+
+    def _read_onnx(self) -> Any:
+        from runner.support import iree_compile
+
+        model = iree_compile.read(self._request.path)
+        if self._request.precision == "f32":
+            onnx_model.require_float32("iree", model)
+        return model
+
+    def _read_mlir(self) -> Any:
+        from runner.support import iree_mlir
+
+        source = iree_mlir.read(self._request.path)
+        asked = (self._request.batch, *self._request.item_shape)
+        if source.input.shape != asked:
+            raise RunnerError(
+                "unsupported",
+                f"iree: the function takes {list(source.input.shape or ())} and {list(asked)} is "
+                "to be fed: convert the model for that batch and shape",
+            )
+        if self._request.precision == "f32":
+            onnx_model.refuse_narrow("iree", source.narrow)
+        return source
 
 
 def create(request: LoadRequest) -> Iree:

@@ -34,7 +34,15 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
-from runner.support import cuda, jax_archive, jax_runtime, native_threads, onnx_model, xla_hlo
+from runner.support import (
+    cuda,
+    jax_archive,
+    jax_ir,
+    jax_runtime,
+    native_threads,
+    onnx_model,
+    xla_hlo,
+)
 
 STACK = "jax"
 
@@ -63,6 +71,7 @@ class Jax:
         self._matmul = _matmul_precision(request, self._settings["matmul_precision"])
         self._options = _compiler_options(self._settings, on_gpu=self._on_gpu)
         self._proof: Dict[str, Any] = {}
+        self._lowered: Optional[Any] = None
         self._compiled: Optional[Any] = None
         self._arguments: Tuple[Any, ...] = ()
 
@@ -103,6 +112,8 @@ class Jax:
                 self._arguments = ()
             else:
                 lowered = jax.jit(exported.call).lower(placed, *weights)
+            if self._request.keep_ir:
+                self._lowered = lowered
             self._compiled = lowered.compile(compiler_options=self._options or None)
         except Exception as error:
             raise _compile_error(error) from error
@@ -169,8 +180,14 @@ class Jax:
             )
         }
 
+    def keep_ir(self, folder: str) -> None:
+        """The program as it was handed to XLA, and as XLA optimised it."""
+        jax_ir.keep(self._lowered, self._compiled, folder)
+        self._lowered = None
+
     def close(self) -> None:
         """Drop the executable and the weights."""
+        self._lowered = None
         self._compiled = None
         self._arguments = ()
 

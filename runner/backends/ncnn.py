@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional
 import ncnn
 import numpy as np
 
-from runner import tiny
+from runner import ir_files, tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -111,6 +111,10 @@ class Ncnn:
             asked = self._request.threads
             raise unsupported("ncnn", "number of threads", asked, (started + 1,))
         return {"threads_started": started}
+
+    def keep_ir(self, folder: str) -> None:
+        """The layers as text, from the file: ncnn does not write those that it has loaded."""
+        ir_files.write_bytes(folder, "model.param", ncnn_file.layers(self._request.path))
 
     def close(self) -> None:
         """Free the net."""

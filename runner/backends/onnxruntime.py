@@ -125,6 +125,21 @@ class OnnxRuntime:
             proof = placement.require(found, CUDA)
         return dict(proof, device_proof=self._proof, tf32=self._request.precision != "f32")
 
+    def keep_ir(self, folder: str) -> None:
+        """The model as ONNX Runtime optimised it, by another session like this one.
+
+        Raises:
+            RunnerError: kind `unsupported` with TensorRT, whose engines it can't write.
+        """
+        options, _ = telling.options(ort, self._settings, self._request.threads)
+        if self._settings["provider"] == "tensorrt":
+            message = "onnxruntime: what TensorRT compiled is an engine, which ONNX can't hold"
+            raise RunnerError("unsupported", message)
+        options.optimized_model_filepath = os.path.join(folder, "optimized.onnx")
+        # It warns that the file is for this processor, which is what is wanted.
+        options.log_severity_level = 3
+        self._create(options)
+
     def close(self) -> None:
         """Drop the session."""
         self._session = None

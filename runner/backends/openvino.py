@@ -1,4 +1,7 @@
-"""The backend `openvino`: ONNX and float TFLite models by OpenVINO, on the CPU.
+"""The backend `openvino`: models by OpenVINO on the CPU.
+
+It reads its own format (a folder), ONNX, frozen TensorFlow graphs, TensorFlow's SavedModels (a
+folder), and TensorFlow Lite files that are not quantised.
 
 Precision `f32` is asked for explicitly, because OpenVINO's own choice (`default`) is bf16 on a CPU
 that has it, and labels change with it. The batch is fixed when the model is read.
@@ -11,6 +14,7 @@ share them out among streams that nobody feeds.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -30,13 +34,13 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
-from runner.support import openvino_graph
+from runner.support import openvino_graph, openvino_ir
 
 STACK = "openvino"
 
 _OFFER = Offer(
     backend="openvino",
-    formats=("onnx", "tflite"),
+    formats=("onnx", "tflite", "openvino", "graphdef", "savedmodel"),
     settings={"execution_mode": ("performance", "accuracy"), "cpu_pinning": (True, False)},
 )
 
@@ -53,9 +57,9 @@ class OpenVino:
     def load(self) -> None:
         """Read the model and fix its dynamic dimensions to what will be fed."""
         request = self._request
-        require_file(request.path)
+        path = _file(request)
         try:
-            model = self._core.read_model(request.path)
+            model = self._core.read_model(path)
         except Exception as error:
             refused = classify(error, "model")
             message = f"{request.path}: {refused.message}"
@@ -131,6 +135,10 @@ class OpenVino:
         """Only the CPU is offered."""
         return {}
 
+    def keep_ir(self, folder: str) -> None:
+        """The graph that runs, with the kernel of each node."""
+        openvino_ir.keep(self._compiled, folder)
+
     def close(self) -> None:
         """Drop the compiled model."""
         self._compiled = None
@@ -159,6 +167,18 @@ def probe() -> BackendProbe:
         builds={"openvino": {"build": ov.get_version()}},
         cpu_used={"openvino": _capabilities(core)},
     )
+
+
+def _file(request: LoadRequest) -> str:
+    """What OpenVINO is to read; of a folder, the file in it that it names.
+
+    Raises:
+        RunnerError: kind `model`, if it is not there.
+    """
+    inside = {"openvino": "model.xml", "savedmodel": "saved_model.pb"}.get(request.format)
+    require_file(request.path if inside is None else os.path.join(request.path, inside))
+    # Of a SavedModel the folder itself: its variables lie beside the file.
+    return os.path.join(request.path, "model.xml") if request.format == "openvino" else request.path
 
 
 def _start(core: Any, device: str) -> Optional[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
-from runner.support import tensorflow_operators, tensorflow_program
+from runner.support import tensorflow_ir, tensorflow_operators, tensorflow_program
 from runner.support.tensorflow_freeze import frozen
 from runner.support.tensorflow_operators import Operator
 from runner.support.tensorflow_program import Call, TensorFlowProgram, Way
@@ -51,6 +51,7 @@ _WAY = Way(
     make=_make,
     first=_first,
     watched=_watched,
+    shown=tensorflow_ir.keep_hlo,
 )
 
 

@@ -42,6 +42,8 @@ _OFFER = Offer(backend="tflite", formats=("tflite",), settings={"kernels": tuple
 
 _PACKAGE, _TFLITE = import_interpreter()
 
+_TOO_NEW = "find op for builtin opcode"
+
 
 class TfLite:
     """One interpreter. Reading the file is `load`; allocation, with the delegate, is `compile`."""
@@ -75,6 +77,11 @@ class TfLite:
         except Exception as error:
             refused = classify(error, "model")
             message = f"{request.path}: {refused.message}"
+            if _TOO_NEW in refused.message:
+                message += (
+                    ": it was made by a newer TensorFlow than this package knows; convert it by an "
+                    "older one (tflite@tensorflow-2.15 in the route), or run it by a newer stack"
+                )
             raise RunnerError(refused.kind, message, refused.detail) from error
         only_input("tflite", [str(d["name"]) for d in interpreter.get_input_details()])
         self._interpreter = interpreter

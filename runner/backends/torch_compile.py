@@ -91,6 +91,12 @@ class _Compiled:
     def on_cpu(self) -> Dict[str, str]:
         return self._on_cpu
 
+    def keep_ir(self, folder: str) -> None:
+        """The program, and the code that inductor generated of it: Python, C++, Triton's."""
+        torch_inductor.keep_program(self._module, folder)
+        if self._workshop is not None:
+            torch_inductor.keep_generated(self._workshop.folder, folder)
+
     def close(self) -> None:
         self._module = None
         if self._workshop is not None:

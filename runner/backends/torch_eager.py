@@ -60,6 +60,9 @@ class _Eager:
     def on_cpu(self) -> Dict[str, str]:
         return made_on_cpu(self._module)
 
+    def keep_ir(self, folder: str) -> None:
+        """Nothing: operators are called one after the other."""
+
     def close(self) -> None:
         self._module = None
 

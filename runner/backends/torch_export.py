@@ -83,6 +83,12 @@ class _AheadOfTime:
     def on_cpu(self) -> Dict[str, str]:
         return self._on_cpu
 
+    def keep_ir(self, folder: str) -> None:
+        """The program, and the code that AOTInductor generated of it: C++, Triton's."""
+        torch_inductor.keep_program(self._graph, folder)
+        if self._workshop is not None:
+            torch_inductor.keep_generated(self._workshop.folder, folder)
+
     def close(self) -> None:
         self._model, self._graph = None, None
         if self._workshop is not None:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 import torch
 
+from runner import ir_files
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
 from runner.errors import RunnerError, classify
 from runner.support.torch_backend import TorchBackend
@@ -88,6 +89,16 @@ class _Traced:
 
     def on_cpu(self) -> Dict[str, str]:
         return self._on_cpu
+
+    def keep_ir(self, folder: str) -> None:
+        """The graph as it was traced or frozen, and as the executor optimised it."""
+        ir_files.write_text(folder, "graph.txt", self._module.inlined_graph)
+        ir_files.write_text(folder, "code.py", self._module.code)
+        last = getattr(torch._C, "_last_executed_optimized_graph", None)  # noqa: SLF001
+        if last is None:
+            ir_files.not_shown(folder, "this PyTorch does not show the graph that it executes")
+        else:
+            ir_files.write_text(folder, "executed_graph.txt", last())
 
     def close(self) -> None:
         self._module = None

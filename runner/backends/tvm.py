@@ -1,4 +1,7 @@
-"""The backend `tvm`: ONNX and TensorFlow Lite models by Apache TVM (Relax), compiled in the cell.
+"""The backend `tvm`: ONNX, TensorFlow Lite and Relax by Apache TVM, compiled in the cell.
+
+ONNX and TensorFlow Lite files are imported in the cell too; a `relax` file is what an importer made
+before, for a batch and shape that are fixed.
 
 Settings: `target` = auto (llvm on the CPU, cuda on a GPU) | llvm | c (C source, by the C compiler that
 is here) | cuda | opencl | vulkan. For the CPU's targets also `mcpu` = host | generic | x86-64-v2 |
@@ -34,7 +37,7 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError
-from runner.support import cuda, tvm_build, tvm_model
+from runner.support import cuda, tvm_build, tvm_ir, tvm_model, tvm_relax
 from runner.support.tally import most
 
 STACK = "tvm"
@@ -43,7 +46,7 @@ _PACKAGE = "apache-tvm"
 _TARGETS = {"cpu": tvm_build.CPU_TARGETS, "cuda": tvm_build.GPU_TARGETS}
 _OFFER = Offer(
     backend="tvm",
-    formats=("onnx", "tflite"),
+    formats=("onnx", "tflite", "relax"),
     devices=("cpu", "cuda"),
     settings={
         "target": ("auto", *tvm_build.CPU_TARGETS, *tvm_build.GPU_TARGETS),
@@ -62,15 +65,19 @@ class Tvm:
         self._request = request
         self._imported: Optional[tvm_model.Imported] = None
         self._main: Optional[Any] = None
+        self._stages: Optional[Tuple[Any, Any, Any]] = None
         self._folder: Optional[str] = None
         self._proof: Dict[str, Any] = {}
         self._ran: Dict[str, Any] = {}
 
     def load(self) -> None:
-        """Import the file, for the batch and shape that will be fed."""
+        """Import or read the file, for the batch and shape that will be fed."""
         request = self._request
         fed = (request.batch, *request.item_shape)
-        self._imported = tvm_model.read(request.path, request.format, fed, request.precision)
+        if request.format == "relax":
+            self._imported = tvm_relax.read(request.path, fed, request.precision)
+        else:
+            self._imported = tvm_model.read(request.path, request.format, fed, request.precision)
 
     def compile(self) -> None:
         """Run TVM's passes, generate code, and load it into a virtual machine."""
@@ -82,6 +89,8 @@ class Tvm:
         pipeline = self._settings.get("pipeline", "default")
         lowered = tvm_build.lower(self._imported.module, target, pipeline)
         executable = tvm_build.compile_lowered(lowered, target)
+        if self._request.keep_ir:
+            self._stages = (self._imported.module, lowered.module, executable)
         if kind == "c":
             executable = self._by_compiler(executable)
         self._machine = import_module("tvm.relax").VirtualMachine(executable, self._device)
@@ -129,8 +138,15 @@ class Tvm:
             )
         return {"device_proof": self._proof, "outputs_on": places[0]}
 
+    def keep_ir(self, folder: str) -> None:
+        """Relax before and after TVM's passes, the kernels in TIR, and the code made of them."""
+        if self._stages is not None:
+            tvm_ir.keep(*self._stages, folder)
+            self._stages = None
+
     def close(self) -> None:
         """Drop the virtual machine, and what was compiled on disk."""
+        self._stages = None
         self._main = self._machine = self._imported = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,8 +1,10 @@
-"""The converter `keras>tflite`: a Keras model (`.keras`) to TensorFlow Lite, float32.
+"""The converter `keras>tflite`: a Keras model (`.keras`) to TensorFlow Lite.
 
-Options: `batch` (default 1) and `item_shape`, the shape of one input, for a model that leaves more than
-the batch open.
-The batch is fixed and nothing is quantised.
+Options: `batch` (default 1); `item_shape`, the shape of one input, for a model that leaves more than
+the batch open; `quantisation`. The batch is fixed.
+Nothing is quantised unless `quantisation` asks for it: `dynamic`, `static` (with the job's calibration
+inputs) or `float16`. The file takes and gives float32 all the same, so that the model is fed and its
+answers are read in one way.
 """
 
 from __future__ import annotations
@@ -10,10 +12,20 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from runner.jobs import ConvertJob
-from runner.support import keras_architecture_convert, keras_engine, tensorflow_export
+from runner.support import (
+    keras_architecture_convert,
+    keras_engine,
+    tensorflow_export,
+    tensorflow_lite,
+)
+
+OPTIONS = ("batch", "item_shape", "quantisation")
+"""What a job may say."""
 
 LATE_IMPORTS = (keras_engine.import_keras_on_tensorflow,)
 """What is imported only when a model is converted, for a probe to try."""
+
+_NAME = "keras>tflite"
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:
@@ -26,5 +38,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         RunnerError: `unsupported` for the request; `model` for the source; `conversion` if what was
             made does not run, or an output is not finite.
     """
-    reading, write = keras_architecture_convert.KERAS, tensorflow_export.write_lite
-    return keras_architecture_convert.convert(job, "keras>tflite", reading, write, "tensorflow")
+    plain, kind = tensorflow_lite.taken(job, _NAME, OPTIONS)
+    write = tensorflow_export.lite_writer(tensorflow_lite.Quantising(kind))
+    reading = keras_architecture_convert.KERAS
+    return keras_architecture_convert.convert(plain, _NAME, reading, write, "tensorflow")

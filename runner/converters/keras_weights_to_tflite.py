@@ -1,9 +1,12 @@
-"""The converter `keras_weights>tflite`: weights of keras.applications (`.h5`) to TensorFlow Lite, float32.
+"""The converter `keras_weights>tflite`: weights of keras.applications (`.h5`) to TensorFlow Lite.
 
-Options: `architecture`, `variant`, `batch`, and `item_shape` as [3, H, W]. There is no `library`:
-that is for PyTorch's names.
+Options: `architecture`, `variant`, `batch`, `item_shape` as [3, H, W], and `quantisation`. There is
+no `library`: that is for PyTorch's names.
 The model is Keras's own, so it takes raw pixels where that does (EfficientNet, MobileNetV3, ConvNeXt).
-The batch is fixed and nothing is quantised.
+The batch is fixed.
+Nothing is quantised unless `quantisation` asks for it: `dynamic`, `static` (with the job's calibration
+inputs) or `float16`. The file takes and gives float32 all the same, so that the model is fed and its
+answers are read in one way.
 """
 
 from __future__ import annotations
@@ -11,10 +14,22 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from runner.jobs import ConvertJob
-from runner.support import keras_architecture_convert, keras_engine, tensorflow_export
+from runner.support import (
+    keras_architecture_convert,
+    keras_engine,
+    tensorflow_export,
+    tensorflow_lite,
+    weights_request,
+)
+
+OPTIONS = (*weights_request.OPTIONS, "quantisation")
+"""What a job may say."""
 
 LATE_IMPORTS = (keras_engine.import_keras_on_tensorflow,)
 """What is imported only when a model is converted, for a probe to try."""
+
+_NAME = "keras_weights>tflite"
+_CHANNELS_LAST = (0, 2, 3, 1)
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:
@@ -27,7 +42,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         RunnerError: `unsupported` for the request; `model` for the source; `conversion` if what was
             made does not run, or an output is not finite.
     """
-    reading, write = keras_architecture_convert.KERAS_WEIGHTS, tensorflow_export.write_lite
-    return keras_architecture_convert.convert(
-        job, "keras_weights>tflite", reading, write, "tensorflow"
-    )
+    plain, kind = tensorflow_lite.taken(job, _NAME, OPTIONS)
+    write = tensorflow_export.lite_writer(tensorflow_lite.Quantising(kind, _CHANNELS_LAST))
+    reading = keras_architecture_convert.KERAS_WEIGHTS
+    return keras_architecture_convert.convert(plain, _NAME, reading, write, "tensorflow")

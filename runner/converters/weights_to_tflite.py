@@ -1,10 +1,13 @@
-"""The converter `weights>tflite`: named arrays to TensorFlow Lite, float32.
+"""The converter `weights>tflite`: named arrays to TensorFlow Lite.
 
-Options: `architecture`, `variant`, `batch`, `item_shape` as [3, H, W], and `library`, which says
-whose names the arrays have and changes nothing: Keras has one network, which takes either's.
+Options: `architecture`, `variant`, `batch`, `item_shape` as [3, H, W], `library`, which says
+whose names the arrays have and changes nothing: Keras has one network, which takes either's; and
+`quantisation`.
 The source takes images [N, 3, H, W], normalised; the model is `keras.applications`' own with what
-the variant says, and without preprocessing of its own.
-The batch is fixed and nothing is quantised.
+the variant says, and without preprocessing of its own. The batch is fixed.
+Nothing is quantised unless `quantisation` asks for it: `dynamic`, `static` (with the job's calibration
+inputs) or `float16`. The file takes and gives float32 all the same, so that the model is fed and its
+answers are read in one way.
 """
 
 from __future__ import annotations
@@ -12,10 +15,22 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from runner.jobs import ConvertJob
-from runner.support import keras_architecture_convert, keras_engine, tensorflow_export
+from runner.support import (
+    keras_architecture_convert,
+    keras_engine,
+    tensorflow_export,
+    tensorflow_lite,
+    weights_request,
+)
+
+OPTIONS = (*weights_request.OPTIONS, "quantisation")
+"""What a job may say."""
 
 LATE_IMPORTS = (keras_engine.import_keras_on_tensorflow,)
 """What is imported only when a model is converted, for a probe to try."""
+
+_NAME = "weights>tflite"
+_CHANNELS_LAST = (0, 2, 3, 1)
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:
@@ -28,5 +43,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         RunnerError: `unsupported` for the request; `model` for the source; `conversion` if what was
             made does not run, or an output is not finite.
     """
-    reading, write = keras_architecture_convert.WEIGHTS, tensorflow_export.write_lite
-    return keras_architecture_convert.convert(job, "weights>tflite", reading, write, "tensorflow")
+    plain, kind = tensorflow_lite.taken(job, _NAME, OPTIONS)
+    write = tensorflow_export.lite_writer(tensorflow_lite.Quantising(kind, _CHANNELS_LAST))
+    reading = keras_architecture_convert.WEIGHTS
+    return keras_architecture_convert.convert(plain, _NAME, reading, write, "tensorflow")

@@ -1,4 +1,4 @@
-"""An ONNX model through IREE's importer and compiler, to a module that its runtime loads."""
+"""A model through IREE's importer and compiler, to a module that its runtime loads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import onnx
@@ -21,34 +21,34 @@ from onnx import shape_inference, version_converter
 from runner.backends.base import TensorSpec, comparable, only_input
 from runner.errors import RunnerError, classify
 from runner.support import onnx_model
+from runner.support.iree_mlir import NAME, Source
 from runner.support.tally import tally
-
-NAME = "main"
-"""What the function is called, whatever the graph's name."""
 
 OPSET = 17
 """The importer's patterns are written for this opset and later ones; older models are raised."""
 
-_FLAGS = ("--iree-input-type=onnx", "--iree-hal-target-backends=llvm-cpu")
+_FLAGS = ("--iree-input-type={}", "--iree-hal-target-backends=llvm-cpu")
 _KIND = re.compile(r"_dispatch_\d+_?(.*)$")
 _SIZES = re.compile(r"_(?:\d+|D)(?:x(?:\d+|D))*(?:_.*)?$|_(?:[fi]\d+|bf16)(?:x.*)?$")
-_OPERATOR = re.compile(r'"onnx\.(\w+)"')
+_OPERATOR = re.compile(r"\"onnx\.(\w+)\"|\"(torch\.aten\.[\w.]+)\"|'(stablehlo\.\w+)'")
 
 
 @dataclass(frozen=True)
 class Compiled:
     """A module, with what it is made of.
 
-    `opset` is that of the model as it was compiled; `operators` the calls of one run by kind;
-    `input` and `outputs` have the shapes that it was compiled for.
+    `opset` is that of an ONNX model as it was compiled; `operators` the calls of one run by kind;
+    `input` and `outputs` have the shapes that it was compiled for. `mlir` is the importer's bytecode
+    where it was asked for.
     """
 
     module: bytes
     flags: Tuple[str, ...]
-    opset: int
+    opset: Optional[int]
     operators: Dict[str, int]
     input: TensorSpec
     outputs: Tuple[TensorSpec, ...]
+    mlir: Optional[bytes] = None
 
 
 def read(path: str) -> Any:
@@ -102,7 +102,9 @@ def fix_shapes(model: Any, shape: Sequence[int]) -> Any:
         raise RunnerError(refused.kind, message, refused.detail) from error
 
 
-def compile_model(model: Any, shape: Sequence[int], flags: Sequence[str]) -> Compiled:
+def compile_model(
+    model: Any, shape: Sequence[int], flags: Sequence[str], *, keep_mlir: bool = False
+) -> Compiled:
     """Import and compile; a model below opset 17 that does not compile is raised to it first.
 
     Raises:
@@ -110,7 +112,7 @@ def compile_model(model: Any, shape: Sequence[int], flags: Sequence[str]) -> Com
     """
     opset = onnx_model.opset(model)
     try:
-        return _compiled(fix_shapes(model, shape), flags)
+        return _compiled(fix_shapes(model, shape), flags, keep_mlir)
     except RunnerError as error:
         if opset >= OPSET or error.kind != "unsupported":
             raise
@@ -124,7 +126,7 @@ def compile_model(model: Any, shape: Sequence[int], flags: Sequence[str]) -> Com
             f"{' '.join(str(error).split())[:300]}",
             first.detail,
         ) from error
-    return _compiled(fix_shapes(raised, shape), flags)
+    return _compiled(fix_shapes(raised, shape), flags, keep_mlir)
 
 
 def operators_of(statistics: str) -> Dict[str, int]:
@@ -135,7 +137,36 @@ def operators_of(statistics: str) -> Dict[str, int]:
     )
 
 
-def _compiled(model: Any, flags: Sequence[str]) -> Compiled:
+def compile_mlir(source: Source, flags: Sequence[str]) -> Compiled:
+    """Compile what is MLIR already, for the shape that it has.
+
+    Raises:
+        RunnerError: kind `unsupported`, with IREE's words, for an operator that it can't take.
+    """
+    module, operators = _module(source.data, "auto", flags)
+    return Compiled(module, _told("auto", flags), None, operators, source.input, source.outputs)
+
+
+def _compiled(model: Any, flags: Sequence[str], keep_mlir: bool) -> Compiled:  # noqa: FBT001
+    imported = _imported(model)
+    module, operators = _module(imported, "onnx", flags)
+    return Compiled(
+        module,
+        _told("onnx", flags),
+        onnx_model.opset(model),
+        operators,
+        _spec(model.graph.input[0]),
+        tuple(_spec(value) for value in model.graph.output),
+        imported if keep_mlir else None,
+    )
+
+
+def _told(kind: str, flags: Sequence[str]) -> Tuple[str, ...]:
+    return (*(flag.format(kind) for flag in _FLAGS), *flags)
+
+
+def _module(data: bytes, kind: str, flags: Sequence[str]) -> Tuple[bytes, Dict[str, int]]:
+    """A module of the runtime, from MLIR of a kind, and the calls of one run."""
     folder = tempfile.mkdtemp(prefix="iree-")
     try:
         statistics = os.path.join(folder, "statistics.csv")
@@ -146,22 +177,14 @@ def _compiled(model: Any, flags: Sequence[str]) -> Compiled:
         ]
         try:
             module = tools.compile_str(
-                _imported(model), target_backends=["llvm-cpu"], input_type="onnx", extra_args=extra
+                data, target_backends=["llvm-cpu"], input_type=kind, extra_args=extra
             )
         except tools.CompilerToolError as error:
             raise _refusal(str(error)) from error
         with open(statistics, encoding="utf-8") as file:
-            said = file.read()
+            return module, operators_of(file.read())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Compiled(
-        module,
-        (*_FLAGS, *flags),
-        onnx_model.opset(model),
-        operators_of(said),
-        _spec(model.graph.input[0]),
-        tuple(_spec(value) for value in model.graph.output),
-    )
 
 
 def _spec(value: Any) -> TensorSpec:
@@ -195,7 +218,9 @@ def _refusal(said: str) -> RunnerError:
     operator = _OPERATOR.search(" ".join(complaints)) or _OPERATOR.search(said)
     words = "; ".join(" ".join(each.split())[:300] for each in complaints[:2])
     if complaints and (operator or "torch." in said):
-        which = f"the operator {operator.group(1)}" if operator else "an operator"
+        which = (
+            f"the operator {next(filter(None, operator.groups()))}" if operator else "an operator"
+        )
         message = f"IREE can't compile {which} as this model uses it: {words}"
         return RunnerError("unsupported", message, said[-20000:])
     killed = re.search(r"Error code: -(\d+)", said)

@@ -80,6 +80,19 @@ def read_tensors(path: str) -> Tensors:
         raise _unreadable(path, error) from error
 
 
+def layers(path: str) -> bytes:
+    """The description of the layers, as ncnn's own text.
+
+    Raises:
+        RunnerError: kind `model`, if the file can't be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.read(_PARAM)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
 def load(ncnn: Any, path: str, options: Mapping[str, Any]) -> Any:
     """A loaded `ncnn.Net` with these options.
 

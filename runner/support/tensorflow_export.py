@@ -1,69 +1,115 @@
-"""TensorFlow's files of a Keras model: TensorFlow Lite in float32, and a frozen graph.
+"""TensorFlow's files of a Keras model or a function: SavedModel, frozen graph, TensorFlow Lite.
 
-Both take one input, whose batch is fixed in TensorFlow Lite and open in a graph.
+All take one input, whose batch is fixed in TensorFlow Lite and open in the others where the model
+leaves it open.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from importlib import import_module
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
+from runner.backends.base import LoadRequest
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, keras_saved, tensorflow_freeze, tensorflow_graphdef
+from runner.support import (
+    conversion,
+    keras_saved,
+    tensorflow_freeze,
+    tensorflow_graphdef,
+    tensorflow_lite,
+    tensorflow_source,
+    tensorflow_trace,
+)
 from runner.support.keras_engine import Keras
+from runner.support.tensorflow_lite import Quantising
+from runner.support.tensorflow_trace import Model
 
 Shape = Tuple[int, ...]
-OpenShape = Tuple[Optional[int], ...]
+WriteKeras = Callable[[Keras, Any, Shape, str, ConvertJob, np.ndarray], List[Any]]
+
+_SERVED = "serve"
 
 
-def write_lite(
-    keras: Keras, model: Any, shape: Shape, name: str, job: ConvertJob, probe: np.ndarray
-) -> List[Any]:
-    """A `.tflite` file without anything quantised, run by the interpreter that TensorFlow brings.
+def lite_writer(quantising: Quantising) -> WriteKeras:
+    """What writes a `.tflite` file of a Keras model; raises as `tensorflow_lite.write`."""
 
-    It is made from a frozen function: given a function with the variables of a Keras 3 model, or a
-    SavedModel of one, TFLiteConverter succeeds and makes a file that answers NaN.
+    def write(
+        keras: Keras, model: Any, shape: Shape, name: str, job: ConvertJob, probe: np.ndarray
+    ) -> List[Any]:
+        return tensorflow_lite.write(of_keras(keras, model, shape), name, job, probe, quantising)
 
-    Raises:
-        RunnerError: `unsupported`, naming the operators that TensorFlow Lite has not got;
-            `conversion` if it can't be made or run, or was quantised.
-    """
-    del keras
-    tf = import_module("tensorflow")
-    try:
-        traced, count = _traced(tf, model, shape)
-        lite = tf.lite.TFLiteConverter
-        frozen = tensorflow_freeze.frozen(traced)
-        content: bytes = lite.from_concrete_functions([frozen], tf.Module()).convert()
-    except Exception as error:
-        raise refusal(name, error) from error
-    if count > 1:
-        content = _ordered(content)
-    outputs = _run_lite(tf, content, probe, name, job.threads)
-    conversion.check_finite(outputs)
-    with conversion.written(job.target) as part, open(part, "wb") as file:
-        file.write(content)
-    return outputs
+    return write
 
 
 def write_graphdef(
     keras: Keras, model: Any, shape: Shape, name: str, job: ConvertJob, probe: np.ndarray
 ) -> List[Any]:
+    """As `graphdef_of`, of a Keras model."""
+    return graphdef_of(of_keras(keras, model, shape), name, job, probe)
+
+
+def write_savedmodel(
+    keras: Keras, model: Any, shape: Shape, name: str, job: ConvertJob, probe: np.ndarray
+) -> List[Any]:
+    """A SavedModel by Keras's own export, read back, of which `output_0` and so on are answers.
+
+    Keras names several outputs after their place, and more than ten would be sorted wrongly.
+
+    Raises:
+        RunnerError: kind `conversion`, if it can't be made or run.
+    """
+    exported = of_keras(keras, model, shape)
+    names = tensorflow_trace.signature_names(len(model.outputs))
+
+    def serve(fed: Any) -> Any:
+        return dict(zip(names, exported.step(fed)))
+
+    def save(part: str) -> None:
+        archive = _export_archive(keras)()
+        archive.track(model)
+        archive.add_endpoint(_SERVED, serve, input_signature=[exported.spec()])
+        # It prints a line for each variable, which Keras 2 can't be kept from.
+        with contextlib.redirect_stdout(io.StringIO()):
+            archive.write_out(part)
+
+    return _saved(exported, save, name, job, probe)
+
+
+def savedmodel_of(model: Model, name: str, job: ConvertJob, probe: np.ndarray) -> List[Any]:
+    """A SavedModel of a function, with the signature `serving_default`, read back.
+
+    Raises:
+        RunnerError: kind `conversion`, if it can't be made or run.
+    """
+    tf = model.tf
+
+    def save(part: str) -> None:
+        _, count = tensorflow_trace.traced(model)
+        names = tensorflow_trace.signature_names(count)
+        module = tf.Module()
+        module.serve = tf.function(
+            lambda fed: dict(zip(names, model.step(fed))), input_signature=[model.spec()]
+        )
+        tf.saved_model.save(module, part, signatures={"serving_default": module.serve})
+
+    return _saved(model, save, name, job, probe)
+
+
+def graphdef_of(model: Model, name: str, job: ConvertJob, probe: np.ndarray) -> List[Any]:
     """A `.pb` file: one placeholder `input`, outputs `output_0` and so on, all else constants.
 
     Raises:
-        RunnerError: `conversion` if it can't be made or run.
+        RunnerError: kind `conversion`, if it can't be made or run.
     """
-    del keras
-    tf = import_module("tensorflow")
-    open_batch = model.inputs[0].shape[0] is None
+    tf = model.tf
     try:
-        traced, count = _traced(tf, model, (None if open_batch else shape[0], *shape[1:]))
-        definition = _frozen(tf, traced, count)
+        definition = _graph(tf, *tensorflow_trace.traced(model))
         with conversion.written(job.target) as part:
             with open(part, "wb") as file:
                 file.write(definition.SerializeToString(deterministic=True))
@@ -74,24 +120,66 @@ def write_graphdef(
         raise
     except Exception as error:
         failed = classify(error, "conversion")
-        message = f"{name}: TensorFlow can't freeze the Keras model and run it: {failed.message}"
+        message = f"{name}: TensorFlow can't freeze the model and run it: {failed.message}"
         raise RunnerError(failed.kind, message, failed.detail) from error
     return outputs
 
 
-def _traced(tf: Any, model: Any, shape: OpenShape) -> Tuple[Any, int]:
-    """The model as a concrete function from `input` to `output_000`, …; how many these are."""
-    spec = tf.TensorSpec(shape, tf.dtypes.as_dtype(model.inputs[0].dtype), name="input")
+def of_keras(keras: Keras, model: Any, shape: Shape) -> Model:
+    """A Keras model as a function, whose batch is open if the model's is.
 
-    def answer(fed: Any) -> Any:
-        outputs = keras_saved.flatten(model(fed, training=False))
-        return {f"output_{place:03d}": tensor for place, tensor in enumerate(outputs)}
+    Args:
+        keras: on TensorFlow.
+        model: of one input.
+        shape: of the whole input, with the batch of the job.
+    """
+    del keras
+    open_batch = model.inputs[0].shape[0] is None
+    dtype = keras_saved.described("keras", model)[0].dtype
 
-    traced = tf.function(answer, input_signature=[spec]).get_concrete_function()
-    return traced, len(traced.structured_outputs)
+    def step(fed: Any) -> List[Any]:
+        return keras_saved.flatten(model(fed, training=False))
+
+    tf = import_module("tensorflow")
+    return Model(tf, step, dtype, (None if open_batch else shape[0], *shape[1:]))
 
 
-def _frozen(tf: Any, traced: Any, count: int) -> Any:
+def _saved(
+    model: Model, save: Callable[[str], None], name: str, job: ConvertJob, probe: np.ndarray
+) -> List[Any]:
+    """Save, read back as a cell would, and run."""
+    tf = model.tf
+    try:
+        with conversion.written_folder(job.target) as part:
+            save(part)
+            request = LoadRequest(
+                part, "savedmodel", {}, "default", "cpu", job.threads, len(probe), probe.shape[1:]
+            )
+            read = tensorflow_source.read(name, tf, request)
+            outputs = [tensor.numpy() for tensor in read.step(tf.constant(probe))]
+            conversion.check_finite(outputs)
+    except RunnerError:
+        raise
+    except Exception as error:
+        failed = classify(error, "conversion")
+        message = f"{name}: TensorFlow can't save the model, load and run it: {failed.message}"
+        raise RunnerError(failed.kind, message, failed.detail) from error
+    return outputs
+
+
+def _export_archive(keras: Keras) -> Any:
+    """Keras's class, which Keras 2 has since 2.13."""
+    found = getattr(getattr(keras.module, "export", None), "ExportArchive", None)
+    if found is None:
+        raise RunnerError(
+            "unsupported",
+            f"Keras {keras.version} can't export a SavedModel for inference (since 2.13 it can): "
+            "use a newer TensorFlow",
+        )
+    return found
+
+
+def _graph(tf: Any, traced: Any, count: int) -> Any:
     """The graph of a function, with constants for variables and plain names at its ends."""
     frozen = tensorflow_freeze.frozen(traced)
     ends = [tensor.op.name for tensor in frozen.outputs[:count]]
@@ -105,63 +193,3 @@ def _frozen(tf: Any, traced: Any, count: int) -> Any:
             control, operation, output = re.fullmatch(r"(\^?)([^:]+)(.*)", source).groups()
             node.input[place] = control + new.get(operation, operation) + output
     return definition
-
-
-def _ordered(content: bytes) -> bytes:
-    """A TensorFlow Lite model with its outputs in the order of their names in its signature."""
-    utils = import_module("tensorflow.lite.tools.flatbuffer_utils")
-    model = utils.convert_bytearray_to_object(bytearray(content))
-    named = sorted((e.name.decode(), e.tensorIndex) for e in model.signatureDefs[0].outputs)
-    model.subgraphs[0].outputs = np.array([index for _, index in named], np.int32)
-    return bytes(utils.convert_object_to_bytearray(model))
-
-
-def _run_lite(tf: Any, content: bytes, probe: np.ndarray, name: str, threads: int) -> List[Any]:
-    try:
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
-        interpreter.allocate_tensors()
-        _require_float(interpreter.get_tensor_details(), name)
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], probe)
-        interpreter.invoke()
-        details = interpreter.get_output_details()
-        return [interpreter.get_tensor(detail["index"]) for detail in details]
-    except RunnerError:
-        raise
-    except Exception as error:
-        failed = classify(error, "conversion")
-        message = f"{name}: TensorFlow Lite can't run what was made: {failed.message}"
-        raise RunnerError(failed.kind, message, failed.detail) from error
-
-
-def _require_float(details: Sequence[Any], name: str) -> None:
-    quantised = [
-        str(detail["name"])
-        for detail in details
-        if len(detail["quantization_parameters"]["scales"])
-    ]
-    if quantised:
-        raise RunnerError(
-            "conversion",
-            f"{name}: TensorFlow Lite quantised {len(quantised)} tensors that nobody asked it to "
-            f"({', '.join(quantised[:5])}): use another version of TensorFlow",
-        )
-
-
-def refusal(name: str, error: BaseException) -> RunnerError:
-    """What TFLiteConverter's exception says: which operators, where it is about those.
-
-    Args:
-        name: the converter's.
-        error: what TensorFlow raised.
-    """
-    failed = classify(error, "conversion")
-    missing = re.search(r"TF (?:Select|Custom) ops: ([^\n]+)", str(error))
-    if missing is None:
-        words = f"{name}: TensorFlow can't convert the Keras model: {failed.message}"
-        return RunnerError(failed.kind, words, failed.detail)
-    return RunnerError(
-        "unsupported",
-        f"{name}: TensorFlow Lite has no operator for TensorFlow's {missing.group(1).strip()}; "
-        "make the model without it, or run it by another stack",
-        failed.detail,
-    )

@@ -56,7 +56,13 @@ class Operator(NamedTuple):
 
 
 def record(call: Callable[[], Any]) -> Tuple[Any, List[Operator]]:
-    """The result of a call, and the operators of the functions that it made ready to run.
+    """The result of a call, and the operators of the functions that it made ready to run."""
+    result, functions = record_graphs(call)
+    return result, of_graphs(functions)
+
+
+def record_graphs(call: Callable[[], Any]) -> Tuple[Any, Sequence[Any]]:
+    """The result of a call, and the graphs of the functions that it made ready to run.
 
     TensorFlow hands out a function's final graphs once, when it is first called.
     """
@@ -67,7 +73,7 @@ def record(call: Callable[[], Any]) -> Tuple[Any, List[Operator]]:
         metadata = context.export_run_metadata()
     finally:
         context.disable_run_metadata()
-    return result, of_graphs(metadata.function_graphs)
+    return result, metadata.function_graphs
 
 
 def of_graphs(functions: Sequence[Any]) -> List[Operator]:

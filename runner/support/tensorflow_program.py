@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -42,13 +42,15 @@ class Way:
 
     `make(tf, step, spec, settings)` gives what is called. `first(call, fed)` is its first call,
     where that optimises or compiles, and gives the operators where they are told then.
-    `watched(call, fed)` gives the operators where they can be asked for later.
+    `watched(call, fed)` gives the operators where they can be asked for later. `shown(call, fed,
+    folder)` writes what TensorFlow makes of a function that was not called yet.
     """
 
     offer: Offer
     make: Callable[[Any, Step, Any, Mapping[str, Any]], Call]
     first: Optional[Callable[[Call, Any], List[Operator]]] = None
     watched: Optional[Callable[[Call, Any], List[Operator]]] = None
+    shown: Optional[Callable[[Call, Any, str], None]] = None
 
 
 class TensorFlowProgram:
@@ -81,16 +83,13 @@ class TensorFlowProgram:
 
     def compile(self) -> None:
         """Trace, optimise, compile: for the batch of the request, by a first call on zeros."""
-        source, request, tf = self._loaded(), self._request, self._stack.tf
+        source, request = self._loaded(), self._request
         check_fit(source.input, request.item_shape, request.batch)
-        shape = (request.batch, *request.item_shape)
-        spec = tf.TensorSpec(shape, tf.dtypes.as_dtype(source.input.dtype), name="fed")
-        with keras_saved.warnings_are_no_errors(), tf.device(self._stack.device):
-            self._call = self._way.make(tf, source.step, spec, self._settings)
+        with keras_saved.warnings_are_no_errors(), self._stack.tf.device(self._stack.device):
+            self._call = self._made()
             if self._way.first is None:
                 return
-            zeros = tf.constant(np.zeros(shape, np.dtype(source.input.dtype)))
-            self._operators = self._way.first(self._call, zeros)
+            self._operators = self._way.first(self._call, self._zeros())
         self._check_precision()
 
     def describe(self) -> Description:
@@ -126,10 +125,32 @@ class TensorFlowProgram:
             found["device_proof"] = dict(self._stack.proof, device=devices[0], **placed)
         return found
 
+    def keep_ir(self, folder: str) -> None:
+        """What TensorFlow makes of the function, by making it once more: it tells only then."""
+        if self._way.shown is None:
+            return
+        with keras_saved.warnings_are_no_errors(), self._stack.tf.device(self._stack.device):
+            self._way.shown(self._made(), self._zeros(), folder)
+
     def close(self) -> None:
         """Drop the function and what owns its variables."""
         self._call = None
         self._source = None
+
+    def _made(self) -> Call:
+        """The function, for the batch of the request."""
+        source, tf = self._loaded(), self._stack.tf
+        dtype = tf.dtypes.as_dtype(source.input.dtype)
+        spec = tf.TensorSpec(self._fed_shape(), dtype, name="fed")
+        return self._way.make(tf, source.step, spec, self._settings)
+
+    def _zeros(self) -> Any:
+        return self._stack.tf.constant(
+            np.zeros(self._fed_shape(), np.dtype(self._loaded().input.dtype))
+        )
+
+    def _fed_shape(self) -> Tuple[int, ...]:
+        return (self._request.batch, *self._request.item_shape)
 
     def _loaded(self) -> Source:
         if self._source is None:

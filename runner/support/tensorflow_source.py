@@ -66,17 +66,26 @@ def _saved_model(backend: str, tf: Any, path: str) -> Source:
     only_input(backend, sorted(inputs))
     ((key, given),) = inputs.items()
 
-    def step(fed: Any) -> List[Any]:
-        return keras_saved.flatten(signature(**{key: fed}))
-
     outputs = dict(signature.structured_outputs)
+    order = sorted(outputs, key=_place)
+
+    def step(fed: Any) -> List[Any]:
+        answered = signature(**{key: fed})
+        return [answered[name] for name in order]
+
     return Source(
         step,
         _spec(backend, key, given),
-        tuple(_spec(backend, output, outputs[output]) for output in sorted(outputs)),
+        tuple(_spec(backend, output, outputs[output]) for output in order),
         loaded,
         {"signature": name},
     )
+
+
+def _place(name: str) -> Tuple[str, int]:
+    """Sorts `output_2` before `output_10`."""
+    head, _, number = name.rpartition("_")
+    return (head, int(number)) if number.isdigit() else (name, -1)
 
 
 def _refuse_reaching_out(path: str) -> None:

@@ -36,6 +36,9 @@ class Way(Protocol):
     def on_cpu(self) -> Dict[str, str]:
         """What of it runs on the CPU, by name, once it was made for a GPU."""
 
+    def keep_ir(self, folder: str) -> None:
+        """Write what it made of the program into a folder; nothing, where it compiles nothing."""
+
     def close(self) -> None:
         """Remove what it left in files and memory."""
 
@@ -100,6 +103,11 @@ class TorchBackend:
         if self._way.operators() is None:
             found["operators"] = most(observed(lambda: self._call(batch)))
         return dict(found, **self._proven(batch)) if self._on_gpu else found
+
+    def keep_ir(self, folder: str) -> None:
+        """Write what the way made of the program."""
+        with warnings_are_no_errors():
+            self._way.keep_ir(folder)
 
     def close(self) -> None:
         """Drop what is called, and its files."""

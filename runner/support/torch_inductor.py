@@ -10,12 +10,16 @@ import sysconfig
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from runner import ir_files
 from runner.errors import RunnerError
 
 _VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 # A person who debugs PyTorch sets these, and may start `python -m runner` by hand (a cell of a sweep
 # is started without them); either would make it run eagerly and say nothing.
 _OFF_SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+
+_GENERATED = (".py", ".cpp", ".h", ".ttir", ".ttgir", ".llir", ".ptx", ".cubin")
+"""What inductor and Triton write that is code; a library may hold the weights as well."""
 
 
 class Workshop:
@@ -45,6 +49,19 @@ class Workshop:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def keep_program(program: Any, folder: str) -> None:
+    """Write an exported program, or a graph's module, as text: what inductor was given."""
+    ir_files.write_text(folder, "program.txt", getattr(program, "graph", program))
+    code = getattr(program, "code", None)
+    if code is not None:
+        ir_files.write_text(folder, "program.py", code)
+
+
+def keep_generated(generated: str, folder: str) -> None:
+    """Copy the code in inductor's folder: wrappers, kernels, and what Triton made of those."""
+    ir_files.copy_sources(generated, os.path.join(folder, "inductor"), _GENERATED)
 
 
 def require_compiler(backend: str, *, headers: bool) -> Dict[str, str]:

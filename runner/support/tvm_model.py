@@ -1,4 +1,4 @@
-"""A model file as TVM's Relax module, with what it takes and gives.
+"""A model as TVM's Relax module, by TVM's importers, with what it takes and gives.
 
 TVM compiles for fixed shapes: what the file leaves open is fixed to what a cell feeds.
 """
@@ -54,7 +54,7 @@ def from_onnx(data: bytes, path: str, fed: Tuple[int, ...], precision: str = "de
         model = onnx.load_model_from_string(data)
         onnx.load_external_data_for_model(model, os.path.dirname(os.path.abspath(path)))
     except Exception as error:
-        raise _refused(error, "model", path) from error
+        raise refused(error, "model", path) from error
     if precision == "f32":
         onnx_model.require_float32("tvm", model)
     inputs = onnx_model.inputs(model)
@@ -76,14 +76,37 @@ def from_onnx(data: bytes, path: str, fed: Tuple[int, ...], precision: str = "de
             sanitize_input_names=False,
         )
     except Exception as error:
-        raise _refused(error, "unsupported", path) from error
-    outputs = _outputs(module, [value.name for value in model.graph.output])
+        raise refused(error, "unsupported", path) from error
+    outputs = outputs_of(module, [value.name for value in model.graph.output])
     return Imported(module, TensorSpec(name, dtype, shape), outputs)
 
 
-def _from_tflite(data: bytes, path: str, fed: Tuple[int, ...]) -> Imported:
+def from_program(program: Any, taken: TensorSpec, path: str) -> Imported:
+    """The model in a program exported by PyTorch (`torch.export`), whose shapes are fixed."""
+    frontend = import_module("tvm.relax.frontend.torch")
+    try:
+        module = frontend.from_exported_program(program)
+        names = [str(name) for name in program.graph_signature.user_outputs]
+        outputs = outputs_of(module, names)
+    except Exception as error:
+        raise refused(error, "unsupported", path) from error
+    return Imported(module, taken, outputs)
+
+
+def tflite_input(path: str) -> TensorSpec:
+    """What a TensorFlow Lite file takes, as it declares it.
+
+    Raises:
+        RunnerError: kind `model` if the file is absent or damaged; `unsupported` for several inputs.
+    """
+    require_file(path)
+    with open(path, "rb") as file:
+        return _tflite_ends(file.read(), path)[1][0]
+
+
+def _tflite_ends(data: bytes, path: str) -> Tuple[Any, List[TensorSpec], List[TensorSpec]]:
+    """The parsed file, its one input, and its outputs."""
     tflite = import_module("tflite")
-    frontend = import_module("tvm.relax.frontend.tflite")
     if data[4:8] != b"TFL3":
         raise RunnerError("model", f"{path} is no TensorFlow Lite file")
     try:
@@ -94,18 +117,24 @@ def _from_tflite(data: bytes, path: str, fed: Tuple[int, ...]) -> Imported:
     except RunnerError:
         raise
     except Exception as error:
-        raise _refused(error, "model", path) from error
+        raise refused(error, "model", path) from error
     only_input("tvm", [spec.name for spec in taken])
+    return graph, taken, given
+
+
+def _from_tflite(data: bytes, path: str, fed: Tuple[int, ...]) -> Imported:
+    frontend = import_module("tvm.relax.frontend.tflite")
+    graph, taken, given = _tflite_ends(data, path)
     declared = taken[0].shape or ()
     # A TFLite file nearly always says batch 1 where its maker left the batch open.
     shape = (fed[0], *declared[1:]) if len(declared) == len(fed) else declared
     try:
         module = frontend.from_tflite(graph, shape_dict={taken[0].name: shape})
-        outputs = _outputs(module, [spec.name for spec in given], given)
+        outputs = outputs_of(module, [spec.name for spec in given], given)
     except Exception as error:
         if shape != declared:
             raise _fixed_batch(declared, fed[0], f" ({' '.join(str(error).split())})") from error
-        raise _refused(error, "unsupported", path) from error
+        raise refused(error, "unsupported", path) from error
     batches = {spec.shape[0] for spec in outputs if spec.shape}
     if shape != declared and batches != {fed[0]}:
         raise _fixed_batch(declared, fed[0], "")
@@ -129,10 +158,14 @@ def _tensor(tflite: Any, graph: Any, index: int) -> TensorSpec:
     return TensorSpec(name, dtype, shape, scale, zero_point)
 
 
-def _outputs(
+def outputs_of(
     module: Any, names: Sequence[str], declared: Sequence[TensorSpec] = ()
 ) -> Tuple[TensorSpec, ...]:
-    """What the module gives, by its own types; names and scales are the file's."""
+    """What the module gives, by its own types; names and scales are the file's.
+
+    Raises:
+        RunnerError: kind `unsupported`, for what is no tensor, or none that can be compared.
+    """
     function = module[ENTRY]
     # The name of a function's type changed with version 0.26.
     given: Any = getattr(function, "ret_ty", None) or getattr(function, "ret_struct_info", None)
@@ -176,7 +209,8 @@ def _fixed_batch(declared: Shape, batch: int, reason: str) -> RunnerError:
     )
 
 
-def _refused(error: Exception, kind: str, path: str) -> RunnerError:
-    refused = classify(error, kind)
+def refused(error: Exception, kind: str, path: str) -> RunnerError:
+    """What TVM said of a file, as an error of `kind` unless memory ran out."""
+    found = classify(error, kind)
     hint = "; TVM's importer does not know it all: try another stack" if kind != "model" else ""
-    return RunnerError(refused.kind, f"{path}: {refused.message}{hint}", refused.detail)
+    return RunnerError(found.kind, f"{path}: {found.message}{hint}", found.detail)

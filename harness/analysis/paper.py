@@ -1,0 +1,62 @@
+"""DeltaNN's twelve conversions (arXiv 2306.06208), and what is known of its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FRAMEWORKS = ("Keras", "PyTorch", "TensorFlow", "TFLite")
+"""The four frameworks between which DeltaNN converts, in its order."""
+
+_FRAMEWORK_OF = {
+    "keras": "Keras",
+    "torch": "PyTorch",
+    "pt2": "PyTorch",
+    "savedmodel": "TensorFlow",
+    "graphdef": "TensorFlow",
+    "tflite": "TFLite",
+}
+# What a compiler makes of a model to run it, as the paper's TVM did with every model.
+_COMPILED = frozenset({"relax", "mlir"})
+
+_FINDING = (
+    "DeltaNN reports label differences of up to 57 %, later 72 %, across frameworks and of up to "
+    "100 % across conversions; no number is known here for any one pair."
+)
+_BY_ACCIDENT = (
+    "Its conversions to TFLite were quantised by accident (Optimize.DEFAULT), so it compared "
+    "another precision."
+)
+_BY_PATH = (
+    "It decided by the file's path whether a model has 1000 or 1001 classes, so that even equal "
+    "outputs of TensorFlow and its TFLite conversion counted as different."
+)
+
+
+def paper_pair(nodes: Sequence[str]) -> tuple[str, str, int] | None:
+    """The paper's pair that a chain of conversions is.
+
+    Args:
+        nodes: the formats of a route in order, each with its tool (`onnx:tf2onnx`).
+
+    Returns:
+        The frameworks it leads from and to, and the place of the first in the route; None where
+        the chain stays in one framework, or ends in a format that is none of the four's.
+    """
+    formats = [node.partition(":")[0] for node in nodes]
+    while formats and formats[-1] in _COMPILED:
+        formats.pop()
+    places = [place for place, name in enumerate(formats) if name in _FRAMEWORK_OF]
+    if not places or places[-1] != len(formats) - 1:
+        return None
+    start, end = (_FRAMEWORK_OF[formats[place]] for place in (places[0], places[-1]))
+    return None if start == end else (start, end, places[0])
+
+
+def paper_findings(start: str, end: str) -> tuple[str, ...]:
+    """What DeltaNN found for a pair, as far as that is known: a sentence each."""
+    said = [_FINDING]
+    if end == "TFLite":
+        said.append(_BY_ACCIDENT)
+        if start == "TensorFlow":
+            said.append(_BY_PATH)
+    return tuple(said)

@@ -1,0 +1,107 @@
+"""What the converters that run tf2onnx are asked for: operator set, layout, and shape of the input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
+
+import numpy as np
+
+from runner.backends.base import TensorSpec, unsupported
+from runner.errors import RunnerError
+from runner.jobs import ConvertJob
+from runner.support import conversion
+
+OPSETS = tuple(range(9, 19))
+"""tf2onnx 1.17 refuses 19; below 9 it lists weights among the inputs, where they can be overridden."""
+
+DEFAULT_OPSET = 17
+"""What every ONNX Runtime since 1.13 reads: tf2onnx writes IR version 8 for it."""
+
+LAYOUTS = ("nhwc", "nchw")
+NCHW = (0, 3, 1, 2)
+"""How images with channels last are transposed to have them first."""
+
+_IMAGES = 4
+_SEED = 0
+
+OpenShape = Tuple[Optional[int], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of a job. `layout` is None where the job leaves it to the tool."""
+
+    batch: int
+    item_shape: Optional[Tuple[int, ...]]
+    opset: int
+    layout: Optional[str]
+
+
+def read(job: ConvertJob, name: str, source_format: str, options: Sequence[str]) -> Request:
+    """The request of a job.
+
+    Args:
+        job: what is asked for.
+        name: the converter's, for messages.
+        source_format: that it reads.
+        options: that it takes.
+
+    Raises:
+        RunnerError: kind `unsupported`, for another format, option, opset or layout; `job` for a
+            bad size.
+    """
+    if job.source_format != source_format:
+        raise unsupported(name, "source format", job.source_format, (source_format,))
+    batch, item_shape = conversion.options_of(job, name, options)
+    layout = job.options.get("layout")
+    if layout is not None and layout not in LAYOUTS:
+        raise unsupported(name, "layout", layout, LAYOUTS)
+    opset = conversion.opset_of(job, name, OPSETS, DEFAULT_OPSET)
+    return Request(batch, item_shape, opset, layout)
+
+
+def signature(request: Request, spec: TensorSpec, name: str) -> OpenShape:
+    """The shape to convert for: a batch that the source leaves open stays so, and nothing else.
+
+    Raises:
+        RunnerError: kind `unsupported`, if the source takes another shape, leaves more open, or is
+            asked for a layout that only images have.
+    """
+    declared = spec.shape
+    wanted = request.item_shape or (() if declared is None else declared[1:])
+    if declared is None or None in wanted:
+        shown = "anything" if declared is None else list(declared)
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the input {spec.name!r} takes {shown}, which leaves more than the batch open; "
+            + ("save the model with a shape" if declared is None else "give the option item_shape"),
+        )
+    whole = (request.batch, *wanted)
+    fits = len(declared) == len(whole) and all(
+        size in (None, want) for size, want in zip(declared, whole)
+    )
+    if not fits:
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the input {spec.name!r} takes {list(declared)} and {list(whole)} was asked "
+            "for: use the model's own batch and shape, or save it with an open batch",
+        )
+    if request.layout is not None and len(whole) != _IMAGES:
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the layout {request.layout} is one of images, and the input {spec.name!r} "
+            f"takes {list(declared)}: leave the layout out",
+        )
+    return (declared[0], *wanted)
+
+
+def probe(request: Request, shape: OpenShape, dtype: str) -> np.ndarray:
+    """An input as the source takes it: standard normal, or the integers that pixels have."""
+    whole = (request.batch, *(size or 1 for size in shape[1:]))
+    generator = np.random.Generator(np.random.PCG64(_SEED))
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        low, high = (-128, 128) if kind == np.int8 else (0, 100 if kind.itemsize > 1 else 256)
+        return generator.integers(low, high, size=whole).astype(kind)
+    return generator.standard_normal(whole).astype(kind)
