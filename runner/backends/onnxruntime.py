@@ -94,9 +94,10 @@ class OnnxRuntime:
             ran["provider_options"] = {
                 name: dict(told[name]) for name in (TENSORRT, CUDA) if name in told
             }
+        scales = model.scales(session)
         return Description(
-            input=model.spec(session.get_inputs()[0]),
-            outputs=tuple(model.spec(node) for node in session.get_outputs()),
+            input=model.spec(session.get_inputs()[0], scales),
+            outputs=tuple(model.spec(node, scales) for node in session.get_outputs()),
             ran=ran,
         )
 

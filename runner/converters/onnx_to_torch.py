@@ -17,7 +17,7 @@ import torch
 from runner.backends.base import installed_version
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, onnx_model, torch_vision
+from runner.support import conversion, onnx2torch_squeeze, onnx_model, torch_vision
 
 _NAME = "onnx>torch"
 _PACKAGES = ("torch", "onnx2torch", "onnx", "torchvision", "numpy")
@@ -60,6 +60,7 @@ def import_onnx2torch() -> Any:
     torch_vision.declare_operators()
     import onnx2torch
 
+    onnx2torch_squeeze.take_constants()
     return onnx2torch
 
 

@@ -24,6 +24,8 @@ _PACKAGES = ("torch", "torchvision", "timm", "onnx", "numpy")
 _OUTPUT = "logits"
 _OPEN = {torch_onnx.INPUT: {0: "N"}, _OUTPUT: {0: "N"}}
 
+OPTIONS = weights_request.OPTIONS
+
 LATE_IMPORTS = (torch_vision.import_torchvision,)
 """What is imported only when a model is converted, for a probe to try; timm is needed for what
 torchvision has not, and refused by name where it is not there."""

@@ -55,7 +55,8 @@ def read(path: str) -> Any:
     """The model as `onnx.ModelProto`.
 
     Raises:
-        RunnerError: kind `model`, if it can't be read; `unsupported`, if it has several inputs.
+        RunnerError: kind `model`, if it can't be read; `unsupported`, if it has several inputs, or
+            operators that ONNX has not got.
     """
     try:
         model = onnx.load(path)
@@ -64,10 +65,29 @@ def read(path: str) -> Any:
         raise RunnerError(refused.kind, f"{path}: {refused.message}", refused.detail) from error
     inputs = onnx_model.inputs(model)
     only_input("iree", [value.name for value in inputs])
+    _refuse_unknown(model, path)
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.graph.name = NAME
     return model
+
+
+def _refuse_unknown(model: Any, path: str) -> None:
+    """Name what ONNX does not know: IREE would complain of what comes after it, without a type."""
+    made = {function.name for function in model.functions}
+    unknown = {
+        node.op_type
+        for node in model.graph.node
+        if node.domain in ("", "ai.onnx")
+        and node.op_type not in made
+        and not onnx.defs.has(node.op_type)
+    }
+    if unknown:
+        raise RunnerError(
+            "unsupported",
+            f"IREE can't compile the operator {', '.join(sorted(unknown))} in {path}: ONNX "
+            f"{onnx.__version__} has none of that name; write it with others",
+        )
 
 
 def fix_shapes(model: Any, shape: Sequence[int]) -> Any:

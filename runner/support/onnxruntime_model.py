@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from typing import Any, Dict, Mapping, Optional
 
 from runner.backends.base import TensorSpec, comparable
 from runner.errors import RunnerError, classify
@@ -28,8 +29,21 @@ _UNSUPPORTED_WORDS = re.compile(
 )
 
 
-def spec(node: Any) -> TensorSpec:
-    """An input or output of a session.
+def scales(session: Any) -> Dict[str, Any]:
+    """What the model's metadata says of quantised ends: by name their `scale` and `zero_point`.
+
+    A converter from TensorFlow Lite writes it; nothing else in an ONNX file says it.
+    """
+    told = session.get_modelmeta().custom_metadata_map.get("quantisation", "{}")
+    try:
+        found = json.loads(told)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def spec(node: Any, told: Optional[Mapping[str, Any]] = None) -> TensorSpec:
+    """An input or output of a session; `told` is what `scales` gives.
 
     Raises:
         RunnerError: kind `unsupported`, for what is no tensor of numbers.
@@ -41,7 +55,8 @@ def spec(node: Any) -> TensorSpec:
     named = _NUMPY_NAMES.get(kind, kind[len("tensor(") : -1])
     dtype = comparable("onnxruntime", str(node.name), named)
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in node.shape)
-    return TensorSpec(name=node.name, dtype=dtype, shape=shape)
+    how = (told or {}).get(node.name, {})
+    return TensorSpec(node.name, dtype, shape, how.get("scale"), how.get("zero_point"))
 
 
 def load_error(error: Exception, version: str, path: str) -> RunnerError:

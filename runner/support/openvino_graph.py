@@ -31,7 +31,8 @@ def nodes(compiled: Any) -> List[Node]:
     found = []
     for operation in compiled.get_runtime_model().get_ops():
         about = operation.get_rt_info()
-        node = Node(*(_told(about, k) for k in ("layerType", "primitiveType", "runtimePrecision")))
+        told = [_told(about, k) for k in ("layerType", "primitiveType", "runtimePrecision")]
+        node = Node(told[0], told[1], _computed(told[1], told[2]))
         if node.layer not in _NOT_EXECUTED:
             found.append(node)
     return found
@@ -63,6 +64,11 @@ def numpy_name(kind: str) -> str:
 def reduced(found: Sequence[Node]) -> Tuple[str, ...]:
     """Floating-point formats below float32 that layers run in; a quantised model's own are none."""
     return tuple(sorted({node.precision for node in found} & {"bf16", "f16"}))
+
+
+def _computed(primitive: str, precision: str) -> str:
+    """What a layer computes in: of one in float32 whose weights lie as float16, OpenVINO tells f16."""
+    return "f32" if precision == "f16" and primitive.endswith("_f32") else precision
 
 
 def _told(about: Any, name: str) -> str:

@@ -57,7 +57,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
 
 def _converted(path: str, fed: str, request: Request) -> Tuple[Any, Sequence[str]]:
     tf2onnx = import_module("tf2onnx.convert")
-    with tf2onnx_model.complaints() as said:
+    with tf2onnx_model.complaints() as said, tf2onnx_model.memory_given_back():
         try:
             model, _ = tf2onnx.from_tflite(
                 path,

@@ -79,7 +79,7 @@ def convert(
         fed = tf2onnx_request.probe(request, shape, source.input.dtype)
         expected = _answers(tf, source, fed, name)
         with conversion.written(job.target, ".onnx") as part:
-            with tf2onnx_model.complaints() as said:
+            with tf2onnx_model.complaints() as said, tf2onnx_model.memory_given_back():
                 try:
                     model = make(tf, source, shape, request, part)
                 except RunnerError:
