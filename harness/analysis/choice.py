@@ -12,12 +12,13 @@ from harness.analysis import pairing
 from harness.errors import StoreError, UsageError
 from harness.execution.bundles import answers_folder, inputs_folder
 from harness.store import layout
+from harness.store.cell_routes import AXES
 from harness.store.load import CellRecord, described, find_cells, labels_of, list_cells
 
 Document = dict[str, Any]
 
 _FED = ("variant", "preprocessing", "corruption", "mistake")
-_ALIKE = ("backend", "settings", "precision", "device", "threads", "batch", *_FED)
+_ALIKE = ("backend", "settings", "precision", "device", "threads", "batch", *_FED, *AXES)
 _STAGES = (
     ("inputs_key", *_ALIKE, "device_name", "route", "executor", "recipe", "class_offset"),
     ("inputs_key", *_ALIKE),

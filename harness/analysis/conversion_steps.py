@@ -101,7 +101,7 @@ def fault_in_words(steps: list[Document]) -> str | None:
         return f"{called}, failed"
     asked = (step["options"] or {}).get("quantisation")
     told = f", where {asked} quantisation was asked for" if asked else ""
-    return f"{called}, moves outputs by up to {step['share']:.2g} of their range{told}"
+    return f"{called}, moves outputs by up to {100 * step['share']:.2g} % of their range{told}"
 
 
 def unchecked(steps: list[Document]) -> list[int]:

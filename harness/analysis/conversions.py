@@ -44,6 +44,14 @@ class _Candidate:
     asked: Document
 
 
+@dataclass(frozen=True)
+class _Other:
+    """A cell beside another, and how unlike the two are: in their common steps, and in axes."""
+
+    cell: _Candidate
+    distance: tuple[bool, int]
+
+
 def find_conversions(
     store: Path,
     cells: Sequence[Document],
@@ -91,11 +99,12 @@ def _conversion(
 ) -> Document:
     document = cell.document
     steps = steps_of(store, document, failure)
-    against, relation, measured = _first(_sources(cell, answered), cell, top1, compare)
+    others = _alike(cell, answered)
+    against, relation, measured = _first(_sources(cell, others), cell, top1, compare)
     pair = paper_pair(cell.route.nodes)
     start, _, begun = (None, None, None)
     if pair is not None:
-        beginnings = _beginnings(cell, answered, pair[2])
+        beginnings = _beginnings(cell, others, pair[2])
         start, _, begun = _first(beginnings, cell, top1, compare)
     return {
         **{name: document.get(name) for name in ("model", "key", "environment", "backend")},
@@ -139,14 +148,14 @@ def _first(
     return None, None, None
 
 
-def _sources(cell: _Candidate, answered: Sequence[_Candidate]) -> list[tuple[_Candidate, str]]:
+def _sources(cell: _Candidate, others: Sequence[_Other]) -> list[tuple[_Candidate, str]]:
     """The cells that a converted one may be compared with, the best first."""
     ranked = []
-    for place, other in enumerate(_alike(cell, answered)):
-        rank = _rank(cell, other)
+    for place, other in enumerate(others):
+        rank = _rank(cell, other.cell)
         if rank is not None:
             relation, order = rank
-            ranked.append((order, _distance(cell, other), place, other, relation))
+            ranked.append((order, other.distance, place, other.cell, relation))
     return [(other, relation) for *_, other, relation in sorted(ranked, key=lambda one: one[:3])]
 
 
@@ -170,33 +179,35 @@ def _rank(cell: _Candidate, other: _Candidate) -> tuple[str, tuple[int, int, int
 
 
 def _beginnings(
-    cell: _Candidate, answered: Sequence[_Candidate], place: int
+    cell: _Candidate, others: Sequence[_Other], place: int
 ) -> list[tuple[_Candidate, str]]:
     """The cells that run a route up to its first framework's format, the best first."""
     nodes = cell.route.nodes[: place + 1]
     fitting = [
         one
-        for one in _alike(cell, answered)
-        if one.route.nodes == nodes and "quantisation" not in one.asked
+        for one in others
+        if one.cell.route.nodes == nodes and "quantisation" not in one.cell.asked
     ]
-    return [(one, SOURCE) for one in sorted(fitting, key=lambda one: _distance(cell, one))]
+    return [(one.cell, SOURCE) for one in sorted(fitting, key=lambda one: one.distance)]
 
 
-def _alike(cell: _Candidate, answered: Sequence[_Candidate]) -> list[_Candidate]:
-    """Cells of the same model that were fed the same."""
-    return [
-        other
-        for other in answered
-        if other.document["key"] != cell.document["key"]
-        and other.document.get("model") == cell.document.get("model")
-        and not _FED.intersection(pairing.axes(other.document, cell.document))
-    ]
+def _alike(cell: _Candidate, answered: Sequence[_Candidate]) -> list[_Other]:
+    """Cells of the same model that were fed the same, in the sweep's order."""
+    found = []
+    for other in answered:
+        same = other.document["key"] == cell.document["key"]
+        if same or other.document.get("model") != cell.document.get("model"):
+            continue
+        unlike = pairing.axes(other.document, cell.document)
+        if not _FED.intersection(unlike):
+            found.append(_Other(other, (_made_apart(cell, other), len(unlike))))
+    return found
 
 
-def _distance(cell: _Candidate, other: _Candidate) -> tuple[bool, int]:
-    """How unlike two cells are: whether their common steps are others, then in how many axes."""
+def _made_apart(cell: _Candidate, other: _Candidate) -> bool:
+    """Whether the steps that two routes begin with are not the same conversions."""
     ours, theirs = (
         [step.get("key") for step in one.document.get("steps") or []] for one in (cell, other)
     )
     common = min(len(ours), len(theirs))
-    return ours[:common] != theirs[:common], len(pairing.axes(other.document, cell.document))
+    return ours[:common] != theirs[:common]

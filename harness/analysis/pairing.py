@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.analysis.timing import TimeRatio, round_medians, time_ratio
-from harness.store.cell_routes import AXES, route_of
+from harness.store.cell_routes import AXES, asked_of, route_of
 from harness.store.sessions import Session
 
 COLUMNS = (
@@ -25,6 +25,7 @@ COLUMNS = (
     "repeat",
     "role",
     "route",
+    "converted_in",
     "opset",
     "quantisation",
     "folding",
@@ -113,6 +114,8 @@ def like(cell: Document, names: Sequence[str]) -> tuple[str, ...]:
         names: its fields, or axes that are no field (`recipe`, `class_offset`).
     """
     values = {**axis_values(cell), **cell, "settings": axis_values(cell)["settings"]}
+    # What old stores do not know of was left to the converters.
+    values |= dict.fromkeys(AXES) | asked_of(cell)
     return tuple(repr(values.get(name)) for name in names)
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.report import words
 from harness.report.verdict import comparison_verdict
+from harness.store.cell_routes import AXES
 
 FLIPS_SHOWN = 20
 
@@ -57,7 +58,7 @@ def _print_pair(
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, value in measures_in_words(pair):
+    for name, value in (*conversions_in_words(pair, a, b), *measures_in_words(pair)):
         table.add_row(Text(name), Text(value))
     console.print(table)
     for violation in pair["violations"]:
@@ -65,6 +66,25 @@ def _print_pair(
     _print_flips(pair, console)
     for note in pair["agreement"]["notes"]:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def conversions_in_words(pair: Document, a: Document, b: Document) -> list[tuple[str, str]]:
+    """What two cells' conversions differ in, as (axis, from one to the other) lines."""
+    lines = []
+    if "route" in pair["axes"]:
+        ours, theirs = (_route(cell) for cell in (a, b))
+        same = ours == theirs
+        lines.append(("route", f"{ours}, made otherwise" if same else f"{ours} to {theirs}"))
+    for axis in AXES:
+        if axis in pair["axes"]:
+            ours, theirs = (words.spoken(cell, axis) for cell in (a, b))
+            lines.append((axis, f"{ours} to {theirs}"))
+    return lines
+
+
+def _route(cell: Document) -> str:
+    made = f" (made in {cell['converted_in']})" if cell.get("converted_in") else ""
+    return f"{cell.get('route')}{made}"
 
 
 def measures_in_words(pair: Document) -> list[tuple[str, str]]:

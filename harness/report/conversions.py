@@ -183,7 +183,7 @@ def _step(place: int, step: Document, fault: int | None) -> StepView:
 
 def _blame(one: Document) -> str:
     if one["at_fault"]:
-        return f"{one['at_fault']}."
+        return f"{one['at_fault'][0].upper()}{one['at_fault'][1:]}."
     if one["flips"] and one["unchecked"]:
         steps = [
             f"step {place + 1}, {one['steps'][place]['converter']}" for place in one["unchecked"]
@@ -262,8 +262,8 @@ def print_conversions(result: Document, console: Console, new_table: Any) -> Non
     """
     wide = console.width >= _WIDE
     left = ("cell", "route", "result", "step by step", "compared with")
-    heads = ("cell", "route", "result", "step by step", "flips", "top-1")
-    heads += ("compared with",) if wide else ()
+    heads = ["cell", "route", "result", "step by step", "flips", "top-1"]
+    heads += ["compared with"] if wide else []
     for view in model_views(result):
         table: Table = new_table(f"Conversions \u00b7 {view.name}", *heads, left=left)
         for row in view.rows:

@@ -29,6 +29,7 @@ __all__ = [
     "share",
     "size",
     "skipped",
+    "spoken",
     "whole_names",
 ]
 

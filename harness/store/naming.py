@@ -165,7 +165,7 @@ def spoken(cell: Document, axis: str) -> str:
         "quantisation": "not quantised" if value == "none" else f"{value} quantisation",
         "folding": f"{value} folding"
         if value == _LEFT_TO_CONVERTERS
-        else ("folded" if value else "not folded"),
+        else ("folded" if value in (True, "true") else "not folded"),
         "layout": f"{value} layout",
     }.get(axis, str(value))
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.execution.bundles import validate
 from harness.store import layout
+from harness.store.cell_routes import AXES
 from harness.store.layout import Document
 from harness.store.load import open_array
 from harness.store.naming import settings_text
@@ -121,6 +122,8 @@ def _add_answers(rows: Rows, path: Path, relative: str) -> None:
         **_some(cell, "route", "inputs_key", "preprocessing", "corruption", "mistake", "recipe"),
         "settings": settings_text(cell.get("settings") or {}),
         "variant": settings_text(cell.get("variant") or {}),
+        "converted_in": cell.get("converted_in"),
+        **_asked(cell),
         "role": cell.get("role", "cell"),
         "class_offset": offset,
         **_some(answers, "kind", "nonfinite", "load_ns", "compile_ns", "first_inference_ns"),
@@ -177,12 +180,18 @@ def _add_attempt(rows: Rows, path: Path, relative: str) -> None:
     row = {
         "key": document["key"],
         **_some(cell, "model", "environment", "backend", "precision", "device", "threads"),
-        **_some(cell, "batch", "executor"),
+        **_some(cell, "batch", "executor", "route"),
+        **_asked(cell),
         "settings": settings_text(cell.get("settings") or {}),
         **said,
         "path": relative,
     }
     rows.add("failures", row)
+
+
+def _asked(cell: Document) -> Row:
+    """What was asked of a cell's conversions, as text: `17`, `static`, `false`, `own`."""
+    return {axis: None if cell.get(axis) is None else str(cell[axis]).lower() for axis in AXES}
 
 
 def _parquet(path: Path) -> Path:

@@ -23,6 +23,11 @@ CREATE TABLE cells (
     repeat INTEGER,
     role VARCHAR,                    -- cell or control
     route VARCHAR,
+    converted_in VARCHAR,            -- the environment of the route's last step
+    opset VARCHAR,                   -- asked of the conversions; own: left to them
+    quantisation VARCHAR,            -- none, dynamic, static or float16
+    folding VARCHAR,                 -- true, false or own
+    layout VARCHAR,                  -- nchw, nhwc or own
     variant VARCHAR,                 -- how the network is built, as "name=value name=value"
     preprocessing VARCHAR,           -- who made the pixels
     corruption VARCHAR,
@@ -92,6 +97,11 @@ CREATE TABLE failures (
     threads INTEGER,
     batch INTEGER,
     executor VARCHAR,
+    route VARCHAR,
+    opset VARCHAR,
+    quantisation VARCHAR,
+    folding VARCHAR,
+    layout VARCHAR,
     kind VARCHAR,
     message VARCHAR,
     exit_status INTEGER,

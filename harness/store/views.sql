@@ -14,7 +14,8 @@ WITH judged AS (
     GROUP BY a.cell, a.image
 )
 SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.device,
-       c.threads, c.batch, c.executor, c.variant, c.preprocessing, c.corruption, c.mistake,
+       c.threads, c.batch, c.executor, c.route, c.opset, c.quantisation, c.folding, c.layout,
+       c.variant, c.preprocessing, c.corruption, c.mistake,
        c.recipe, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
 FROM judged j JOIN cells c ON c.key = j.cell
 GROUP BY ALL
@@ -43,6 +44,11 @@ SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.precision AS precision_a, q.precision AS precision_b,
        p.device AS device_a, q.device AS device_b,
        p.executor AS executor_a, q.executor AS executor_b,
+       p.route AS route_a, q.route AS route_b,
+       p.opset AS opset_a, q.opset AS opset_b,
+       p.quantisation AS quantisation_a, q.quantisation AS quantisation_b,
+       p.folding AS folding_a, q.folding AS folding_b,
+       p.layout AS layout_a, q.layout AS layout_b,
        p.variant AS variant_a, q.variant AS variant_b,
        p.preprocessing AS preprocessing_a, q.preprocessing AS preprocessing_b,
        p.corruption AS corruption_a, q.corruption AS corruption_b,

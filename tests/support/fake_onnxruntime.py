@@ -76,6 +76,9 @@ class FakeSession:
     def get_outputs(self) -> list[Any]:
         return [SimpleNamespace(name="y", type="tensor(float)", shape=[1, 9])]
 
+    def get_modelmeta(self) -> Any:
+        return SimpleNamespace(custom_metadata_map={})
+
     def get_provider_options(self) -> dict[str, Any]:
         told = {one[0]: dict(one[1]) for one in self.asked if not isinstance(one, str)}
         told[CUDA]["cudnn_conv_algo_search"] = "EXHAUSTIVE"

@@ -45,6 +45,17 @@ def test_like_is_compared_with_like(tmp_path: Path) -> None:
     assert len(pairs(tmp_path, OLD, NEW, model="m")) == 2
 
 
+def test_quantised_cells_are_compared_with_quantised_ones(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(9), [logits(9, 5)]
+    expected = set()
+    for quantisation in ("none", "static", "dynamic"):
+        of = {"route": "keras>tflite", "quantisation": quantisation}
+        a = factory.cell(inputs, x, environment=OLD, **of)
+        expected.add((a, factory.cell(inputs, x, environment=NEW, **of)))
+    assert pairs(tmp_path, OLD, NEW) == expected
+
+
 def test_backends_of_other_names_are_matched_by_precision(tmp_path: Path) -> None:
     factory = StoreFactory(tmp_path)
     inputs, x = factory.inputs(9), [logits(9, 5)]

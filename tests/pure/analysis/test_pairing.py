@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.pairing import axes
+from harness.analysis.pairing import axes, like
 
 CELL: dict[str, Any] = {
     "model": "m",
@@ -116,3 +116,52 @@ def test_pixels_of_the_same_lock_in_another_place_differ_in_the_executor_alone()
     venv = {**NEW, "lock_sha256": "lock"}
     image = {**venv, "executor": "docker", "prepared_by": "image", "corrupted_by": "image"}
     assert axes(venv, image) == ["executor"]
+
+
+CONVERTED = {
+    **CELL,
+    "route": "keras>onnx:x",
+    "way": "way 1",
+    "steps": [{"environment": "maker"}],
+    "opset": "own",
+    "quantisation": "none",
+    "folding": "own",
+    "layout": "own",
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"opset": 17}, ["opset"]),
+        ({"folding": False, "layout": "nhwc"}, ["folding", "layout"]),
+        ({"quantisation": "static"}, ["quantisation"]),
+        # A step that is there for an axis is no other route, though the way is longer.
+        (
+            {
+                "route": "keras>onnx:x>onnx:quantise",
+                "way": "way 2",
+                "quantisation": "static",
+                "steps": [{"environment": "maker"}, {"environment": "other"}],
+            },
+            ["quantisation"],
+        ),
+        ({"route": "keras>onnx:y", "way": "way 2"}, ["route"]),
+        ({"steps": [{"environment": "other"}], "way": "way 2"}, ["route"]),
+        ({"way": "way 2"}, ["route"]),
+        # Old stores do not know what was asked.
+        ({"opset": None, "quantisation": None, "folding": None, "layout": None}, []),
+    ],
+)
+def test_what_is_asked_of_conversions_are_axes_of_their_own(
+    other: dict[str, Any], expected: list[str]
+) -> None:
+    changed_cell = {**CONVERTED, **other}
+    assert axes(CONVERTED, changed_cell) == axes(changed_cell, CONVERTED) == expected
+
+
+def test_cells_of_old_stores_are_like_those_that_asked_for_nothing() -> None:
+    names = ("route", "opset", "quantisation", "folding", "layout")
+    old = {"route": CONVERTED["route"]}
+    assert like(old, names) == like(CONVERTED, names)
+    assert like({**CONVERTED, "quantisation": "static"}, names) != like(old, names)

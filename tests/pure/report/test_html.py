@@ -211,10 +211,10 @@ def test_a_sweep_of_one_cell_is_no_alarm(tmp_path: Path) -> None:
 def test_long_names_may_be_broken_at_their_joints(tmp_path: Path) -> None:
     factory = StoreFactory(tmp_path)
     inputs, x = factory.inputs(5), logits(5, 2)
-    names = ("image:place/<b>torch:2", "e-1")
+    names = ("image:place/<b>torch:2", "e-1")  # routes may be broken after their `>`, too
     factory.sweep([factory.cell(inputs, [x], environment=name) for name in names])
     text = write_report(tmp_path, "sweep-1", tmp_path / "report.html").read_text("utf-8")
-    assert "<span>image:<wbr>place/<wbr>&lt;b&gt;torch:<wbr>2</span>" in text
+    assert "<span>image:<wbr>place/<wbr>&lt;b&gt;<wbr>torch:<wbr>2</span>" in text
     assert '<span class="nb">e-1</span>' in text
     assert Page(text).open == []
 

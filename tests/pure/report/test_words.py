@@ -68,3 +68,18 @@ def test_backend_says_what_is_not_usual() -> None:
     assert words.backend(cell("a", settings={"x": True}, threads=4, precision="default")) == (
         "b · x=true · default precision · 4 threads"
     )
+
+
+def test_reasons_are_short_and_name_files_without_their_folders() -> None:
+    said = "/tmp/a b.c/x/model.onnx: see https://example.org/a/b and '/opt/y/z.py'"
+    assert words.reason("no such operator") == "no such operator"
+    assert "https://example.org/a/b and 'z.py'" in words.reason(said)
+    assert words.reason("word " * 50, 20) == "word word word word …"
+
+
+def test_what_was_asked_of_conversions_is_said_beside_the_backend() -> None:
+    asked = {"opset": 17, "quantisation": "float16", "folding": False, "layout": "nhwc"}
+    expected = "b · opset 17 · float16 quantisation · not folded · nhwc layout"
+    assert words.backend(cell("a", **asked)) == expected
+    own = {"opset": "own", "quantisation": "none", "folding": "own", "layout": "own"}
+    assert words.backend(cell("a", **own)) == "b"

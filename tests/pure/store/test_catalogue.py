@@ -312,3 +312,23 @@ def test_staged_folders_are_not_bundles(tmp_path: Path) -> None:
     _, a, _ = sample(tmp_path)
     (tmp_path / "answers" / a[:2] / f".{a}.abcd.staged").mkdir()
     assert rows(tmp_path, "SELECT count(*) FROM problems") == [(0,)]
+
+
+def test_routes_and_what_was_asked_of_conversions_can_be_asked_for(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    asked = {"opset": 17, "quantisation": "static", "folding": False, "layout": "own"}
+    inputs = factory.inputs(5)
+    key = factory.cell(inputs, [logits(5, 3)], route="keras>onnx:x", converted_in="e-2", **asked)
+    factory.cell(inputs, [logits(5, 3)], route="onnx")
+    factory.attempt("f" * 64, route="keras>tflite", quantisation="dynamic")
+    sql = "SELECT route, converted_in, opset, quantisation, folding, layout FROM cells"
+    assert rows(tmp_path, f"{sql} ORDER BY route") == [
+        ("keras>onnx:x", "e-2", "17", "static", "false", "own"),
+        ("onnx", None, None, None, None, None),
+    ]
+    assert rows(tmp_path, "SELECT route, quantisation, opset FROM failures") == [
+        ("keras>tflite", "dynamic", None)
+    ]
+    assert rows(tmp_path, "SELECT count(*) FROM pairs WHERE route_a <> route_b") == [(1,)]
+    listed = {cell["key"]: cell for cell in store_status(tmp_path)["cells_listed"]}
+    assert listed[key]["quantisation"] == "static"

@@ -79,3 +79,77 @@ def test_every_printed_name_selects_its_own_cell_and_no_other() -> None:
 )
 def test_a_part_of_a_name_is_enough(selector: str, fits: bool) -> None:
     assert naming.is_described(cell(executor="docker", threads=4), selector) is fits
+
+
+OWN = {"opset": "own", "quantisation": "none", "folding": "own", "layout": "own"}
+
+
+def routed(key: str, route: str, makers: str = "", **columns: Any) -> dict[str, Any]:
+    """A cell at the end of a route whose steps are made in environments of one letter."""
+    steps = [{"environment": maker} for maker in makers]
+    return cell(key=key, route=route, **({"steps": steps} if makers else {}), **{**OWN, **columns})
+
+
+def test_a_route_is_told_where_nothing_else_tells_cells_apart() -> None:
+    cells = [
+        routed("a", "weights>keras>onnx:tf2onnx", "tt"),
+        routed("b", "weights>onnx", "t"),
+        routed("c", "weights>torch", "t", backend="other"),
+        routed("d", "weights>onnx", "t", environment="e-2"),
+    ]
+    names = naming.names(cells)
+    assert names == {
+        "a": "e-1, b, keras>onnx:tf2onnx",
+        "b": "e-1, b, weights>onnx",
+        "c": "e-1, other",
+        "d": "e-2",
+    }
+
+
+def test_names_of_routes_and_of_what_was_asked_can_be_typed() -> None:
+    cells = [
+        routed("a", "onnx"),
+        routed("b", "onnx>torch>onnx:x", "tx"),
+        routed("c", "onnx>torch>onnx:x", "ty"),
+        routed("d", "onnx>onnx:quantise", "q", quantisation="static"),
+        routed("e", "onnx>onnx:fold", "q", folding=True),
+        routed("f", "onnx>onnx:fold", "q", folding=False),
+        routed("g", "onnx>tflite", "q", layout="nhwc", opset=17),
+        routed("h", "onnx>tflite", "q", layout="nchw", opset=17),
+    ]
+    names = naming.names(cells)
+    own = "own opset, not quantised, own folding, own layout"
+    assert names["a"] == f"e-1, unconverted, {own}"
+    assert names["b"] == f"e-1, torch>onnx:x@x, {own}"
+    assert names["d"] == "e-1, own opset, static quantisation, own folding, own layout"
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]
+    assert naming.is_described(cells[3], "e-1, onnx>onnx:quantise")
+
+
+def test_a_route_of_one_step_is_never_taken_for_a_backend() -> None:
+    cells = [
+        routed("a", "weights>tflite", "t", backend="tflite"),
+        routed("b", "weights>keras>tflite", "tt", backend="tflite"),
+    ]
+    names = naming.names(cells)
+    assert names == {"a": "e-1, weights>tflite", "b": "e-1, keras>tflite"}
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]
+
+
+def test_routes_of_old_stores_tell_nothing_of_where_they_were_made() -> None:
+    cells = [routed("a", "weights>onnx"), routed("b", "weights>onnx", "t")]
+    assert naming.names(cells) == {"a": "e-1", "b": "e-1"}
+    old = {name: value for name, value in cells[0].items() if name not in OWN}
+    assert not naming.is_described(old, "e-1, not folded")
+
+
+def test_what_was_asked_reads_the_same_from_the_catalogue() -> None:
+    for told in (True, False):
+        here, there = (
+            routed("a", "onnx", folding=told),
+            routed("a", "onnx", folding=str(told).lower()),
+        )
+        assert naming.spoken(here, "folding") == naming.spoken(there, "folding")
+    assert naming.spoken(there, "folding") == "not folded"

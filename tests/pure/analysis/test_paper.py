@@ -1,0 +1,38 @@
+"""Which of DeltaNN's twelve conversions a route is."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.paper import paper_findings, paper_pair
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ("weights>keras>onnx:tf2onnx>torch", ("Keras", "PyTorch", 1)),
+        ("torch>onnx:dynamo>savedmodel:onnx2tf>tflite", ("PyTorch", "TFLite", 0)),
+        ("keras>savedmodel>tflite", ("Keras", "TFLite", 0)),
+        ("graphdef>onnx>torch", ("TensorFlow", "PyTorch", 0)),
+        ("pt2>tflite", ("PyTorch", "TFLite", 0)),
+        # What a compiler reads is how the model runs, as TVM did in the paper.
+        ("keras>onnx>torch>relax", ("Keras", "PyTorch", 0)),
+        ("keras>tflite>onnx", None),
+        ("weights>keras>onnx", None),
+        ("weights>keras", None),
+        ("savedmodel>graphdef", None),
+        ("onnx", None),
+    ],
+)
+def test_a_chain_leads_from_its_first_framework_to_its_last(
+    route: str, expected: tuple[str, str, int] | None
+) -> None:
+    assert paper_pair(route.split(">")) == expected
+
+
+def test_only_what_is_known_is_said_of_a_pair() -> None:
+    (common,) = paper_findings("Keras", "PyTorch")
+    assert "100 %" in common
+    assert "no number is known here for any one pair" in common
+    assert "Optimize.DEFAULT" in paper_findings("PyTorch", "TFLite")[1]
+    assert len(paper_findings("TensorFlow", "TFLite")) == 3
