@@ -82,7 +82,8 @@ def _jobs(forecast: Forecast, store: Path) -> list[str]:
         for name, executor in sorted({place for cell in left for place in _places(cell, store)})
     ]
     jobs += [
-        f"convert {_step(step)}: {_STATES[state]}" for step, state in conversion_states(left, store)
+        f"convert {model}{_step(step)}: {_STATES[state]}"
+        for model, step, state in conversion_states(left, store)
     ]
     for work in forecast.works:
         how = "answer, then time in turn" if work.timed else "answer"
@@ -93,7 +94,7 @@ def _jobs(forecast: Forecast, store: Path) -> list[str]:
     return jobs
 
 
-def conversion_states(cells: Iterable[Cell], store: Path) -> list[tuple[Conversion, str]]:
+def conversion_states(cells: Iterable[Cell], store: Path) -> list[tuple[str, Conversion, str]]:
     """Every step of the conversions of cells, each after what it is made from, and how it stands.
 
     Args:
@@ -101,18 +102,19 @@ def conversion_states(cells: Iterable[Cell], store: Path) -> list[tuple[Conversi
         store: the results folder.
 
     Returns:
-        The steps, with `made`, `to make`, or `not needed`: it is not there, but what comes after it
-        is, for every cell that it is on the way to.
+        The model, the step, and `made`, `to make`, or `not needed`: it is not there, but what comes
+        after it is, for every cell that it is on the way to.
     """
     from harness.execution.conversion_tasks import missing
 
-    steps: dict[str, Conversion] = {}
+    steps: dict[str, tuple[str, Conversion]] = {}
     wanted: set[str] = set()
     for cell in cells:
         if cell.conversion is not None:
-            steps.update((step.key, step) for step in cell.conversion.chain)
+            for step in cell.conversion.chain:
+                steps.setdefault(step.key, (cell.model, step))
             wanted.update(step.key for step in missing(cell.conversion, store))
-    return [(step, _conversion_state(step, wanted, store)) for step in steps.values()]
+    return [(m, step, _conversion_state(step, wanted, store)) for m, step in steps.values()]
 
 
 def _conversion_state(step: Conversion, wanted: set[str], store: Path) -> str:
@@ -124,7 +126,7 @@ def _conversion_state(step: Conversion, wanted: set[str], store: Path) -> str:
 
 
 def _step(step: Conversion) -> str:
-    """Which file, by which way, what the step is called, and what a person wants of it."""
+    """By which way, what the step is called, and what a person wants of it."""
     from harness.plan.routes import spelled
 
     way = ""
@@ -133,7 +135,7 @@ def _step(step: Conversion) -> str:
         way = f" by {spelled(chain[0].source_format, [one.converter for one in chain])}"
     chosen = {name: value for name, value in step.options.items() if name in _CHOSEN}
     told = "".join(f", {name} {str(value).lower()}" for name, value in chosen.items())
-    return f"{step.source.name}{way}: {step.label}{told}"
+    return f"{way}: {step.label}{told}"
 
 
 def _places(cell: Cell, store: Path) -> set[tuple[str, str]]:
@@ -157,8 +159,13 @@ def _planned(forecast: Forecast, store: Path) -> dict[str, Any]:
     return {
         "cells": cells,
         "conversions": [
-            {**step.record(), "after": step.before and step.before.key, "status": state}
-            for step, state in conversion_states(forecast.plan.cells, store)
+            {
+                "model": model,
+                **step.record(),
+                "after": step.before and step.before.key,
+                "status": state,
+            }
+            for model, step, state in conversion_states(forecast.plan.cells, store)
         ],
         "jobs": _jobs(forecast, store),
         "skipped": [skipped.record() for skipped in forecast.plan.skipped],

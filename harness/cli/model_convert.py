@@ -163,11 +163,11 @@ def convert(  # noqa: PLR0917 - each parameter is an option
     executor: Executors = ExecutorName.auto,
     as_json: AsJson = False,
 ) -> None:
-    """Convert one model, check every step against its source, and put the result where you want it.
+    """Convert one model, checking every step against its source.
 
-    What is made is kept in the cache: the same command a second time converts nothing. A step that
-    fails, or answers otherwise than its source, is named with what the converter said (exit code
-    3), and nothing is written.
+    What is made is kept: the same command a second time converts nothing.
+    A step that fails, or answers otherwise than its source, is named with
+    what the converter said (exit code 3), and nothing is written.
 
     [bold]The shortest way:[/bold]
 

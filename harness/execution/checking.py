@@ -101,11 +101,15 @@ def disagreement(check: Check) -> ExecutionError:
     return ExecutionError(
         "disagreement",
         f"What it made answers otherwise than its source: the largest difference over "
-        f"{check.images} images is {check.max_abs_diff:.3g}, {check.share:.2%} of the range of the "
-        f"outputs, and {check.tolerance:.2%} is allowed ({check.source} against {check.target}).",
+        f"{check.images} images is {check.max_abs_diff:.3g}, {_percent(check.share)} of the range of "
+        f"the outputs, and {_percent(check.tolerance)} is allowed ({check.source} against {check.target}).",
         "Take another converter for this step, or allow more with `conversions.tolerance` to see "
         "what it does to labels.",
     )
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100 * share:.3g} %"
 
 
 def _broken(output: Array, source: Array | None) -> int | None:

@@ -47,11 +47,14 @@ def stored_artifact(store: Path, conversion: Conversion) -> tuple[str, dict[str,
 
 
 def tolerance_of(conversion: Conversion, spec: Conversions) -> tuple[str, float]:
-    """How far a conversion may be from its source, and what that is called in a sweep file."""
-    quantisation = conversion.options.get("quantisation")
+    """How far a conversion may be from its source, and what that is called in a sweep file.
+
+    What was quantised earlier in the chain is still run by other kernels.
+    """
+    asked = {step.options.get("quantisation") for step in conversion.chain} - {None}
     name = "tolerance"
-    if quantisation is not None:
-        name = "float16_tolerance" if quantisation == _FLOAT16 else "quantised_tolerance"
+    if asked:
+        name = "float16_tolerance" if asked == {_FLOAT16} else "quantised_tolerance"
     return f"conversions.{name}", float(getattr(spec, name))
 
 
@@ -154,6 +157,7 @@ def _check(
         source=None if source is None else _trial(source, step, provisioned, fed),
         tolerance=tolerance,
         tolerance_name=name,
+        quantised_tolerance=spec.quantised_tolerance,
     )
 
 

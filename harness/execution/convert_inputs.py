@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from harness.canonical import atomic_folder, key_of, storage_errors
 from harness.datasets.recipes import load_recipe
@@ -16,7 +17,7 @@ from harness.models.checkpoint import Checkpoint, input_plan
 from harness.models.entries import CheckpointEntry
 from harness.models.inspect import inspect_model
 from harness.models.model_file import ModelFile, TensorSpec
-from harness.models.synthetic import make_quick
+from harness.models.quick_images import TEXTURES, draw_images
 from harness.paths import cache_dir
 from harness.progress import Progress
 from harness.spec.models import VOLUME, ModelEntry
@@ -87,7 +88,7 @@ def make(
         StoreError: the cache cannot be written.
     """
     if model.recipe is not None or (known is not None and known.recipe is not None):
-        images = make_quick(cache_dir() / "quick", progress).images
+        images = _textures(progress)
         fitted = known is not None and known.origin == "seeded"
         limit = {} if fitted else {"limit": wanted}
         what = f"{wanted} seeded textures, fed by the recipe"
@@ -102,6 +103,20 @@ def make(
     shown = " x ".join(map(str, item))
     made = _kept(spec, item, count)
     return Feeding({"inputs": {"path": str(made)}}, f"{count} of seeded noise, {shown}")
+
+
+def _textures(progress: Progress) -> Path:
+    """A folder of seeded images, in the cache."""
+    target = cache_dir() / "converted" / "inputs" / f"textures-v{_VERSION}"
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.is_dir():
+            with progress.task("Drawing images"), atomic_folder(target) as staged:
+                images, textures = draw_images(_SEED)
+                for number, (image, texture) in enumerate(zip(images, textures, strict=True)):
+                    name = f"{number:03d}-{TEXTURES[texture].name}.png"
+                    Image.fromarray(image).save(staged / name)
+    return target
 
 
 def _input(

@@ -252,7 +252,8 @@ def _route(
     readers = others
     if wanted.reader is not None:
         readers = [_reader(wanted.reader, progress)]
-    target = end_of(wanted.route, subject) if wanted.route else check_format(str(wanted.to), known)
+    end = word_of(end_of(wanted.route, subject)) if wanted.route else str(wanted.to)
+    target = check_format(end, known)
     wishes = wishes_of(draft.axes)[0]
     reader, route = choose(subject, target, wanted.route or AUTO, readers, others, wishes)
     if not route.steps and not wishes.asked:

@@ -58,6 +58,7 @@ class Converting:
     ) -> None:
         self._group, self._open, self._forget, self._tell = group, open_worker, forget, tell
         self._answers: dict[str, Outputs | ExecutionError] = {}
+        self._quantised: set[str] = set()
         self._trials = 0
         self.broken: dict[str, ExecutionError] = {}
         self.limits: dict[str, dict[str, float]] = {}
@@ -179,11 +180,14 @@ class Converting:
             )
         require_usable(got, expected)
         found = (None, None) if expected is None else difference(got, expected)
+        tolerance = task.tolerance
+        if self._quantised & {str(source), str(target)} and task.quantised_tolerance is not None:
+            tolerance = max(tolerance, task.quantised_tolerance)
         check = Check(
             images=len(got[0]),
             max_abs_diff=found[0],
             share=found[1],
-            tolerance=task.tolerance,
+            tolerance=tolerance,
             source=task.source.label if task.source else "",
             target=task.target.label,
             note=note,
@@ -213,7 +217,9 @@ class Converting:
         try:
             timeout_s = self._group.conversion_timeout_s
             worker = self._open(task, job, folder, self._group.conversion_memory_mib)
-            worker.event("loaded", timeout_s, lambda _: None)
+            loaded = worker.event("loaded", timeout_s, lambda _: None)
+            if any(one.get("scale") is not None for one in (loaded["input"], *loaded["outputs"])):
+                self._quantised.add(str(model))
             reply = worker.command({"command": "answers"}, timeout_s, lambda _: None)
             worker.kill()
             limit = int(job["max_output_bytes"])

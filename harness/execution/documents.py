@@ -35,6 +35,9 @@ class CheckTask(_Document):
     source: TrialTask | None = Field(None, description="None: nobody can run it.")
     tolerance: float
     tolerance_name: str = Field(description="What the tolerance is called in a sweep file.")
+    quantised_tolerance: float | None = Field(
+        None, description="Where either of them turns out to take or give integers with a scale."
+    )
 
 
 class ConversionTask(_Document):

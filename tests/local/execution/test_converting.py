@@ -146,7 +146,7 @@ def test_a_fault_in_the_middle_of_a_chain_is_named_and_the_rest_not_tried(tmp_pa
         "step 2, json>json:otherwise here: What it made answers otherwise than its source: the "
         f"largest difference over {COUNT} images is "
     )
-    assert "1.00% is allowed (null here against null here)" in failed["message"]
+    assert "1 % is allowed (null here against null here)" in failed["message"]
     assert failed["limits"]["conversions.tolerance"] == 0.01
 
 

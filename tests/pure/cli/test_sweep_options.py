@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli.sweep_options import read_variant, spec_of
+from harness.cli.sweep_options import adjusted, read_variant, spec_of
 from harness.errors import SpecError, UsageError
 from harness.progress import SilentProgress
 from harness.spec.models import SweepSpec
@@ -41,6 +41,11 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "--corruption",
         "--mistake",
         "--recipe-of",
+        "--route",
+        "--opset",
+        "--quantisation",
+        "--folding",
+        "--input-layout",
     ]
 )
 
@@ -127,6 +132,54 @@ def test_a_number_that_is_none_is_no_variant(number: str) -> None:
         "batch_norm_epsilon": 1e-5,
         "padding": "same",
     }
+
+
+def test_what_is_wanted_of_conversions_is_an_axis(matrix: Path) -> None:
+    axes = meant(
+        matrix,
+        model=[Path("m.onnx")],
+        recipe="tf",
+        route=["auto", "onnx > keras>tflite"],
+        opset=["own", "13"],
+        quantisation=["none", "static"],
+        folding=["true", "false", "own"],
+        input_layout=["nhwc"],
+    ).axes
+    assert axes.route == ("auto", "onnx>keras>tflite")
+    assert axes.opset == ("own", 13)
+    assert axes.quantisation == ("none", "static")
+    assert axes.folding == (True, False, "own")
+    assert axes.layout == ("nhwc",)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"opset": ["latest"]}, "--opset 'latest' is no operator set"),
+        ({"opset": ["0"]}, r"axes\.opset\[0\].*greater than or equal to 1"),
+        ({"folding": ["yes"]}, "--folding 'yes' is not understood"),
+        ({"quantisation": ["int8"]}, r"axes\.quantisation\[0\].*'static' or 'float16'"),
+        ({"input_layout": ["NCHW"]}, r"axes\.layout\[0\]"),
+        ({"route": ["keras->onnx"]}, "'keras->onnx' is no route: write auto"),
+    ],
+)
+def test_a_wish_that_there_is_not_is_told(
+    matrix: Path, options: dict[str, list[str]], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        meant(matrix, model=[Path("m.onnx")], recipe="tf", **options)
+
+
+def test_how_conversions_are_checked_is_said_beside_a_file(matrix: Path) -> None:
+    matrix.write_text(matrix.read_text() + "conversions: {tolerance: 0.1, images: 7}\n")
+    spec = meant(matrix, model=[Path("m.onnx")], recipe="tf")
+    told = adjusted(spec, calibration=12, tolerance=0.5, keep_ir=True, rounds=3)
+    assert (told.conversions.tolerance, told.conversions.images) == (0.5, 7)
+    assert told.conversions.calibration == 12
+    assert told.keep_ir
+    assert (told.timing.rounds, told.timing.enabled) == (3, True)
+    assert adjusted(spec) == spec
+    assert not adjusted(spec, timing=False).timing.enabled
 
 
 BAD_NAME = os.fsdecode(b"b\xff.onnx")

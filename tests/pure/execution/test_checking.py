@@ -64,7 +64,7 @@ def test_the_failure_says_how_far_off_it_is() -> None:
     check = Check(4, 3.14159, 0.25, 0.01, "tflite in a", "onnxruntime in b")
     error = disagreement(check)
     assert error.kind == "disagreement"
-    said = "over 4 images is 3.14, 25.00% of the range of the outputs, and 1.00% is allowed"
+    said = "over 4 images is 3.14, 25 % of the range of the outputs, and 1 % is allowed"
     assert re.search(said, error.message)
 
 

@@ -71,3 +71,13 @@ def test_what_a_version_does_not_tell_is_unknown() -> None:
     model = SimpleNamespace(get_ops=lambda: [silent])
     (node,) = openvino_graph.nodes(SimpleNamespace(get_runtime_model=lambda: model))
     assert node == ("unknown", "unknown", "unknown")
+
+
+def test_weights_that_lie_as_float16_are_no_computation_in_float16() -> None:
+    """OpenVINO tells f16 of a convolution in float32 whose weights a file holds as float16."""
+    stored = ("Convolution", "brgconv_avx512_f32", "f16")
+    nodes = openvino_graph.nodes(compiled(stored))
+    assert openvino_graph.computes_in(nodes) == ["float32"]
+    assert openvino_graph.reduced(nodes) == ()
+    nodes = openvino_graph.nodes(compiled(stored, ("Convolution", "brgconv_avx512_f16", "f16")))
+    assert openvino_graph.reduced(nodes) == ("f16",)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import sys
+import weakref
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -245,3 +249,29 @@ def test_what_tf2onnx_logs_as_an_error_is_kept_once_and_short() -> None:
     assert "tf2onnx can't convert the model" in failed.message
     assert "bad axis" in failed.message
     assert failed.message.endswith("tf2onnx said: op Foo is not supported")
+
+
+def test_what_an_optimisers_pass_leaves_behind_is_collected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[weakref.ref[Any]] = []
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    class Passes:
+        def optimize(self, graph: str, iteration: int) -> str:
+            left.append(weakref.ref(Cycle()))
+            return f"{graph}{iteration}"
+
+    for name in ("tf2onnx", "tf2onnx.optimizer", "tf2onnx.optimizer.optimizer_base"):
+        module = ModuleType(name)
+        module.__dict__.update(GraphOptimizerBase=Passes)
+        monkeypatch.setitem(sys.modules, name, module)
+    plain = Passes.optimize
+    with tf2onnx_model.memory_given_back():
+        assert Passes().optimize("graph", 3) == "graph3"
+        assert left[0]() is None
+    assert Passes.optimize is plain
+    assert gc.get_freeze_count() == 0
