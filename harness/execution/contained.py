@@ -58,15 +58,23 @@ def contained(
                 for file in companions
             ]
     if "inputs" in document:
-        path = Path(document["inputs"]["path"])
-        document["inputs"] = {**document["inputs"], "path": f"{DATA}/{path.name}"}
-        mounts.append(Mount(str(path), f"{DATA}/{path.name}"))
+        document["inputs"] = _show_inputs(document["inputs"], mounts)
+    if "calibration" in document:
+        shown = _show_inputs(document["calibration"]["inputs"], mounts)
+        document["calibration"] = {**document["calibration"], "inputs": shown}
     if "target" in document:
         document["target"] = f"{WORK}/{_inside(Path(document['target']), work)}"
     if document["kind"] == "infer":
         document["socket"] = f"{SOCKETS}/{SOCKET}"
         mounts.append(Mount(str(sockets), SOCKETS, read_only=False))
     return document, tuple(mounts)
+
+
+def _show_inputs(inputs: Mapping[str, Any], mounts: list[Mount]) -> dict[str, Any]:
+    """Prepared inputs with their path inside; what must be mounted for it is added."""
+    path = Path(inputs["path"])
+    mounts.append(Mount(str(path), f"{DATA}/{path.name}"))
+    return {**inputs, "path": f"{DATA}/{path.name}"}
 
 
 def _show_images(document: dict[str, Any]) -> list[Mount]:

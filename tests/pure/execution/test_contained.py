@@ -103,3 +103,21 @@ def test_pixels_that_are_corrupted_are_shown_as_data() -> None:
     document, mounts = contained(job, RUNNER, WORK, SOCKETS)
     assert document["source"] == "/inputs/data/pixels.npy"
     assert mounts == (*ALWAYS, Mount("/cache/p/pixels.npy", "/inputs/data/pixels.npy"))
+
+
+def test_inputs_that_calibrate_a_conversion_are_shown_as_data() -> None:
+    job: dict[str, Any] = {
+        "kind": "convert",
+        "source": {"path": "/store/a/model.savedmodel", "format": "savedmodel"},
+        "target": "/store/w/cell/model.tflite",
+        "calibration": {"inputs": {"path": "/cache/pixels.npy", "count": 9}, "rows": [0, 8]},
+    }
+    document, mounts = contained(job, RUNNER, WORK, SOCKETS)
+    assert document["calibration"] == {
+        "inputs": {"path": "/inputs/data/pixels.npy", "count": 9},
+        "rows": [0, 8],
+    }
+    assert mounts[3:] == (
+        Mount("/store/a/model.savedmodel", "/inputs/model/model.savedmodel"),
+        Mount("/cache/pixels.npy", "/inputs/data/pixels.npy"),
+    )
