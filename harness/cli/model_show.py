@@ -8,9 +8,6 @@ from harness.cli.env_options import print_out
 from harness.datasets.recipes import Recipe, geometry
 from harness.models.entries import CheckpointEntry
 
-_THROUGH_KERAS = frozenset({"weights>keras", "weights>tflite", "weights>graphdef"})
-"""Conversions that need the architecture to exist in keras.applications."""
-
 
 def describe(entry: CheckpointEntry) -> dict[str, Any]:
     """A checkpoint as a document."""
@@ -88,23 +85,16 @@ def in_words(recipe: Recipe, size: int | None) -> str:
 def runs_in(entry: CheckpointEntry) -> dict[str, dict[str, str]]:
     """By environment and backend, how the file gets there: `read`, or the conversion."""
     from harness.environments.registry import folders
-    from harness.models.zoo import architecture_facts
     from harness.plan.parts import Workshop
     from harness.plan.routes import shortest
+    from harness.plan.ways import barred_for, without
 
     found: dict[str, dict[str, str]] = {}
     if entry.format is None:
         return found
-    no_keras = (
-        entry.format == "weights"
-        and entry.architecture is not None
-        and architecture_facts(entry.architecture).keras is None
-    )
+    barred = barred_for(entry.format, entry.architecture)
     for folder in folders():
-        converters = {
-            one: () for one in folder.file.converters if not (no_keras and one in _THROUGH_KERAS)
-        }
-        own = Workshop(folder.name, "", "", converters)
+        own = without(Workshop(folder.name, "", "", folder.file.converters), barred)
         for backend, accepted in folder.file.backends.items():
             route = shortest(entry.format, accepted, own, (), longest=1)
             if route is not None:

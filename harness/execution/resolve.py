@@ -30,13 +30,14 @@ from harness.execution.commit import class_mismatch
 from harness.execution.feeding import feed_images, keyed
 from harness.execution.seeding import make_seeded
 from harness.execution.stacks import Stacks, closed_on_error, devices_of, resolve_stacks
-from harness.execution.workshops import find_workshops
+from harness.execution.workshops import Source, find_workshops
 from harness.models.checkpoint import check_array, input_plan
 from harness.models.entries import CheckpointEntry
 from harness.models.model_file import ModelFile
 from harness.paths import cache_dir, runner_tree
 from harness.plan.feeds import USUAL, CellInputs, Feeds, feeds_of
 from harness.plan.parts import Place, Subject, Workshop
+from harness.plan.ways import barred_for
 from harness.progress import Progress
 from harness.spec.models import InputsEntry, SweepSpec
 
@@ -86,10 +87,16 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
         dataset = None if folder is None else _dataset(spec, folder, progress)
         seeder = partial(_seeded, spec, dataset, benches, found, progress)
         models = load_models(spec, named, seeder, progress)
-        formats = {one.checkpoint.file.format for one in models}
-        workshops = tuple(find_workshops(spec, formats, found, progress))
+        workshops = tuple(find_workshops(spec, map(_source, models), found, progress))
         subjects, inputs = _subjects(spec, models, dataset, found, benches, progress)
         return Resolved(tuple(subjects), found, inputs, place, gpus, workshops)
+
+
+def _source(one: Loaded) -> Source:
+    """What there is to convert."""
+    architecture = one.network.architecture if one.network else None
+    file_format = one.checkpoint.file.format
+    return file_format, barred_for(file_format, architecture)
 
 
 def _seeded(

@@ -16,16 +16,12 @@ from harness.models.entries import CheckpointEntry
 from harness.models.inspect import inspect_model
 from harness.models.registry import find_checkpoint
 from harness.models.user_models import SUFFIX, read_user_model
-from harness.models.zoo import architecture_facts
 from harness.plan.parts import Workshop
 from harness.plan.routes import Route, find_routes, produces, shortest, word_of
-from harness.plan.ways import Makers
+from harness.plan.ways import Makers, barred_for, without
 from harness.plan.wishes import NO_WISHES, Wishes, granted
 from harness.spec.models import ModelEntry
 from harness.spec.routes import ALL_ROUTES, AUTO, parse_route
-
-THROUGH_KERAS = frozenset({"weights>keras", "weights>tflite", "weights>graphdef"})
-"""What needs a network of keras.applications, which does not have every architecture."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,11 @@ class Subject:
 
     Attributes:
         format: of its file.
-        in_keras: whether Keras has its network, where it is weights alone.
+        barred: converters that are no use for it.
     """
 
     format: str
-    in_keras: bool = True
+    barred: frozenset[str] = frozenset()
 
 
 def edges(known: Iterable[EnvironmentFolder]) -> list[Edge]:
@@ -97,10 +93,10 @@ def subject_of(model: ModelEntry) -> Subject:
     architecture = model.architecture or (known.architecture if known else None)
     path = model.path if known is None else known.path
     if known is not None and known.origin != "file" and known.format is not None:
-        return Subject(known.format, _in_keras(known.format, architecture))
+        return Subject(known.format, barred_for(known.format, architecture))
     assert path is not None  # noqa: S101 - a person's own names its file
     file = inspect_model(path, architecture)
-    return Subject(file.format, _in_keras(file.format, file.architecture))
+    return Subject(file.format, barred_for(file.format, file.architecture))
 
 
 def known_model(model: ModelEntry) -> CheckpointEntry | None:
@@ -112,15 +108,9 @@ def known_model(model: ModelEntry) -> CheckpointEntry | None:
     return None
 
 
-def _in_keras(file_format: str, architecture: str | None) -> bool:
-    if file_format != "weights" or architecture is None:
-        return True
-    return architecture_facts(architecture).keras is not None
-
-
 def makers_of(known: Sequence[EnvironmentFolder], model: Subject) -> list[Workshop]:
     """The environments that convert for all, the preferred first, as far as a model is concerned."""
-    return [_for(one, model) for one in able(known, "venv")]
+    return [without(one, model.barred) for one in able(known, "venv")]
 
 
 def readers_of(known: Sequence[EnvironmentFolder], model: Subject) -> list[Workshop]:
@@ -128,18 +118,11 @@ def readers_of(known: Sequence[EnvironmentFolder], model: Subject) -> list[Works
     first = makers_of(known, model)
     names = {one.name for one in first}
     more = [
-        _for(Workshop(f.name, "", "venv", f.file.converters, f.file.backends), model)
+        without(Workshop(f.name, "", "venv", f.file.converters, f.file.backends), model.barred)
         for f in known
         if f.name not in names
     ]
     return [one for one in (*first, *more) if one.formats]
-
-
-def _for(maker: Workshop, model: Subject) -> Workshop:
-    if model.in_keras:
-        return maker
-    converters = {n: o for n, o in maker.converters.items() if n not in THROUGH_KERAS}
-    return Workshop(maker.name, maker.identity, maker.executor, converters, maker.formats)
 
 
 def reached(

@@ -20,48 +20,61 @@ from harness.spec.models import SweepSpec
 _ORDER = ("tensorflow", "torch", "onnxruntime", "litert", "tvm", "openvino")
 """Stacks in the order in which they are asked to convert, and to run what was converted."""
 
+Source = tuple[str, frozenset[str]]
+"""A model's format, and the converters that are no use for it."""
+
 
 def find_workshops(
-    spec: SweepSpec, formats: Iterable[str], found: Stacks, progress: Progress
+    spec: SweepSpec, models: Iterable[Source], found: Stacks, progress: Progress
 ) -> list[Workshop]:
-    """The environments that take part in the conversions of a sweep, the preferred first.
+    """The environments that convert for all, the preferred first, those in use with an identity.
 
-    Each is chosen from the environment folders that somebody wrote, whatever else takes part in the
-    sweep, so that a conversion is the same in every sweep. They are added to `found.environments`;
-    nothing is built.
+    They are the environment folders that somebody wrote, whatever else takes part in the sweep, so
+    that a conversion is the same in every sweep. Those that take part in this one are added to
+    `found.environments`; nothing is built. What cannot be had is left out, and said.
 
     Args:
         spec: which backends and routes are wanted.
-        formats: of the models.
+        models: what they are to be made of.
         found: the sweep's stacks.
         progress: where long steps and what cannot be had are reported to.
     """
-    known = sorted(formats)
+    sources = sorted(set(models), key=repr)
     workshops: list[Workshop] = []
     for executor in dict.fromkeys(stack.executor for stack in found.stacks):
         stacks = [stack for stack in found.stacks if stack.executor == executor]
         could = able(folders(), executor)
-        needed = {
-            name for s in stacks for one in known for name in taking_part(spec, s, one, could)
-        }
-        for candidate in could:
-            if candidate.name not in needed:
-                continue
-            try:
-                env = resolve(
-                    candidate.name,
-                    progress=progress,
-                    executor="docker" if executor == "docker" else "venv",
-                    engine=found.engine,
-                )
-            except HarnessError as error:
-                progress.note(f"{candidate.name}, which converts or checks, cannot be had: {error}")
-                continue
-            found.environments[env.identity] = env
-            workshops.append(
-                Workshop(env.name, env.identity, executor, env.converters, env.formats)
-            )
+        while True:
+            needed = {
+                name
+                for stack in stacks
+                for source in sources
+                for name in taking_part(spec, stack, source, could)
+            }
+            missing = next((w for w in could if w.name in needed and not w.identity), None)
+            if missing is None:
+                break
+            resolved = _resolved(missing, found, progress)
+            place = could.index(missing)
+            could[place : place + 1] = [resolved] if resolved else []
+        workshops += could
     return workshops
+
+
+def _resolved(workshop: Workshop, found: Stacks, progress: Progress) -> Workshop | None:
+    """The workshop as it will be on this machine; None where it cannot be had."""
+    try:
+        env = resolve(
+            workshop.name,
+            progress=progress,
+            executor="docker" if workshop.executor == "docker" else "venv",
+            engine=found.engine,
+        )
+    except HarnessError as error:
+        progress.note(f"{workshop.name}, which converts or checks, cannot be had: {error}")
+        return None
+    found.environments[env.identity] = env
+    return Workshop(env.name, env.identity, workshop.executor, env.converters, env.formats)
 
 
 def able(known: Sequence[EnvironmentFolder], executor: str) -> list[Workshop]:
@@ -81,18 +94,20 @@ def able(known: Sequence[EnvironmentFolder], executor: str) -> list[Workshop]:
 
 
 def taking_part(
-    spec: SweepSpec, stack: Stack, file_format: str, could: Sequence[Workshop]
+    spec: SweepSpec, stack: Stack, source: Source, could: Sequence[Workshop]
 ) -> Iterator[str]:
     """Names of those that convert or check on the ways of a model to a stack."""
-    makers = makers_for(stack, could)
+    file_format, barred = source
+    makers = makers_for(stack, could, barred)
     ways, _ = find_ways(spec, stack, file_format, makers)
     for way in ways:
         for place, step in enumerate(way.route.steps):
-            yield step.maker
-            source, target = produces(step.converter)
-            yield from _checking(makers, target, makers.named(step.maker))
+            before, after = produces(step.converter)
+            maker = makers.named(step.maker)
+            taking = {step.maker, *_checking(makers, after, maker)}
             if place == 0:
-                yield from _checking(makers, source, makers.named(step.maker))
+                taking |= set(_checking(makers, before, maker))
+            yield from taking
 
 
 def _checking(makers: Makers, file_format: str, maker: Workshop) -> Iterator[str]:

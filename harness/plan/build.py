@@ -21,7 +21,7 @@ from harness.plan.feeds import CellInputs, Feed, feeds_of
 from harness.plan.groups import Group, make_groups
 from harness.plan.parts import Place, Skipped, Stack, Subject, Workshop
 from harness.plan.routes import Step, produces
-from harness.plan.ways import Makers, Way, find_ways, makers_for
+from harness.plan.ways import Makers, Way, barred_for, find_ways, makers_for
 from harness.plan.wishes import STATIC
 from harness.spec.models import ALL, EnvironmentEntry, SweepSpec
 
@@ -66,7 +66,8 @@ def build_plan(
     reached: set[str] = set()
     feeds = feeds_of(spec.axes)
     for subject, stack in product(subjects, stacks):
-        makers = makers_for(stack, workshops)
+        architecture = subject.network.architecture if subject.network else None
+        makers = makers_for(stack, workshops, barred_for(subject.format, architecture))
         ways, missed = find_ways(spec, stack, subject.format, makers)
         skipped.extend(Skipped(subject.name, stack.name, n.backend, n.reason) for n in missed)
         unreached.update({n.asked: n.reason for n in missed})
@@ -165,7 +166,7 @@ def _conversion(
     """The steps of a way, each after the one before it; None where the file is read as it is."""
     inputs = subject.feeds.usual
     made: Conversion | None = None
-    before = makers.checker(subject.format, None)
+    before: tuple[Workshop, str] | None = None
     for step in way.route.steps:
         maker = makers.named(step.maker)
         source_format, target_format = produces(step.converter)

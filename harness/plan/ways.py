@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from harness.models.zoo import architecture_facts
 from harness.plan.parts import Stack, Workshop
 from harness.plan.routes import Route, find_routes
 from harness.plan.wishes import Wishes, granted, wishes_of
 from harness.spec.models import ALL, SweepSpec
 from harness.spec.routes import AUTO
-
 
 # Backends in the order in which they are asked what a file answers: those that belong to its format,
 # then those that translate it once more.
@@ -18,6 +18,9 @@ _CHECKING = (
     *("onnxruntime", "tflite", "torch.eager", "keras.predict", "tensorflow.graph"),
     *("jax", "ncnn", "openvino", "iree", "tvm"),
 )
+
+
+_THROUGH_KERAS = frozenset({"weights>keras", "weights>tflite", "weights>graphdef"})
 
 
 def _rank(backend: str) -> int:
@@ -87,10 +90,26 @@ class Makers:
         return who, backend
 
 
-def makers_for(stack: Stack, workshops: Sequence[Workshop]) -> Makers:
-    """A stack and the workshops of its executor."""
+def makers_for(stack: Stack, workshops: Sequence[Workshop], barred: Collection[str] = ()) -> Makers:
+    """A stack and the workshops of its executor, without converters that are no use for a model."""
     own = Workshop(stack.name, stack.identity, stack.executor, stack.converters, stack.formats)
-    return Makers(own, tuple(w for w in workshops if w.executor == stack.executor))
+    others = tuple(w for w in workshops if w.executor == stack.executor)
+    return Makers(without(own, barred), tuple(without(one, barred) for one in others))
+
+
+def without(maker: Workshop, barred: Collection[str]) -> Workshop:
+    """An environment as if it did not offer some converters."""
+    if not barred:
+        return maker
+    left = {name: options for name, options in maker.converters.items() if name not in barred}
+    return replace(maker, converters=left)
+
+
+def barred_for(file_format: str, architecture: str | None) -> frozenset[str]:
+    """The converters that need a network of keras.applications, for weights of one that has none."""
+    if file_format != "weights" or architecture is None:
+        return frozenset()
+    return frozenset() if architecture_facts(architecture).keras else _THROUGH_KERAS
 
 
 def find_ways(
@@ -98,25 +117,28 @@ def find_ways(
 ) -> tuple[list[Way], list[NoWay]]:
     """How a model of a format gets to the backends of a stack, and what does not go together.
 
-    Backends that nobody named are taken in the order of the environment: the first that can run
-    the model, for each route.
+    Of backends that nobody named one is taken for each route: that which the model reaches in the
+    fewest conversions, and of several the environment's first.
     """
     wanted = stack.entry.backends or spec.backends
     backends = [b for b in stack.formats if wanted in (None, (ALL,)) or b in (wanted or ())]
     ways: list[Way] = []
-    without: list[NoWay] = []
+    missed: list[NoWay] = []
     for asked in stack.entry.route or spec.axes.route:
         for wishes in wishes_of(spec.axes):
-            missed: list[NoWay] = []
-            for backend in backends:
-                found = list(_found(stack.formats, backend, file_format, makers, asked, wishes))
-                ways += [one for one in found if isinstance(one, Way)]
-                missed += [one for one in found if isinstance(one, NoWay)]
-                if wanted is None and any(isinstance(one, Way) for one in found):
-                    missed = []
-                    break
-            without += missed
-    return _distinct(ways), without
+            found = [
+                list(_found(stack.formats, backend, file_format, makers, asked, wishes))
+                for backend in backends
+            ]
+            reached = [[one for one in each if isinstance(one, Way)] for each in found]
+            if wanted is None and any(reached):
+                some = [each for each in reached if each]
+                fewest = min(some, key=lambda each: len(each[0].route.steps))
+                ways += fewest
+                continue
+            ways += [one for each in reached for one in each]
+            missed += [one for each in found for one in each if isinstance(one, NoWay)]
+    return _distinct(ways), missed
 
 
 def _found(

@@ -80,14 +80,25 @@ def granted(route: Route, wishes: Wishes, own: Maker, others: Sequence[Maker]) -
         if after is None:
             return _refused(route, name, value)
         route = replace(route, steps=(*route.steps, _told(after, {name: value})))
-    return route
+    return _untold(route) or route
+
+
+def _untold(route: Route) -> str | None:
+    """That a step is there for one thing alone which nobody asked for; None: all have a purpose."""
+    for name in ("opset", "quantisation"):
+        if any(s.converter == _AFTERWARDS[name] and name not in s.options for s in route.steps):
+            return f"{_AFTERWARDS[name]} does nothing unless it is told which {name}"
+    return None
 
 
 def _refused(route: Route, name: str, value: object) -> str:
     what = f"{name} {str(value).lower()}"
     if not route.steps:
         return f"{route.name} is read as it is, and no conversion of it can be asked for {what}"
-    return f"none of the conversions of {route.name} can be asked for {what}"
+    return (
+        f"none of the conversions of {route.name} can be asked for {what} (a longer route may: "
+        "`harness model routes --all`)"
+    )
 
 
 def _told(step: Step, options: Mapping[str, Any]) -> Step:

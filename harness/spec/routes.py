@@ -48,9 +48,8 @@ def parse_route(text: str) -> tuple[RouteNode, ...]:
                 "onnx:tf2onnx names a converter, onnx@tf2onnx-1.17 where it runs"
             )
             raise ValueError(msg)
-        nodes.append(RouteNode(match["format"], match["tool"], match["environment"]))
-    if nodes[0].format == "pt2":
-        nodes[0] = RouteNode("torch", nodes[0].tool, nodes[0].environment)
+        named = "torch" if match["format"] == "pt2" else match["format"]
+        nodes.append(RouteNode(named, match["tool"], match["environment"]))
     return tuple(nodes)
 
 

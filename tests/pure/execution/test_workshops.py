@@ -94,7 +94,8 @@ def part(stack: Stack, file_format: str, **axes: list[str]) -> set[str]:
             "axes": axes,
         }
     )
-    return set(taking_part(spec, stack, file_format, [TENSORFLOW, TORCH, ONNXRUNTIME]))
+    source = (file_format, frozenset[str]())
+    return set(taking_part(spec, stack, source, [TENSORFLOW, TORCH, ONNXRUNTIME]))
 
 
 def test_a_conversion_takes_a_maker_and_who_runs_source_and_result() -> None:

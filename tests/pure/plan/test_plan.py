@@ -318,3 +318,21 @@ def test_inputs_of_another_size_are_not_timed_beside_each_other() -> None:
     }
     made = plan(spec(), list(sizes.values()), [stack("a"), stack("b")])
     assert [{cell.model for cell in group.cells} for group in made.groups] == [{"big"}, {"small"}]
+
+
+def test_of_backends_that_nobody_names_the_one_with_the_fewest_conversions_is_taken() -> None:
+    first = replace(
+        SEVERAL,
+        formats={"tensorflow.graph": ("keras",), "tflite": ("tflite",)},
+        converters={"tflite>onnx": (), "onnx>keras": ()},
+    )
+    [cell] = plan(spec(), [subject("l", "tflite")], [first]).cells
+    assert (cell.backend, cell.route) == ("tflite", "tflite")
+    chosen = plan(spec(axes={"route": ["tflite>onnx>keras"]}), [subject("l", "tflite")], [first])
+    assert [c.backend for c in chosen.cells] == ["tensorflow.graph"]
+
+
+def test_a_step_with_one_purpose_is_refused_without_it() -> None:
+    able = replace(SEVERAL, converters={"onnx>onnx:quantise": ("quantisation",)})
+    with pytest.raises(SpecError, match="does nothing unless it is told which quantisation"):
+        plan(spec(axes={"route": ["onnx>onnx:quantise"]}), [subject()], [able])

@@ -131,5 +131,6 @@ def test_a_wish_that_nobody_can_grant_is_said() -> None:
     )
     route = named("weights", ("pt2",), TORCH, "weights>torch")
     assert granted(route, Wishes(folding=False), TORCH, OTHERS) == (
-        "none of the conversions of weights>torch can be asked for folding false"
+        "none of the conversions of weights>torch can be asked for folding false (a longer route "
+        "may: `harness model routes --all`)"
     )
