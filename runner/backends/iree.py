@@ -160,10 +160,10 @@ def probe() -> BackendProbe:
     from iree import runtime
     from iree.compiler import version
 
-    from runner.support import iree_compile
+    from runner.support import iree_compile, iree_mlir
 
     model = onnx.load_from_string(tiny.ONNX)
-    model.graph.name = iree_compile.NAME
+    model.graph.name = iree_mlir.NAME
     compiled = iree_compile.compile_model(
         model, tiny.ROW.shape, ("--iree-llvmcpu-target-cpu=host",)
     )
@@ -234,7 +234,7 @@ def _loaded(module: bytes, device: Any) -> Tuple[Any, Any]:
     """A context with the module in it, and its function."""
     from iree import runtime
 
-    from runner.support.iree_compile import NAME
+    from runner.support.iree_mlir import NAME
 
     context = runtime.SystemContext(config=runtime.Config(device=device))
     loaded = runtime.VmModule.copy_buffer(context.instance, module)

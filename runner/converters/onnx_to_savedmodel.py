@@ -14,14 +14,14 @@ import warnings
 from typing import Any, Dict, Tuple
 
 from runner.jobs import ConvertJob
-from runner.support import conversion, onnx2tf_model, tensorflow_export
+from runner.support import conversion, onnx2tf_model, onnx2tf_tool, tensorflow_export
 
 _NAME = "onnx>savedmodel"
 
 OPTIONS: Tuple[str, ...] = onnx2tf_model.OPTIONS
 """The names of the options that a job may give."""
 
-LATE_IMPORTS = (onnx2tf_model.import_onnx2tf,)
+LATE_IMPORTS = (onnx2tf_tool.import_onnx2tf,)
 """What is imported only when a model is converted, for a probe to try."""
 
 

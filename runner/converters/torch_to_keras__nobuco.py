@@ -7,6 +7,8 @@ without custom objects.
 Options: `batch` (default 1) and `item_shape`, the shape of one input as the program takes it, which
 must be what the program was exported for, or be left open by it; `layout`, `nhwc` (nobuco's own
 default) or `nchw`, of the input. The batch is fixed. Outputs stay as PyTorch lays them out.
+
+A process converts one program: nobuco changes PyTorch for good.
 """
 
 from __future__ import annotations

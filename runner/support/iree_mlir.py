@@ -23,7 +23,7 @@ _TENSOR = re.compile(
     r"vtensor<\[(?P<torch>[\d,?]*)\],(?P<torch_type>\w+)>"
     r"|tensor(?:_v\d+)?<(?P<plain>(?:[\d?]+x)*)(?:!vhlo\.)?(?P<plain_type>[a-z]+\d+\w*?)(?:_v\d+)?>"
 )
-_NARROW = re.compile(r"(?<![A-Za-z0-9_.])(?:!vhlo\.)?(f16|bf16|f8\w+)(?:_v\d+)?(?![A-Za-z0-9])")
+_NARROW = re.compile(r"(?:^|[<,(\sx.])(f16|bf16|f8[A-Z0-9a-z]+)(?:_v\d+)?(?=[>,)\s]|$)")
 _WORDS = {"f": "float", "bf": "bfloat", "i": "int", "si": "int", "ui": "uint"}
 
 

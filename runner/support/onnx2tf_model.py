@@ -7,16 +7,8 @@ downloads.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import re
-import sys
-import tempfile
-import warnings
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Iterator, List, Optional, Sequence, TextIO, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -25,8 +17,8 @@ from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
     conversion,
-    keras_engine,
     onnx2tf_source,
+    onnx2tf_tool,
     tensorflow_freeze,
     tensorflow_trace,
 )
@@ -44,11 +36,8 @@ PACKAGES = (
 )
 OPTIONS = ("batch", "item_shape", "folding", "layout")
 _LAYOUTS = ("nhwc", "nchw")
-_SIMPLIFIER = "onnxsim"
-_SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 _FAR = 1e-2
 """Of the largest answer: what no rounding explains, for a batch that is left open."""
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 Axes = Optional[Tuple[int, ...]]
 
@@ -75,14 +64,6 @@ class Made:
         """The largest of a file's answers to those of the source."""
         turned = [one if a is None else one.transpose(a) for one, a in zip(got, self.output_axes)]
         return conversion.largest_difference(self.expected, turned)
-
-
-def import_onnx2tf() -> Any:
-    """The module onnx2tf, which silences all warnings; not beyond this."""
-    with warnings.catch_warnings(), keras_engine.variables_put_back():
-        warnings.simplefilter("ignore")
-        keras_engine.prepare_environment(os.environ, "tensorflow")
-        return import_module("onnx2tf")
 
 
 def make(job: ConvertJob, name: str, open_batch: bool) -> Made:
@@ -156,7 +137,7 @@ def _made(
     """Convert for one shape, and look at the answers to every feed."""
     # Before onnx2tf, which starts TensorFlow with as many threads as there are.
     tf = tensorflow_trace.start(job.threads)
-    keras_model = _converted(job, name, source, shape, axes, folding)
+    keras_model = onnx2tf_tool.convert(job, name, source, shape, axes is not None, folding)
     model = _without_variables(tf, keras_model, shape, axes, str(feeds[0].dtype))
     turned = [np.ascontiguousarray(fed if axes is None else fed.transpose(axes)) for fed in feeds]
     try:
@@ -231,104 +212,3 @@ def _without_variables(
         return list(frozen(fed))[:count]
 
     return tensorflow_trace.Model(tf, constant, dtype, taken)
-
-
-def _converted(
-    job: ConvertJob, name: str, source: Any, shape: OpenShape, axes: Axes, folding: bool
-) -> Any:
-    """The model of Keras 2 that onnx2tf builds."""
-    copy = type(source)()
-    copy.CopyFrom(source)
-    names = onnx2tf_source.input_names(source, name)
-    kept = {"keep_shape_absolutely_input_names": names}
-    if axes is None and job.options.get("layout") == "nchw":
-        kept = {"keep_ncw_or_nchw_or_ncdhw_input_names": names}
-    with tempfile.TemporaryDirectory(prefix="onnx2tf-", dir=job.work) as folder:
-        path = os.path.join(folder, "model.onnx")
-        onnx2tf_source.write(copy, shape, path, name)
-        said = _Said(sys.stdout)
-        try:
-            with warnings.catch_warnings(), _inside(folder), contextlib.redirect_stdout(said):
-                warnings.simplefilter("ignore")
-                model = import_onnx2tf().convert(
-                    input_onnx_file_path=path,
-                    output_folder_path=os.path.join(folder, "out"),
-                    # Makes names of what they are in ONNX that TensorFlow takes.
-                    output_signaturedefs=True,
-                    not_use_onnxsim=not folding,
-                    disable_model_save=True,
-                    verbosity="warn",
-                    **({} if axes else kept),
-                )
-        except (Exception, SystemExit) as error:
-            raise refusal(name, error, said.text()) from error
-    if "Failed to optimize the onnx file" in said.text():
-        raise RunnerError(
-            "conversion",
-            f"{name}: {_SIMPLIFIER}, which onnx2tf runs first, failed on {job.source}: "
-            "convert with folding=false",
-            said.text(),
-        )
-    return model
-
-
-@contextlib.contextmanager
-def _inside(folder: str) -> Iterator[None]:
-    """Work in a folder where onnx2tf finds the pictures it would download, and its simplifier.
-
-    The pictures are noise: it compares its layers with ONNX Runtime's on them.
-    """
-    generator = np.random.Generator(np.random.PCG64(0))
-    np.save(os.path.join(folder, _SAMPLES), generator.random((20, 128, 128, 3), np.float32))
-    before, path = os.getcwd(), os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), path])
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-        os.environ["PATH"] = path
-
-
-class _Said(io.TextIOBase):
-    """Hands on what is printed, and keeps it."""
-
-    def __init__(self, onwards: TextIO) -> None:
-        self._onwards = onwards
-        self._kept: List[str] = []
-
-    def write(self, text: str) -> int:
-        self._kept.append(text)
-        return self._onwards.write(text)
-
-    def flush(self) -> None:
-        self._onwards.flush()
-
-    def text(self) -> str:
-        """Without colours."""
-        return _COLOURS.sub("", "".join(self._kept))
-
-
-def refusal(name: str, error: BaseException, said: str) -> RunnerError:
-    """What onnx2tf's failure says: which operator, and in whose words.
-
-    Args:
-        name: the converter's.
-        error: what it raised; `SystemExit` where it printed the reason and ended.
-        said: what it printed, without colours.
-    """
-    absent = re.search(r"No module named 'onnx2tf\.ops\.(\w+)'", str(error))
-    if absent:
-        message = f"{name}: onnx2tf has no operator {absent.group(1)}; use another converter"
-        return RunnerError("unsupported", message, said)
-    where = getattr(error, "onnx_op_name", None)
-    at = f" at the node {where!r}" if where else ""
-    if isinstance(error, SystemExit):
-        told = [
-            line.partition("ERROR:")[2].strip() for line in said.splitlines() if "ERROR:" in line
-        ]
-        words = next((line for line in told if line), "it gave no reason")
-        return RunnerError("conversion", f"{name}: onnx2tf gave up{at}: {words}", said)
-    failed = classify(error, "conversion")
-    message = f"{name}: onnx2tf can't convert the model{at}: {failed.message}"
-    return RunnerError(failed.kind, message, failed.detail)

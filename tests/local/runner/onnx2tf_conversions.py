@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ class Kept:
 
 def answers(target: Path, fed: np.ndarray) -> list[np.ndarray]:
     """Of a SavedModel to all rows, of a TensorFlow Lite file to as many as it takes."""
-    import tensorflow as tf
-
+    tf = import_module("tensorflow")
     if target.is_dir():
         serve = tf.saved_model.load(str(target)).signatures["serving_default"]
         (name,) = serve.structured_input_signature[1]

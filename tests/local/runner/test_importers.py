@@ -10,29 +10,39 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from support.environment_python import interpreter, run_inside
-from support.small_onnx import Small
+from support.small_onnx import Node, Small
 
 HERE = Path(__file__).parent
 TVM, OPENVINO, IREE = "tvm-0.27", "openvino-2026.4", "iree-3.13"
 IMPORTERS, JAX, TENSORFLOW = "torch-importers-2.13", "jax-0.10", "tensorflow-2.21"
 NHWC = [0, 2, 3, 1]
+WEIGHTS = np.random.Generator(np.random.PCG64(3)).standard_normal((4, 3, 3, 3)).astype(np.float32)
 
 Infer = Callable[..., Any]
 
 
-def network(operator: str = "Relu") -> onnx.ModelProto:
+def network(operator: str = "Relu", weights: np.ndarray | None = None) -> onnx.ModelProto:
     """[N, 3, 5, 6] through a convolution and a mean: [N, 4]."""
-    generator = np.random.Generator(np.random.PCG64(3))
-    weights = generator.standard_normal((4, 3, 3, 3)).astype(np.float32)
-    nodes: list[tuple[str, str, str, dict[str, Any]]] = [
+    nodes: list[Node] = [
         ("Conv", "x w", "c", {"pads": [1, 1, 1, 1]}),
         (operator, "c", "r", {}),
         ("GlobalAveragePool", "r", "g", {}),
         ("Flatten", "g", "y", {}),
     ]
-    return Small(nodes, {"w": weights}, ["N", 3, 5, 6]).model()
+    model = Small(nodes, {"w": WEIGHTS if weights is None else weights}, ["N", 3, 5, 6]).model()
+    kind = TensorProto.FLOAT
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", kind, ["N", 4]))
+    return model
+
+
+def reference(folder: Path, weights: np.ndarray | None = None) -> np.ndarray:
+    """What ONNX's own evaluator gives for the rows: float32 [2, 4]."""
+    evaluator = ReferenceEvaluator(network(weights=weights))
+    answers: np.ndarray = evaluator.run(None, {"x": np.load(folder / "x.npy")})[0]
+    return answers
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +147,7 @@ def test_a_relax_file_answers_bit_for_bit_as_the_importer_in_the_cell(
         assert (event["input"], event["outputs"]) == (own["input"], own["outputs"])
         assert event["ran"]["operators"] == own["ran"]["operators"]
     assert own["outputs"][0]["name"] == "y"
-    reference = ReferenceEvaluator(network()).run(None, {"x": np.load(folder / "x.npy")})[0]
-    np.testing.assert_allclose(answers, reference, atol=1e-5)
+    np.testing.assert_allclose(answers, reference(folder), atol=1e-5)
 
 
 def test_what_is_no_relax_module_or_of_another_shape_is_refused(folder: Path, infer: Infer) -> None:
@@ -211,12 +220,11 @@ def test_an_exported_program_goes_through_each_importer(torch_folder: Path, infe
     ]
     ended = converted(IMPORTERS, folder, *jobs)
     assert all(0 <= one["probe_max_abs_diff"] < 1e-5 for one in ended), ended
-    for kind, backend in targets.items():
-        for name, batch in (("net", 1), ("open", 2)):
-            event, answers = infer(IMPORTERS, backend, f"{name}.{kind}", kind, batch=batch)
-            np.testing.assert_allclose(answers, expected, atol=1e-5, err_msg=f"{name}.{kind}")
-            assert event["input"]["shape"] == [batch, 3, 5, 6]
-            assert len(event["outputs"]) == 2
+    for kind, environment in zip(targets, (TVM, OPENVINO, IREE), strict=True):
+        event, answers = infer(environment, targets[kind], f"open.{kind}", kind, batch=2)
+        np.testing.assert_allclose(answers, expected, atol=1e-5, err_msg=kind)
+        assert event["input"]["shape"] == [2, 3, 5, 6]
+        assert len(event["outputs"]) == 2
     assert ended[-1]["versions"].keys() >= {"iree-turbine", "iree-base-compiler", "torch"}
 
 
@@ -234,11 +242,11 @@ def test_operators_that_an_importer_of_programs_lacks_are_named(torch_folder: Pa
 def test_halves_stay_halves_and_are_not_run_as_float32(torch_folder: Path, infer: Infer) -> None:
     jobs = [(f"torch>{kind}", "half.pt2", f"half.{kind}", {}) for kind in ("relax", "mlir")]
     assert all("files" in one for one in converted(IMPORTERS, torch_folder, *jobs))
-    for backend, kind in (("tvm", "relax"), ("iree", "mlir")):
-        refused = infer(IMPORTERS, backend, f"half.{kind}", kind)
+    for environment, backend, kind in ((TVM, "tvm", "relax"), (IREE, "iree", "mlir")):
+        refused = infer(environment, backend, f"half.{kind}", kind)
         assert refused[0] == "unsupported"
         assert "computes in float16" in refused[1]
-        _, answers = infer(IMPORTERS, backend, f"half.{kind}", kind, precision="default")
+        _, answers = infer(environment, backend, f"half.{kind}", kind, precision="default")
         rows = np.load(torch_folder / "x.npy")
         np.testing.assert_array_equal(answers, (rows.astype("f2") * 2).astype("f4"))
 
@@ -255,17 +263,17 @@ def test_openvino_writes_whole_float32_an_open_batch_and_the_layout_asked_for(
     ]
     assert ended["plain"]["input_axes"] is None
     assert ended["last"]["input_axes"] == NHWC
-    expected = ReferenceEvaluator(network()).run(None, {"x": np.load(folder / "x.npy")})[0]
-    far = {}
+    rounded = WEIGHTS.astype(np.float16).astype(np.float32)
     for name in options:
         axes = ended[name]["input_axes"]
         event, answers = infer(
             OPENVINO, "openvino", f"{name}.openvino", "openvino", batch=2, input_axes=axes
         )
-        far[name] = np.abs(answers - expected).max()
+        expected = reference(folder, rounded if name == "small" else None)
+        np.testing.assert_allclose(answers, expected, atol=1e-5, err_msg=name)
         assert event["ran"]["computes_in"] == ["float32"]
+    assert np.abs(reference(folder, rounded) - reference(folder)).max() > 5e-5
     assert event["input"]["shape"] == [2, 3, 5, 6]
-    assert max(far["plain"], far["last"]) < 1e-5 < far["small"] < 1e-2
     assert 'element_type="f16"' not in (folder / "plain.openvino" / "model.xml").read_text()
     assert 'element_type="f16"' in (folder / "small.openvino" / "model.xml").read_text()
 
@@ -326,16 +334,12 @@ def test_mlir_answers_bit_for_bit_as_the_importer_in_the_cell(folder: Path, infe
 
 
 def test_a_function_of_jax_is_compiled_by_iree(folder: Path, infer: Infer) -> None:
-    first, second, late = converted(
-        JAX,
-        folder,
-        ("onnx>jax", "net.onnx", "net.jax", {}),
-        ("jax>mlir", "net.jax", "jax.mlir", {}),
-        ("jax>mlir", "net.jax", "no.mlir", {"batch": 2}),
-    )
+    # JAX reads its settings once, when it is imported: a process each, as the harness has it.
+    (first,) = converted(JAX, folder, ("onnx>jax", "net.onnx", "net.jax", {}))
+    (second,) = converted(JAX, folder, ("jax>mlir", "net.jax", "jax.mlir", {}))
+    (late,) = converted(JAX, folder, ("jax>mlir", "net.jax", "no.mlir", {"batch": 2}))
     assert max(one["probe_max_abs_diff"] for one in (first, second)) < 1e-5
     assert (late["kind"], "[2, 3, 5, 6] was asked for" in late["message"]) == ("unsupported", True)
     event, answers = infer(IREE, "iree", "jax.mlir", "mlir")
-    reference = ReferenceEvaluator(network()).run(None, {"x": np.load(folder / "x.npy")})[0]
-    np.testing.assert_allclose(answers, reference, atol=1e-5)
+    np.testing.assert_allclose(answers, reference(folder), atol=1e-5)
     assert event["outputs"][0]["shape"] == [1, 4]
