@@ -103,13 +103,14 @@ def choose(asked: Optional[str], here: Sequence[str]) -> str:
     return asked or here[0]
 
 
-def load(threads: int = 1, engine: Optional[str] = None) -> Keras:
+def load(threads: Optional[int] = 1, engine: Optional[str] = None) -> Keras:
     """Import Keras on the processor, and hold its engine to a number of threads.
 
     Environment variables stay set, for what reads them later: see `variables_put_back`.
 
     Args:
-        threads: for TensorFlow and PyTorch; JAX has no such setting.
+        threads: for TensorFlow and PyTorch; JAX has no such setting. None: as they are, for a
+            process in which TensorFlow may have run something already.
         engine: the one there must be; None: what the environment asks for, or has.
 
     Raises:
@@ -119,9 +120,9 @@ def load(threads: int = 1, engine: Optional[str] = None) -> Keras:
     asked = engine or os.environ.get("KERAS_BACKEND")
     engine = choose(asked, installed())
     prepare_environment(os.environ, engine)
-    if engine == "tensorflow":
+    if threads is not None and engine == "tensorflow":
         _limit_tensorflow(threads)
-    elif engine == "torch":
+    elif threads is not None and engine == "torch":
         import_module("torch").set_num_threads(threads)
     keras = import_module("keras")
     keras.backend.set_floatx("float32")
@@ -142,13 +143,13 @@ def prepare_environment(environment: Any, engine: str) -> None:
 def import_keras() -> Any:
     """Keras, as a probe tries it."""
     with variables_put_back():
-        return load().module
+        return load(None).module
 
 
 def import_keras_on_tensorflow() -> Any:
     """Keras on TensorFlow, as a probe tries it."""
     with variables_put_back():
-        return load(engine="tensorflow").module
+        return load(None, engine="tensorflow").module
 
 
 def _limit_tensorflow(threads: int) -> None:

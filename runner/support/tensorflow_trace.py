@@ -49,8 +49,7 @@ def start(threads: int) -> Any:
     Raises:
         ImportError: if it does not import.
     """
-    keras_engine.prepare_environment(os.environ, "tensorflow")
-    tf = import_module("tensorflow")
+    tf = _imported()
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -58,9 +57,14 @@ def start(threads: int) -> Any:
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, as a probe tries it."""
+    """TensorFlow, as a probe tries it: its threads stay as they are, for it may have run already."""
     with keras_engine.variables_put_back():
-        return start(1)
+        return _imported()
+
+
+def _imported() -> Any:
+    keras_engine.prepare_environment(os.environ, "tensorflow")
+    return import_module("tensorflow")
 
 
 def traced(model: Model) -> Tuple[Any, int]:

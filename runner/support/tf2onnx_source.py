@@ -40,7 +40,7 @@ Make = Callable[[Any, Source, OpenShape, Request, str], Any]
 def import_tf2onnx() -> Any:
     """tf2onnx on TensorFlow, as a probe tries it."""
     with keras_engine.variables_put_back():
-        keras_engine.load(engine="tensorflow")
+        keras_engine.load(None, engine="tensorflow")
         return import_module("tf2onnx.convert")
 
 
