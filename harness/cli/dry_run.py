@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
 if TYPE_CHECKING:
+    from harness.execution.standing import Work
     from harness.execution.sweep import Forecast
     from harness.plan.cells import Cell
     from harness.plan.conversions import Conversion
@@ -86,12 +88,19 @@ def _jobs(forecast: Forecast, store: Path) -> list[str]:
         for model, step, state in conversion_states(left, store)
     ]
     for work in forecast.works:
-        how = "answer, then time in turn" if work.timed else "answer"
-        if work.timed and not work.unanswered:
-            how = "time in turn"
-        control = " with the A/A control" if work.group.control else ""
-        jobs.append(f"{how}: {work.group.label}{control}")
+        jobs.append(_group_job(work))
     return jobs
+
+
+def _group_job(work: Work) -> str:
+    """What is done with a group; for their IR alone, only the cells that lack it are opened."""
+    if not (work.unanswered or work.timed):
+        return f"keep IR of {replace(work.group, cells=work.members).label}"
+    how = ["answer"] if work.unanswered else []
+    how += ["keep IR"] if work.unkept else []
+    how += ["time in turn"] if work.timed else []
+    control = " with the A/A control" if work.group.control else ""
+    return f"{', then '.join(how)}: {work.group.label}{control}"
 
 
 def conversion_states(cells: Iterable[Cell], store: Path) -> list[tuple[str, Conversion, str]]:

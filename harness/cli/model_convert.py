@@ -21,6 +21,7 @@ _OWN = "own"
 _HERE = {
     "disagreement": "Here: --tolerance SHARE allows more.",
     "timeout": "Here: --timeout SECONDS allows more.",
+    "out-of-memory": "Here: --memory MIB allows more.",
 }
 
 
@@ -160,6 +161,14 @@ def convert(  # noqa: PLR0917 - each parameter is an option
             rich_help_panel=_FED,
         ),
     ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            min=64,
+            help="MiB that a conversion may use; it is ended when it uses more [12288].",
+            rich_help_panel=_FED,
+        ),
+    ] = None,
     executor: Executors = ExecutorName.auto,
     as_json: AsJson = False,
 ) -> None:
@@ -212,6 +221,7 @@ def convert(  # noqa: PLR0917 - each parameter is an option
                 **({} if tolerance is None else dict.fromkeys(tolerances, tolerance)),
                 **({} if calibration is None else {"calibration": calibration}),
                 **({} if timeout is None else {"timeout_seconds": timeout}),
+                **({} if memory is None else {"memory_mib": memory}),
             },
             reader=env,
             data=data,
@@ -291,6 +301,8 @@ def _checked(check: Any) -> str:
     """What the check of a step found, and who ran both."""
     if check is None:
         return "not compared with its source: nothing here can run it"
+    if not check["target"]:
+        return f"not compared with its source: {check['note']}"
     if check["share"] is None:
         return f"runs by {check['target']}; not compared with its source: {check['note']}"
     return (

@@ -13,27 +13,37 @@ from harness.errors import ExecutionError
 
 Array = npt.NDArray[Any]
 
+QUANTISED = "conversions.quantised_tolerance"
+"""What binds where a model takes or gives integers with a scale."""
+
 
 @dataclass(frozen=True)
 class Check:
     """What a check of a conversion found.
 
     Attributes:
-        images: how many inputs both were given.
-        max_abs_diff: largest difference of any output; None where the source could not be run.
+        images: how many inputs both were given; 0 where what was made could not be run either.
+        max_abs_diff: largest difference of any output; None where one of both could not be run.
         share: the same as a share of the range of the source's output; None likewise.
         tolerance: the share that is allowed.
-        source: who ran the source, and target: who ran what was made.
-        note: why the source could not be run; empty where it was.
+        tolerance_name: what that is called in a sweep file.
+        source: who ran the source, and target: who ran what was made; empty: nobody could.
+        note: why both were not compared; empty where they were.
     """
 
     images: int
     max_abs_diff: float | None
     share: float | None
     tolerance: float
+    tolerance_name: str
     source: str
     target: str
     note: str = ""
+
+    @property
+    def too_far_off(self) -> bool:
+        """Whether both were compared, and differ by more than is allowed."""
+        return self.share is not None and self.share > self.tolerance
 
     def record(self) -> dict[str, Any]:
         """The check as `artifact.json` holds it."""
@@ -58,6 +68,8 @@ def require_usable(outputs: Sequence[Array], expected: Sequence[Array] | None) -
         raise ExecutionError("conversion", message)
     for index, output in enumerate(outputs):
         source = None if expected is None else expected[index]
+        if not output.ndim:
+            raise ExecutionError("conversion", f"Output {index} is one number for all images.")
         if source is not None and output.shape != source.shape:
             raise ExecutionError(
                 "conversion",
@@ -103,7 +115,7 @@ def disagreement(check: Check) -> ExecutionError:
         f"What it made answers otherwise than its source: the largest difference over "
         f"{check.images} images is {check.max_abs_diff:.3g}, {_percent(check.share)} of the range of "
         f"the outputs, and {_percent(check.tolerance)} is allowed ({check.source} against {check.target}).",
-        "Take another converter for this step, or allow more with `conversions.tolerance` to see "
+        f"Take another converter for this step, or allow more with `{check.tolerance_name}` to see "
         "what it does to labels.",
     )
 

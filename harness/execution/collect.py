@@ -37,12 +37,14 @@ class Collector:
         inputs: prepared inputs, by inputs key.
         progress: where to show how far it is.
         note_worker: told the process number of every worker.
-        unanswered: keys of the members whose answers are wanted; the others are only timed.
+        unanswered: keys of the members whose answers are wanted; the others are only timed, or
+            opened for what their backends compile.
+        unkept: keys of the members of which what their backends compile is wanted.
 
     After the group, `answered` holds the keys of the answers that were committed, `kept` of those of
-    which what was compiled is, `failures` why
-    others were not, `broken` why conversions failed, by theirs, and `problems` what else a person
-    must know: cells that were not timed.
+    which what was compiled is kept or was refused for good, `failures` why others were not
+    answered, `broken` why conversions failed, by theirs, and `problems` what else a person must
+    know: cells that were not timed, or of which what was compiled is not kept.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Collector:
         *,
         store: Path,
         unanswered: frozenset[str],
+        unkept: frozenset[str] = frozenset(),
         limits: Limits,
         gpu: Gpu | None = None,
         cells: Mapping[str, Cell],
@@ -64,10 +67,12 @@ class Collector:
         self._bar = contextlib.ExitStack()
         self._task: Task | None = None
         self._shown = 0
-        self._unanswered = unanswered
+        self._unanswered, self._unkept = unanswered, unkept
         self._limits, self._gpu = limits, gpu
         self._started: dict[str, str] = {}
         self._session_told = False
+        self._unopened: dict[str, str] = {}
+        self._missed: set[tuple[str, str]] = set()
         self.answered: set[str] = set()
         self.kept: set[str] = set()
         self.broken: dict[str, Failure] = {}
@@ -102,10 +107,15 @@ class Collector:
         for task in document.cells:
             if task.answers and task.key not in self.answered | set(self.failures):
                 self._fail(task.key, "engine", f"The conductor ended too early.{why}", said, None)
-        if document.session is not None and not self._session_told:
-            for task in document.cells:
-                if task.key not in self.failures:
-                    self._not_timed(task.key, f"the conductor ended early.{why}")
+        early = f"the conductor ended early.{why}"
+        for key in (task.key for task in document.cells if task.key not in self.failures):
+            if key in self._unkept - self.kept:
+                self._not_kept(key, self._unopened.get(key, early))
+            if document.session is not None:
+                if key in self._unopened:
+                    self._not_timed(key, self._unopened[key])
+                elif not self._session_told:
+                    self._not_timed(key, early)
 
     def _on_worker(self, event: Event) -> None:
         if "pid" in event:  # containers carry labels instead
@@ -159,16 +169,18 @@ class Collector:
         self._advance(int(event["done"]))
 
     def _on_compiled(self, event: Event) -> None:
-        """Keep what a backend compiled; what cannot be kept is told, and costs no answer."""
+        """Keep what a backend compiled; what is refused is told once, and costs no answer."""
         cell = self._cells[event["key"]]
         try:
             commit_ir(self._store, cell.key, Path(event["folder"]), event["files"])
         except ExecutionError as error:
-            self._progress.note(f"IR not kept: {cell.label}: {error}")
-            return
+            self._not_kept(cell.key, str(error))
+        else:
+            if not event["files"]:
+                self._progress.note(
+                    f"{cell.label}: this backend shows nothing of what it compiles."
+                )
         self.kept.add(cell.key)
-        if not event["files"]:
-            self._progress.note(f"{cell.label}: this backend shows nothing of what it compiles.")
 
     def _on_answered(self, event: Event) -> None:
         cell = self._cells[event["key"]]
@@ -193,8 +205,14 @@ class Collector:
         self.answered.add(cell.key)
 
     def _on_failed(self, event: Event) -> None:
-        if event["key"] not in self._unanswered:
-            self._not_timed(event["key"], f"({event['kind']}) {event['message']}")
+        key, reason = event["key"], f"({event['kind']}) {event['message']}"
+        if key not in self._unanswered:
+            if key not in self._unkept:
+                self._not_timed(key, reason)
+                return
+            self._unopened[key] = reason  # whether it was to be timed too is known at the end
+            if key not in self.kept:
+                self._not_kept(key, reason)
             return
         log = Path(event["log"]) if event["log"] else None
         self._fail(
@@ -226,9 +244,19 @@ class Collector:
 
     def _not_timed(self, key: str, reason: str) -> None:
         """Its answers are kept: a cell that cannot be timed has not failed."""
-        if key not in self.problems:
-            self.problems[key] = f"not timed: {reason}"
-            self._progress.note(f"Not timed: {self._cells[key].label}: {reason}")
+        self._miss(key, "Not timed", "not timed", reason)
+
+    def _not_kept(self, key: str, reason: str) -> None:
+        """Nor has one failed of which only what its backend compiles is missing."""
+        self._miss(key, "IR not kept", "IR not kept", reason)
+
+    def _miss(self, key: str, what: str, inside: str, reason: str) -> None:
+        if (key, what) in self._missed:
+            return
+        self._missed.add((key, what))
+        before = f"{self.problems[key]}; " if key in self.problems else ""
+        self.problems[key] = f"{before}{inside}: {reason}"
+        self._progress.note(f"{what}: {self._cells[key].label}: {reason}")
 
     def _fail(
         self,

@@ -25,7 +25,7 @@ from harness.execution.bundles import (
     session_folder,
     write_parquet,
 )
-from harness.execution.converting import check_plain
+from harness.execution.reported import check_plain
 from harness.plan.cells import Cell
 from harness.plan.conversions import Conversion
 

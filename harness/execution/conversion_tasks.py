@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ import numpy as np
 
 from harness.datasets.inputs import PreparedInputs
 from harness.environments.provision import Provisioned
+from harness.execution.attempts import Failure
 from harness.execution.bundles import artifact_folder, is_whole
-from harness.execution.converting import axes_of
+from harness.execution.checking import Check, disagreement
 from harness.execution.documents import CheckTask, ConversionTask, TrialTask
+from harness.execution.reported import axes_of
 from harness.plan.conversions import Checker, Conversion
 from harness.plan.feeds import CellInputs
 from harness.spec.models import Conversions, SweepSpec
 
 _FLOAT16 = "float16"
+_SECTION = "conversions."
 
 
 def artifact_name(conversion: Conversion) -> str:
@@ -55,7 +58,45 @@ def tolerance_of(conversion: Conversion, spec: Conversions) -> tuple[str, float]
     name = "tolerance"
     if asked:
         name = "float16_tolerance" if asked == {_FLOAT16} else "quantised_tolerance"
-    return f"conversions.{name}", float(getattr(spec, name))
+    return f"{_SECTION}{name}", float(getattr(spec, name))
+
+
+def kept_checks(
+    store: Path, conversion: Conversion, spec: Conversions
+) -> Iterator[tuple[Conversion, Check | None]]:
+    """The steps that a store has and that are used again, each with its check.
+
+    What was measured then is held to the tolerance of now: that of the name that bound then.
+    """
+    todo = {step.key for step in missing(conversion, store)}
+    for step in conversion.chain:
+        folder = artifact_folder(store, step.key)
+        if step.key in todo or not is_whole(folder):
+            continue
+        found = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))["check"]
+        yield step, None if found is None else check_again(step, found, spec)
+
+
+def check_again(step: Conversion, record: Mapping[str, Any], spec: Conversions) -> Check:
+    """A check that `artifact.json` holds, under the tolerance of now."""
+    name = record.get("tolerance_name", tolerance_of(step, spec)[0])
+    tolerance = float(getattr(spec, name.removeprefix(_SECTION)))
+    return Check(**{**record, "tolerance_name": name, "tolerance": tolerance})
+
+
+def fault_of(step: Conversion, check: Check | None) -> Failure | None:
+    """Why a step that was made before is not good enough for what is asked now; None: it is."""
+    if check is None or not check.too_far_off:
+        return None
+    error = disagreement(check)
+    limits = {check.tolerance_name: check.tolerance}
+    return Failure(step.key, error.kind, f"{step.label}: {error}", limits=limits)
+
+
+def fault_of_kept(store: Path, conversion: Conversion, spec: Conversions) -> Failure | None:
+    """Why a chain cannot be used as far as it was made before; None: it can."""
+    faults = (fault_of(step, check) for step, check in kept_checks(store, conversion, spec))
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def conversion_tasks(

@@ -15,7 +15,18 @@ _SUFFIXES = {"graphdef": ".pb", "relax": ".relax.json"}
 FOLDERS = frozenset({"savedmodel", "openvino"})
 """Formats of which a model is a folder."""
 
-_OF_A_MODEL = ("saved_model.pb", "model.xml")
+# What makes a folder a model, and all that a model of that format may have in it.
+_INSIDE = {
+    "saved_model.pb": {
+        "saved_model.pb",
+        "variables",
+        "assets",
+        "assets.extra",
+        "fingerprint.pb",
+        "keras_metadata.pb",
+    },
+    "model.xml": {"model.xml", "model.bin"},
+}
 
 
 def default_name(stem: str, file_format: str) -> str:
@@ -58,17 +69,39 @@ def check_free(target: Path, *, force: bool) -> None:
     """Refuse a place that is taken.
 
     Raises:
-        UsageError: something is there, and `force` is not given; or it is a folder that is no model.
+        UsageError: something is there, and `force` is not given; or it is a folder that is no model,
+            or holds something else beside it.
     """
     if os.path.lexists(target) and not force:
         raise UsageError(
             f"{target} exists already, and is left as it is.",
             "--force puts the result in its place; -o names another.",
         )
-    if _is_folder(target) and not any((target / name).exists() for name in _OF_A_MODEL):
+    if _is_folder(target):
+        _check_folder(target)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to lose what is no part of a model."""
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
         raise UsageError(
-            f"{target} is a folder that holds no model, and is left as it is.",
+            f"{folder} cannot be looked into, and is left as it is: {error.strerror}.",
             "Name another place with -o.",
+        ) from error
+    usual = next((inside for mark, inside in _INSIDE.items() if mark in names), None)
+    if usual is None:
+        raise UsageError(
+            f"{folder} is a folder that holds no model, and is left as it is.",
+            "Name another place with -o.",
+        )
+    if others := sorted(names - usual):
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise UsageError(
+            f"{folder} holds more than a model, and is left as it is: "
+            f"{', '.join(others[:3])}{more}.",
+            "Move that elsewhere, or name another place with -o.",
         )
 
 

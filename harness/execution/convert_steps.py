@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from typing import Any, Literal, Self
 
 from harness.execution import attempts
 from harness.execution.attempts import Failure
-from harness.execution.bundles import artifact_folder, is_whole
-from harness.execution.checking import Check, disagreement
 from harness.execution.commit import commit_artifact
-from harness.execution.conversion_tasks import missing, tolerance_of
+from harness.execution.conversion_tasks import fault_of, kept_checks
 from harness.plan.conversions import Conversion
 from harness.progress import Progress
 from harness.spec.models import Conversions
@@ -55,25 +52,15 @@ def kept_steps(
     A step that was checked under a larger tolerance counts as failed where it is further off than
     the tolerance of now.
     """
-    todo = {step.key for step in missing(conversion, store)}
     found: list[StepDone] = []
-    for step in conversion.chain:
-        folder = artifact_folder(store, step.key)
-        if step.key in todo or not is_whole(folder):
-            continue
-        document = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
-        check = document["check"]
-        tolerance = tolerance_of(step, spec)[1]
-        if check is not None:
-            check = {**check, "tolerance": tolerance}
-        if check is not None and check["share"] is not None and check["share"] > tolerance:
-            error = disagreement(Check(**check))
-            message = f"{step.label}: {error}"
+    for step, check in kept_checks(store, conversion, spec):
+        record = None if check is None else check.record()
+        fault = fault_of(step, check)
+        if fault is not None:
             later = conversion.chain[len(step.chain) :]
             missed = [StepDone(one, "not reached") for one in later]
-            failed = StepDone(step, "failed", check=check)
-            return [*found, failed, *missed], Failure(step.key, error.kind, message)
-        found.append(StepDone(step, "kept", check=check))
+            return [*found, StepDone(step, "failed", check=record), *missed], fault
+        found.append(StepDone(step, "kept", check=record))
     return found, None
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,13 +10,22 @@ import numpy.typing as npt
 
 from harness.errors import ExecutionError
 from harness.execution.bundles import read_array
-from harness.execution.checking import Check, difference, disagreement, require_usable
+from harness.execution.checking import (
+    QUANTISED,
+    Check,
+    difference,
+    disagreement,
+    require_usable,
+)
 from harness.execution.documents import CheckTask, ConversionTask, GroupDocument, TrialTask
+from harness.execution.reported import accumulated, check_plain, require_sound
 from harness.execution.workers import Worker
-from harness.plan.layouts import after, outputs_after
 
 # What a runner's own words mean of a conversion: they all are about the one thing that was asked.
 _OF_A_CONVERSION = frozenset({"model", "backend", "exit", "no-result", "invalid-output"})
+# What goes wrong with whoever checks, and says nothing of what was made.
+_OF_THE_CHECKER = frozenset({"environment", "engine", "disk-full"})
+_LIMITS = {"timeout": "conversions.timeout_seconds", "out-of-memory": "conversions.memory_mib"}
 
 Outputs = list[npt.NDArray[Any]]
 
@@ -89,13 +96,16 @@ class Converting:
             job["calibration"] = {**job["calibration"], **fed}
         try:
             made = self._convert(task, job, folder)
-            self.axes[task.key] = _accumulated(source_axes, made)
+            self.axes[task.key] = accumulated(source_axes, made)
             made = {**made, "input_axes": None, "output_axes": None, **self.axes[task.key]}
             check = None
             if task.check is not None:
-                check = self._check(
-                    task.check, Path(source["path"]), source_axes, target, self.axes[task.key]
-                )
+                models = Path(source["path"]), target
+                check = self._check(task.check, models, source_axes, self.axes[task.key])
+                if check.too_far_off:
+                    del self.limits[task.key][task.check.tolerance_name]
+                    self.limits[task.key][check.tolerance_name] = check.tolerance
+                    raise disagreement(check)
             self._tell(
                 "converted", key=task.key, folder=str(folder), result=made,
                 check=check and check.record(),
@@ -103,8 +113,8 @@ class Converting:
         except ExecutionError as error:
             if error.kind in _OF_A_CONVERSION:
                 error.kind = "conversion"
-            if error.kind == "timeout":
-                error.remedy = "Allow more with `conversions.timeout_seconds` in the sweep file."
+            if limit := _LIMITS.get(error.kind):
+                error.remedy = f"Allow more with `{limit}` in the sweep file."
             _name_the_step(error, task)
             self._not_converted(task, error)
 
@@ -118,6 +128,7 @@ class Converting:
             made = worker.event("converted", timeout_s, lambda _: None)
             # Only what nobody can change any more is looked at and used.
             worker.kill()
+            require_sound(made, task.job["target"])
             check_plain(folder, made["files"])
             return made
         finally:
@@ -150,17 +161,16 @@ class Converting:
     def _check(
         self,
         task: CheckTask,
-        source: Path,
+        models: tuple[Path, Path],
         source_axes: Mapping[str, Any],
-        target: Path,
         axes: Mapping[str, Any],
     ) -> Check:
-        """Run what was made, and its source, over the same inputs.
+        """Run a source and what was made of it over the same inputs.
 
         Raises:
-            ExecutionError: what was made cannot be run, gives no usable outputs, or others than its
-                source.
+            ExecutionError: what was made cannot be run, or gives no usable outputs.
         """
+        source, target = models
         expected: Outputs | None = None
         note = "" if task.source else "nothing runs its source by itself"
         if task.source is not None:
@@ -171,30 +181,23 @@ class Converting:
                 expected = answers
         self._tell("checking", label=task.target.label)
         got = self._answers_of(task.target, target, axes)
+        name, tolerance = self._tolerance(task, models)
+        checked_by = task.source.label if task.source else ""
         if isinstance(got, ExecutionError):
-            raise ExecutionError(
-                got.kind,
-                f"What it made cannot be run by {task.target.label}: {got.message}",
-                got.remedy,
-                got.detail,
-            )
+            if got.kind not in _OF_THE_CHECKER:
+                raise _not_run(task.target.label, got)
+            note = f"{task.target.label}, which was to run it, cannot be used: {got.message}"
+            return Check(0, None, None, tolerance, name, checked_by, "", note)
         require_usable(got, expected)
-        found = (None, None) if expected is None else difference(got, expected)
-        tolerance = task.tolerance
-        if self._quantised & {str(source), str(target)} and task.quantised_tolerance is not None:
-            tolerance = max(tolerance, task.quantised_tolerance)
-        check = Check(
-            images=len(got[0]),
-            max_abs_diff=found[0],
-            share=found[1],
-            tolerance=tolerance,
-            source=task.source.label if task.source else "",
-            target=task.target.label,
-            note=note,
-        )
-        if check.share is not None and check.share > check.tolerance:
-            raise disagreement(check)
-        return check
+        largest, share = (None, None) if expected is None else difference(got, expected)
+        ran_by = task.target.label
+        return Check(len(got[0]), largest, share, tolerance, name, checked_by, ran_by, note)
+
+    def _tolerance(self, task: CheckTask, models: tuple[Path, Path]) -> tuple[str, float]:
+        """What the result is held to: integers, which only a run shows, have a limit of their own."""
+        if task.quantised_tolerance is not None and self._quantised & {str(one) for one in models}:
+            return QUANTISED, task.quantised_tolerance
+        return task.tolerance_name, task.tolerance
 
     def _answers_of(
         self, task: TrialTask, model: Path, axes: Mapping[str, Any]
@@ -231,54 +234,17 @@ class Converting:
                 self._forget(task.key)
 
 
-def axes_of(conversion: Mapping[str, Any]) -> dict[str, Any]:
-    """How inputs and outputs are transposed for a converted model, as `infer` jobs hold it.
-
-    Args:
-        conversion: the event `converted`, or the artifact's document.
-    """
-    named = ("input_axes", "output_axes")
-    return {name: conversion[name] for name in named if conversion.get(name) is not None}
-
-
-def check_plain(folder: Path, names: Iterable[str]) -> None:
-    """Refuse what a converter left unless it is plain files: a link could lead anywhere.
-
-    Args:
-        folder: the conversion's.
-        names: paths relative to it.
-    """
-    for name in names:
-        path = folder
-        parts = Path(name).parts
-        if not parts or Path(name).is_absolute() or ".." in parts:
-            raise ExecutionError("conversion", f"The converter left a file outside: {name}.")
-        for part in parts[:-1]:
-            path = path / part
-            if not stat.S_ISDIR(_mode(path)):
-                raise ExecutionError(
-                    "conversion", f"The converter left no plain folder {path.name}."
-                )
-        path = path / parts[-1]
-        if not stat.S_ISREG(_mode(path)):
-            raise ExecutionError("conversion", f"The converter left no plain file {path.name}.")
-
-
-def _mode(path: Path) -> int:
-    return path.lstat().st_mode if os.path.lexists(path) else 0
-
-
-def _accumulated(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """How what was made is fed with what the chain's first model takes."""
-    own = axes_of(made)
-    inputs = after(before.get("input_axes"), own.get("input_axes"))
-    outputs = outputs_after(before.get("output_axes"), own.get("output_axes"))
-    return axes_of({"input_axes": inputs, "output_axes": outputs})
-
-
 def _name_the_step(error: ExecutionError, task: ConversionTask) -> None:
     """Say which conversion it was; what converters say of themselves begins with their name."""
     converter = str(task.job["converter"])
     said = error.message.removeprefix(f"{converter}: ")
     error.message = f"{task.label}: {said}"
     error.args = (error.message,)
+
+
+def _not_run(checker: str, error: ExecutionError) -> ExecutionError:
+    """The failure of what was made, which whoever checks it could not run."""
+    said = f"What it made cannot be run by {checker}, which checks it: {error.message}"
+    found = ExecutionError(error.kind, said, error.remedy, error.detail)
+    found.exit_status, found.signal = error.exit_status, error.signal
+    return found

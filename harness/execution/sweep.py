@@ -20,10 +20,10 @@ from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
 from harness.execution.assemble import group_document
 from harness.execution.attempts import Failure
-from harness.execution.bundles import is_whole
+from harness.execution.bundles import answers_folder, is_whole
 from harness.execution.collect import Collector
 from harness.execution.commit import commit_inputs
-from harness.execution.conversion_tasks import missing
+from harness.execution.conversion_tasks import fault_of_kept, missing
 from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
@@ -298,6 +298,7 @@ class _Run:
             progress=self._progress,
             note_worker=self._space.note_worker,
             unanswered=unanswered,
+            unkept=unkept,
             limits=self._spec.limits,
             gpu=self._resolved.gpus.get(members[0].gpu or ""),
         )
@@ -337,11 +338,20 @@ class _Run:
             if failure is None:
                 members.append(cell)
             elif cell.key not in work.unanswered:
-                self.problems.setdefault(cell.key, f"not timed: {failure.message}")
+                self._missed(cell, work, failure.message)
             else:
                 attempts.keep(self._store, failure, cell.record(), None)
                 self.failures[cell.key] = failure
         return members
+
+    def _missed(self, cell: Cell, work: Work, reason: str) -> None:
+        """Say what a cell that was answered before goes without."""
+        missed = ["IR not kept"] if cell.key in work.unkept - self._kept else []
+        missed += ["not timed"] if work.timed else []
+        if missed and cell.key not in self.problems:
+            what = " and ".join(missed)
+            self.problems[cell.key] = f"{what}: {reason}"
+            self._progress.note(f"{what[0].upper()}{what[1:]}: {cell.label}: {reason}")
 
     def _hopeless(self, cell: Cell) -> Failure | None:
         """Why a cell cannot run: an environment that cannot be made, a conversion that failed."""
@@ -354,6 +364,10 @@ class _Run:
         for step in cell.conversion.chain if cell.conversion else ():
             if broken := self._broken.get(step.key):
                 return replace(broken, key=cell.key)
+        # What is done stays done; whatever is made now is made under the tolerance of now.
+        if cell.conversion and not is_whole(answers_folder(self._store, cell.key)):
+            fault = fault_of_kept(self._store, cell.conversion, self._spec.conversions)
+            return fault and replace(fault, key=cell.key)
         return None
 
     def _session(self, work: Work, keys: set[str], members: list[Cell]) -> SessionTask:

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from harness.environments.variables import runner_variables
 from harness.errors import ExecutionError
 from harness.execution.attempts import tail
 from harness.execution.exits import explain_exit, read_error
 from harness.execution.link import Link, OnEvent
-from harness.execution.memory import MemoryWatch
+from harness.execution.memory import MemoryWatch, session_pids
 
 KILL_WAIT_S = 10.0
 """How long a worker may take to finish when asked."""
@@ -148,8 +150,16 @@ class ProcessWorker:
         self._link.close()
 
     def _end(self) -> None:
+        """End the process group, and those of the session that left the group."""
+        # A number is given to nobody else while its session has processes.
+        if self._process.returncode is not None and psutil.pid_exists(self.pid):
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error, OSError):
+            for pid in session_pids(self.pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
 
     def too_slow(self, timeout_s: float | None) -> ExecutionError:
         """Kill it, and the failure of an answer that did not come in time."""

@@ -130,7 +130,7 @@ def remove_strays(store: Path) -> list[int]:
 
 def _remove_staged(store: Path) -> None:
     """Remove bundles that a killed sweep was still staging; they carry hidden names."""
-    for place in ("answers/*", "inputs/*", "artifacts/*", "attempts/*", "sessions"):
+    for place in ("answers/*", "inputs/*", "artifacts/*", "ir/*", "attempts/*", "sessions"):
         for staged in store.glob(f"{place}/.*.staged"):
             remove_tree(staged)
 

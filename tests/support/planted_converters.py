@@ -28,6 +28,16 @@ _CONVERTERS = {
     "silent_nan": 'def convert(job):\n    return made(job, fault="nan")\n',
     "unreadable": 'def convert(job):\n    return made(job, fault="load")\n',
     "fewer_classes": "def convert(job):\n    return made(job, classes=3)\n",
+    "hanging_model": 'def convert(job):\n    return made(job, fault="hang")\n',
+    "rounded": (
+        "def convert(job):\n"
+        '    scores = {"name": "scores", "dtype": "int8", "shape": [5], "scale": 0.5, "zero_point": 0}\n'
+        "    return made(job, outputs=[scores])\n"
+    ),
+    "without_files": "def convert(job):\n    return dict(made(job), files={})\n",
+    "wrong_axes": "def convert(job):\n    return dict(made(job), input_axes=[1, 0])\n",
+    "two_axes": "def convert(job):\n    return dict(made(job), input_axes=[0, 1])\n",
+    "three_axes": "def convert(job):\n    return dict(made(job), input_axes=[0, 2, 1])\n",
     "hanging": "def convert(job):\n    time.sleep(3600)\n",
     "crashing": "def convert(job):\n    os.kill(os.getpid(), signal.SIGSEGV)\n",
     "greedy": (

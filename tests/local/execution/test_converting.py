@@ -45,7 +45,9 @@ def infer(tmp_path: Path, model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def chain(tmp_path: Path, *converters: str, tolerance: float = 0.01) -> list[ConversionTask]:
+def chain(
+    tmp_path: Path, *converters: str, tolerance: float = 0.01, quantised_tolerance: float = 0.5
+) -> list[ConversionTask]:
     """Conversions one after the other, beginning with a model of five classes."""
     first = tmp_path / "first.json"
     first.write_text(json.dumps({"classes": 5}))
@@ -76,6 +78,7 @@ def chain(tmp_path: Path, *converters: str, tolerance: float = 0.01) -> list[Con
                     source=trial,
                     tolerance=tolerance,
                     tolerance_name="conversions.tolerance",
+                    quantised_tolerance=quantised_tolerance,
                 ),
             )
         )
@@ -158,11 +161,56 @@ def test_a_tolerance_lets_it_through_to_be_measured(tmp_path: Path) -> None:
     assert set(of_kind(events, "answered")) == {"cell"}
 
 
+def test_integers_that_only_a_run_shows_are_held_to_their_own_limit(tmp_path: Path) -> None:
+    events = run(tmp_path, chain(tmp_path, "rounded"))
+    check = of_kind(events, "converted")["step1"]["check"]
+    assert 0.01 < check["share"] < 0.5
+    assert (check["tolerance"], check["tolerance_name"]) == (0.5, "conversions.quantised_tolerance")
+
+
+def test_the_limit_that_bound_is_the_one_that_is_named(tmp_path: Path) -> None:
+    events = run(tmp_path, chain(tmp_path, "rounded", quantised_tolerance=0.001))
+    told = of_kind(events, "not-converted")["step1"]
+    assert told["kind"] == "disagreement"
+    assert "allow more with `conversions.quantised_tolerance`" in told["message"]
+    tolerances = {name: one for name, one in told["limits"].items() if "tolerance" in name}
+    assert tolerances == {"conversions.quantised_tolerance": 0.001}
+
+
+def test_a_checker_that_is_not_there_costs_no_conversion(tmp_path: Path) -> None:
+    [task] = chain(tmp_path, "otherwise")
+    assert task.check is not None
+    gone = task.check.target.model_copy(update={"python": tmp_path / "gone", "label": "gone"})
+    gone = gone.model_copy(update={"key": "gone"})
+    check = task.check.model_copy(update={"target": gone})
+    events = run(tmp_path, [task.model_copy(update={"check": check})], cell(tmp_path, "step1"))
+    found = of_kind(events, "converted")["step1"]["check"]
+    assert (found["images"], found["share"], found["target"]) == (0, None, "")
+    assert found["note"].startswith("gone, which was to run it, cannot be used: Cannot start")
+    assert set(of_kind(events, "answered")) == {"cell"}
+
+
+def test_transpositions_that_do_not_fit_are_told_and_other_routes_go_on(tmp_path: Path) -> None:
+    tasks = chain(tmp_path, "two_axes", "three_axes")
+    good = chain(tmp_path, "copied")[0].model_copy(update={"key": "good"})
+    events = run(tmp_path, [*tasks, good], cell(tmp_path, "good"))
+    told = of_kind(events, "not-converted")
+    assert list(told) == ["step2"]
+    assert told["step2"]["kind"] == "conversion"
+    assert told["step2"]["message"].startswith(
+        "step 2, json>json:three_axes here: The converter reports [0, 2, 1] as `input_axes`, which "
+        "does not fit its source's, [0, 1]."
+    )
+    assert set(of_kind(events, "answered")) == {"cell"}
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "said"),
     [
         ("silent_nan", "conversion", "Output 0 is NaN for image 0: the conversion succeeded"),
-        ("unreadable", "conversion", "What it made cannot be run by null here: "),
+        ("unreadable", "conversion", "What it made cannot be run by null here, which checks"),
+        ("without_files", "conversion", "The converter reports {} as `files`, which is not"),
+        ("wrong_axes", "conversion", "The converter reports [1, 0] as `input_axes`, which is not"),
         ("fewer_classes", "conversion", "Output 0 has the shape [3], and its source's [5]."),
         ("crashing", "signal", "It was ended by SIGSEGV."),
         ("rubbish", "conversion", ""),
@@ -193,8 +241,18 @@ def test_a_hanging_converter_is_ended_and_other_routes_go_on(tmp_path: Path) -> 
     assert set(of_kind(events, "answered")) == {"cell"}
 
 
+def test_a_result_that_hangs_is_told_with_who_ran_it(tmp_path: Path) -> None:
+    events = run(tmp_path, chain(tmp_path, "hanging_model"), timeout_s=5)
+    told = of_kind(events, "not-converted")["step1"]
+    assert told["kind"] == "timeout"
+    said = "What it made cannot be run by null here, which checks it: No answer after 5 s"
+    assert said in told["message"]
+    assert "Allow more with `conversions.timeout_seconds`" in told["message"]
+
+
 def test_a_converter_that_takes_all_memory_is_ended(tmp_path: Path) -> None:
     events = run(tmp_path, chain(tmp_path, "greedy"), memory_mib=300)
     told = of_kind(events, "not-converted")["step1"]
     assert told["kind"] == "out-of-memory"
     assert "it used more than the 300 MiB that it may" in told["message"]
+    assert "Allow more with `conversions.memory_mib` in the sweep file" in told["message"]

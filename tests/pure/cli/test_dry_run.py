@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from support.cells import CELL as PLAIN
 from support.planned_chain import cell, converted, spec
 
-from harness.cli.dry_run import _places, _step, conversion_states
+from harness.cli.dry_run import _group_job, _places, _step, conversion_states
 from harness.execution.bundles import artifact_folder
 from harness.execution.commit import commit_artifact
+from harness.execution.standing import Work
 from harness.plan.conversions import Conversion
+from harness.plan.groups import Group
 
 CELL = cell(spec())
 QUANTISED = cell(spec(axes={"quantisation": ["dynamic"]}))
@@ -55,3 +59,30 @@ def test_what_is_made_already_needs_no_environment(tmp_path: Path) -> None:
     for step in chain():
         make(tmp_path / "store", step, tmp_path)
     assert _places(CELL, tmp_path / "store") == {("reader", "venv")}
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "unkept", "timed", "said"),
+    [
+        (True, False, False, "answer: m, 2 cells with the A/A control"),
+        (True, False, True, "answer, then time in turn: m, 2 cells with the A/A control"),
+        (False, False, True, "time in turn: m, 2 cells with the A/A control"),
+        (True, True, False, "answer, then keep IR: m, 2 cells with the A/A control"),
+        (False, True, True, "keep IR, then time in turn: m, 2 cells with the A/A control"),
+        (False, True, False, "keep IR of m, 1 cell"),
+    ],
+)
+def test_a_groups_job_says_what_is_done(
+    unanswered: bool, unkept: bool, timed: bool, said: str
+) -> None:
+    again = PLAIN.again(1)
+    group = Group((PLAIN, again), PLAIN.key, again.key)
+    keys = frozenset({PLAIN.key})
+    work = Work(
+        group,
+        (PLAIN,),
+        keys if unanswered else frozenset(),
+        timed,
+        keys if unkept else frozenset(),
+    )
+    assert _group_job(work) == said

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -14,13 +14,22 @@ import pytest
 from support.planned_chain import PlantedConductor, cell, spec
 from support.small_model import write_model
 from support.small_onnx import conv
+from typer.testing import CliRunner
 
-from harness.errors import SpecError, UsageError
-from harness.execution import convert_model
-from harness.execution.bundles import artifact_folder, is_whole
+from harness.cli.model import app
+from harness.errors import EXIT_CELLS_FAILED, SpecError, UsageError
+from harness.execution import convert_model, sweep
+from harness.execution.attempts import Failure
+from harness.execution.bundles import answers_folder, artifact_folder, is_whole, seal
+from harness.execution.checking import QUANTISED, Check
 from harness.execution.convert_model import Converted, Intent, Wanted, convert, intend
+from harness.execution.convert_steps import StepDone
+from harness.execution.documents import GroupDocument
+from harness.execution.sweep import _Run
+from harness.plan.cells import Cell
 from harness.plan.routes import Route
-from harness.progress import SilentProgress
+from harness.progress import Progress, SilentProgress
+from harness.spec.models import SweepSpec
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +161,82 @@ def test_a_smaller_tolerance_is_held_against_what_was_measured(
     assert run(tmp_path, loose, PlantedConductor()).status == "kept"
 
 
+class QuantisedConductor(PlantedConductor):
+    """Finds integers where nobody asked for them: another tolerance binds."""
+
+    def _events(self, group: GroupDocument) -> list[dict[str, Any]]:
+        events = super()._events(group)
+        for event in events:
+            if event["event"] == "converted":
+                event["check"] |= {"tolerance": 0.5, "tolerance_name": QUANTISED}
+        return events
+
+
+def test_what_was_held_to_the_limit_for_integers_is_held_to_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(tmp_path, planned(monkeypatch), QuantisedConductor(share=0.2))
+    assert made.artifact is not None
+    document = json.loads((made.artifact.parent / "artifact.json").read_text())
+    kept = document["check"]["tolerance"], document["check"]["tolerance_name"]
+    assert kept == (0.5, "conversions.quantised_tolerance")
+    again = run(tmp_path, planned(monkeypatch), PlantedConductor())
+    assert (again.status, told(again)[1]) == ("kept", ("keras>tflite", "kept"))
+    assert again.steps[1].check is not None
+    assert again.steps[1].check["tolerance"] == 0.5
+    strict = planned(monkeypatch, conversions={"quantised_tolerance": 0.1})
+    done = run(tmp_path, strict, PlantedConductor())
+    assert done.failure is not None
+    assert "allow more with `conversions.quantised_tolerance`" in done.failure.message
+    assert done.failure.limits == {QUANTISED: 0.1}
+
+
+def sweep_again(store: Path, asked: SweepSpec, one: Cell) -> Failure | None:
+    """What a sweep says of a cell whose conversions are in its store already."""
+    ready = {one.environment_identity: SimpleNamespace(probe={})}
+    resolved = cast("Any", SimpleNamespace(stacks=SimpleNamespace(ready=ready)))
+    again = _Run(asked, store, SilentProgress(), resolved, cast("Any", None), cast("Any", None))
+    return again._hopeless(one)
+
+
+def test_a_sweep_holds_what_is_kept_to_the_tolerance_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "refusal", lambda *_: "")
+    store = tmp_path / "store"
+    run(tmp_path, planned(monkeypatch), PlantedConductor(share=0.008))
+    one = cell(spec())
+    assert sweep_again(store, spec(), one) is None
+    strict = spec(conversions={"tolerance": 0.001})
+    failure = sweep_again(store, strict, one)
+    assert failure is not None
+    assert (failure.key, failure.kind) == (one.key, "disagreement")
+    assert failure.message.startswith("onnx>keras in maker: What it made answers otherwise")
+    assert failure.limits == {"conversions.tolerance": 0.001}
+    assert failure.lasts({"conversions.tolerance": 0.001})
+    assert not failure.lasts({"conversions.tolerance": 0.01})
+    answers = answers_folder(store, one.key)
+    answers.mkdir(parents=True)
+    (answers / "answers.json").write_text("{}")
+    seal(answers)
+    assert sweep_again(store, strict, one) is None  # done stays done
+
+
+def test_what_nobody_could_check_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(tmp_path, planned(monkeypatch), UncheckedConductor())
+    assert done.steps[1].check is None
+    strict = spec(conversions={"tolerance": 0})
+    assert sweep_again(tmp_path / "store", strict, cell(spec())) is None
+
+
+class UncheckedConductor(PlantedConductor):
+    def _events(self, group: GroupDocument) -> list[dict[str, Any]]:
+        return [
+            {**event, "check": None} if event["event"] == "converted" else event
+            for event in super()._events(group)
+        ]
+
+
 def environments(intent: Intent) -> tuple[str, list[str], list[str]]:
     [entry] = intent.spec.environments
     return entry.names[0], list(intent.spec.axes.route), [s.maker for s in intent.route.steps]
@@ -261,3 +346,25 @@ def test_the_record_of_a_step_is_what_a_program_reads(
     assert (record["environment"], record["status"]) == ("maker", "made")
     assert record["seconds"] >= 0
     assert record["check"]["max_abs_diff"] == 0.5
+
+
+def test_more_memory_is_given_on_the_command_line_and_its_want_says_so(
+    convolution: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Intent] = []
+    unchecked = Check(0, None, None, 0.01, "conversions.tolerance", "a", "", "b cannot be used: x")
+
+    def broken(intent: Intent, _: Progress) -> Converted:
+        asked.append(intent)
+        first, second = cell(spec()).conversion.chain  # type: ignore[union-attr]
+        steps = (StepDone(first, "made", 1.0, unchecked.record()), StepDone(second, "failed"))
+        failure = Failure(second.key, "out-of-memory", "it used more than it may")
+        return Converted("m", "r", "tflite", steps, None, {}, failure, None, "")
+
+    monkeypatch.setattr(convert_model, "convert", broken)
+    options = ["--to", "tflite", "--memory", "777", "-o", str(tmp_path / "m.tflite")]
+    result = CliRunner().invoke(app, ["convert", str(convolution), *options])
+    assert result.exit_code == EXIT_CELLS_FAILED
+    assert asked[0].spec.conversions.memory_mib == 777
+    assert "Here: --memory MIB allows more." in result.stdout
+    assert "   not compared with its source: b cannot be used: x\n" in result.stdout

@@ -72,7 +72,7 @@ def test_what_is_there_is_left_unless_forced(here: Path, tmp_path: Path) -> None
 def test_a_folder_takes_the_place_of_a_model_only(here: Path, tmp_path: Path) -> None:
     made, target = savedmodel(tmp_path / "made", b"new"), here / "m"
     put(made, target, force=False)
-    (target / "own.txt").write_text("left of before")
+    (target / "fingerprint.pb").write_text("left of before")
     put(made, target, force=True)
     assert names(target) == ["saved_model.pb", "variables"]
     (here / "photos").mkdir()
@@ -83,6 +83,34 @@ def test_a_folder_takes_the_place_of_a_model_only(here: Path, tmp_path: Path) ->
         put(made, here / "photos", force=True)
     assert names(here) == ["m", "photos"]
     assert names(here / "photos") == ["1.jpg"]
+
+
+def test_a_model_among_other_things_is_left_as_it_is(here: Path, tmp_path: Path) -> None:
+    made, target = savedmodel(tmp_path / "made", b"new"), savedmodel(here / "m", b"old")
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds more than a model, .*: notes\.txt\.") as error:
+        check_free(target, force=True)
+    assert "-o" in error.value.remedy
+    for name in ("model.xml", "a", "b", "c"):
+        (target / name).write_text("mine")
+    with pytest.raises(UsageError, match=r": a, b, c and 2 more\."):
+        put(made, target, force=True)
+    assert (target / "saved_model.pb").read_bytes() == b"old"
+    assert (target / "notes.txt").read_text() == "mine"
+    assert names(here) == ["m"]
+
+
+def test_an_openvino_folder_is_replaced_if_it_is_nothing_else(here: Path, tmp_path: Path) -> None:
+    made, target = tmp_path / "made", here / "m"
+    for folder, content in ((made, "new"), (target, "old")):
+        folder.mkdir()
+        (folder / "model.xml").write_text(content)
+        (folder / "model.bin").write_text(content)
+    put(made, target, force=True)
+    assert (target / "model.xml").read_text() == "new"
+    (target / "variables").mkdir()
+    with pytest.raises(UsageError, match=r"holds more than a model, .*: variables\."):
+        check_free(target, force=True)
 
 
 def test_what_was_there_comes_back_where_the_new_one_cannot_be_put(
