@@ -10,9 +10,9 @@ from harness.errors import StoreError
 from harness.execution.bundles import artifact_folder
 from harness.store import layout
 
-FAULT_SHARE = 1e-4
-"""A step that moves an output by more than this share of the range of its source's outputs is above
-the noise: float32 sums in another order stay well below, a changed operator or a quantisation not."""
+FAULT_SHARE = 1e-3
+"""Threshold of blame: a step is named where it moves an output by more than this share of the range
+of its source's outputs. It is chosen, not measured: no claim is made about what stays below it."""
 
 MADE, FAILED, NOT_REACHED = "made", "failed", "not reached"
 
@@ -80,19 +80,44 @@ def label(place: int, step: Document) -> str:
     return f"{number}{step['converter']} in {step.get('environment')}"
 
 
-def fault(steps: list[Document]) -> int | None:
-    """The place of the step that failed, else of the one with the largest jump above the noise."""
+def fault(steps: list[Document], moved_from: int | None = None) -> int | None:
+    """The place of the step to blame; None where there is none.
+
+    The one that failed, else the one with the largest jump above the threshold, else the one that
+    moved most of those that lie between a cell and its source, if labels flipped between the two.
+
+    Args:
+        steps: what `steps_of` returns.
+        moved_from: the place of the first step after the source that labels flipped from; None
+            where none flipped, or where the source's own steps may have had a part in it.
+    """
     for place, step in enumerate(steps):
         if step["status"] == FAILED:
             return place
-    jumps = [(step["share"] or 0.0, -place) for place, step in enumerate(steps)]
+    share, place = _largest(steps, 0)
+    if share > FAULT_SHARE:
+        return place
+    # A step that was not compared is as likely as those that were.
+    if moved_from is None or any(step["share"] is None for step in steps[moved_from:]):
+        return None
+    share, place = _largest(steps, moved_from)
+    return place if share > 0 else None
+
+
+def _largest(steps: list[Document], first: int) -> tuple[float, int]:
+    """The largest share of the steps from a place on, and the first step that has it."""
+    jumps = [(step["share"] or 0.0, -place) for place, step in enumerate(steps) if place >= first]
     share, place = max(jumps, default=(0.0, 0))
-    return -place if share > FAULT_SHARE else None
+    return share, -place
 
 
-def fault_in_words(steps: list[Document]) -> str | None:
-    """Which step is to blame and for what; None where none is above the noise."""
-    place = fault(steps)
+def fault_in_words(steps: list[Document], place: int | None) -> str | None:
+    """Which step is to blame and for what.
+
+    Args:
+        steps: what `steps_of` returns.
+        place: what `fault` returns; None gives None.
+    """
     if place is None:
         return None
     step = steps[place]
@@ -101,7 +126,14 @@ def fault_in_words(steps: list[Document]) -> str | None:
         return f"{called}, failed"
     asked = (step["options"] or {}).get("quantisation")
     told = f", where {asked} quantisation was asked for" if asked else ""
-    return f"{called}, moves outputs by up to {100 * step['share']:.2g} % of their range{told}"
+    moved = f"{100 * step['share']:.2g} % of their range"
+    if step["share"] <= FAULT_SHARE:
+        least = f"{100 * FAULT_SHARE:g} %"
+        return (
+            f"{called}, moves outputs by no more than {moved} (the threshold is {least}){told}, "
+            "but labels changed, and no other step since its source moves them more"
+        )
+    return f"{called}, moves outputs by up to {moved}{told}"
 
 
 def unchecked(steps: list[Document]) -> list[int]:

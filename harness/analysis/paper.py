@@ -15,6 +15,13 @@ _FRAMEWORK_OF = {
     "graphdef": "TensorFlow",
     "tflite": "TFLite",
 }
+# Backends by which a framework runs its own models; what ends in a point stands for several.
+_OWN_BACKENDS = {
+    "Keras": ("keras.predict",),
+    "PyTorch": ("torch.",),
+    "TensorFlow": ("tensorflow.",),
+    "TFLite": ("tflite",),
+}
 # What a compiler makes of a model to run it, as the paper's TVM did with every model.
 _COMPILED = frozenset({"relax", "mlir"})
 
@@ -50,6 +57,15 @@ def paper_pair(nodes: Sequence[str]) -> tuple[str, str, int] | None:
         return None
     start, end = (_FRAMEWORK_OF[formats[place]] for place in (places[0], places[-1]))
     return None if start == end else (start, end, places[0])
+
+
+def runs_itself(framework: str, backend: object) -> bool:
+    """Whether a backend is one of the framework's own, not another reader of its files."""
+    called = str(backend)
+    return any(
+        called.startswith(own) if own.endswith(".") else called == own
+        for own in _OWN_BACKENDS[framework]
+    )
 
 
 def paper_findings(start: str, end: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +11,22 @@ from rich.text import Text
 
 from harness.analysis.conversion_steps import FAILED, FAULT_SHARE, NOT_REACHED
 from harness.analysis.conversions import OTHER, UNQUANTISED
-from harness.analysis.paper import FRAMEWORKS, paper_findings
+from harness.analysis.paper import FRAMEWORKS
 from harness.report import words
+from harness.report.paper_square import FieldView, failure, findings, square
 
 Document = dict[str, Any]
 
 LEAD = (
     "Each route from the model file, step by step: how far what a step made is from its source, "
-    "both run over a few of the images."
+    "both run over a few of the images. Beyond the threshold, "
+    f"{words.percent(FAULT_SHARE, 1)} of the range of its outputs, a step is to blame."
 )
 SQUARE = "The paper's twelve conversions"
 
 _WIDE = 120
+# Smaller shares are not told apart.
+_SMALLEST = 1e-4
 _ARROW = " \u2192 "
 
 
@@ -61,7 +64,7 @@ class RowView:
         blame: which step is to blame, or what was not checked; empty where there is nothing.
         flips: of how many images the label changed, or nothing; `share` is the same in percent.
         changed: whether any did; None: not known.
-        against: what it is compared with.
+        against: what it is compared with, and in what else the two differ.
         top1: its accuracy beside the source's.
     """
 
@@ -80,21 +83,6 @@ class RowView:
     changed: bool | None
     against: str
     top1: str
-
-
-@dataclass(frozen=True)
-class FieldView:
-    """One of the twelve conversions: what all its routes came to.
-
-    Attributes:
-        state: `self`, `absent`, `same`, `differs`, `works` (not compared) or `failed`.
-        said: in a word or two.
-        more: what stands below.
-    """
-
-    state: str
-    said: str
-    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,8 +109,8 @@ def model_views(result: Document) -> list[ModelView]:
             ModelView(
                 model,
                 tuple(_row(one, names) for one in own),
-                _square(own),
-                _findings(own),
+                square(own),
+                findings(own),
             )
         )
     return views
@@ -130,7 +118,7 @@ def model_views(result: Document) -> list[ModelView]:
 
 def _row(one: Document, names: dict[str, str]) -> RowView:
     works = one["status"] != "failed"
-    message, reason = _failure(one)
+    message, reason = failure(one)
     return RowView(
         key=one["key"],
         name=names.get(one["key"], str(one["environment"])),
@@ -150,23 +138,6 @@ def _row(one: Document, names: dict[str, str]) -> RowView:
     )
 
 
-def _findings(found: Sequence[Document]) -> tuple[str, ...]:
-    """Each sentence once, whatever pairs it is about."""
-    pairs = [str(one["paper"]).split(" to ") for one in found if one["paper"]]
-    return tuple(dict.fromkeys(said for pair in pairs for said in paper_findings(*pair)))
-
-
-def _failure(one: Document, length: int = 110) -> tuple[str, str]:
-    """Why a cell failed, whole where the first words are not all, and the first words of it."""
-    if one["status"] != "failed":
-        return "", ""
-    # The step is named where it stands: what matters is what its converter said.
-    said = [step["note"] for step in one["steps"] if step["status"] == FAILED]
-    message = " ".join(str(said[0] if said else one["message"] or "no reason is recorded").split())
-    reason = words.reason(message, length)
-    return ("" if reason == message else message), reason
-
-
 def _step(place: int, step: Document, fault: int | None) -> StepView:
     note = f"made in {step['environment']}" if step["environment"] else ""
     if step["status"] in (FAILED, NOT_REACHED):
@@ -175,8 +146,8 @@ def _step(place: int, step: Document, fault: int | None) -> StepView:
     note = "; ".join(part for part in (note, step["note"]) if part)
     if step["max_abs_diff"] is None:
         return StepView(step["converter"], "not compared", note, "unchecked")
-    small = step["share"] < FAULT_SHARE
-    share = f"under {words.percent(FAULT_SHARE)}" if small else words.percent(step["share"])
+    small = step["share"] < _SMALLEST
+    share = f"under {words.percent(_SMALLEST)}" if small else words.percent(step["share"])
     said = f"{words.difference(step['max_abs_diff'])} ({share} of the range)"
     return StepView(step["converter"], said, note, "fault" if place == fault else "well")
 
@@ -189,8 +160,8 @@ def _blame(one: Document) -> str:
             f"step {place + 1}, {one['steps'][place]['converter']}" for place in one["unchecked"]
         ]
         return (
-            f"No step that was compared is above the noise. Not compared with its source: "
-            f"{'; '.join(steps)}. That, or what runs the model, makes the difference."
+            f"No step that was compared moves outputs by more than the threshold of "
+            f"{words.percent(FAULT_SHARE, 1)}. Not compared with its source: {'; '.join(steps)}. That, or what runs the model, makes the difference."
         )
     return ""
 
@@ -205,9 +176,12 @@ def _against(one: Document, names: dict[str, str]) -> str:
     if one["against"] is None:
         return ""
     name = names.get(one["against"], one["against"][:12])
-    if one["relation"] == UNQUANTISED:
-        return f"{name} (unquantised)"
-    return f"{name} (another route)" if one["relation"] == OTHER else f"{name} (its source)"
+    relation = {UNQUANTISED: "unquantised", OTHER: "another route"}.get(
+        str(one["relation"]), "its source"
+    )
+    axes = [axis.replace("_", " ") for axis in one["axes"]]
+    unlike = f"; other {', '.join(axes)}" if axes else ""
+    return f"{name} ({relation}{unlike})"
 
 
 def _top1(one: Document) -> str:
@@ -215,41 +189,6 @@ def _top1(one: Document) -> str:
         return words.NOTHING
     own = words.share(one["top1"])
     return own if one["top1_source"] is None else f"{words.share(one['top1_source'])}{_ARROW}{own}"
-
-
-def _square(found: Sequence[Document]) -> tuple[tuple[str, tuple[FieldView, ...]], ...]:
-    if not any(one["paper"] for one in found):
-        return ()
-    return tuple(
-        (start, tuple(_field(start, end, found) for end in FRAMEWORKS)) for start in FRAMEWORKS
-    )
-
-
-def _field(start: str, end: str, found: Sequence[Document]) -> FieldView:
-    """What all routes of a pair came to; quantised ones count only where there are no others."""
-    if start == end:
-        return FieldView("self", "\u00b7")
-    routes = [one for one in found if one["paper"] == f"{start} to {end}"]
-    plain = [one for one in routes if one["quantisation"] in (None, "none")]
-    if not routes:
-        return FieldView("absent", words.NOTHING)
-    tail = "" if plain else ", quantised"
-    chosen = plain or routes
-    working = [one for one in chosen if one["status"] != "failed"]
-    if not working:
-        return FieldView("failed", "failed", _failure(chosen[0], 60)[1] + tail)
-    counted = [one for one in working if one["paper_flips"] is not None]
-    several = f"{len(working)} of {len(chosen)} routes work" if len(chosen) > 1 else ""
-    if not counted:
-        more = f"{several}; " if several else ""
-        return FieldView("works", "works", f"{more}no cell runs it as {start}{tail}")
-    flips = sorted({one["paper_flips"] for one in counted})
-    said = words.count(flips[0])
-    if len(flips) > 1:
-        said += f" to {words.count(flips[-1])}"
-    images = words.count(counted[0]["images"])
-    more = f"of {images} labels; {several}" if several else f"of {images} labels"
-    return FieldView("differs" if flips[-1] else "same", said, more + tail)
 
 
 def print_conversions(result: Document, console: Console, new_table: Any) -> None:

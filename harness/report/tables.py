@@ -31,9 +31,9 @@ def standard_output() -> Console:
 
 def _table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
     table = Table(
-        title=title,
+        # Names of models are no markup.
+        title=Text(title, style="bold"),
         title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
         pad_edge=False,

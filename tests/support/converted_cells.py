@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.store_factory import StoreFactory
+from support.store_factory import StoreFactory, flip_first, logits
 
+from harness.analysis.sweep_result import sweep_result
 from harness.canonical import key_of, write_json
 from harness.execution.bundles import artifact_folder
 
 MAKER = "tf2onnx-1.17"
+ONNX = "weights>keras>onnx:tf2onnx"
+LONG = "/some/where/model.onnx can't be <b>converted</b>: " + "many words " * 40
 
 Check = Mapping[str, Any] | float | None
 
@@ -99,3 +103,32 @@ def artifact(factory: StoreFactory, step: Mapping[str, Any], check: Check) -> No
     else:
         found |= {"max_abs_diff": 10 * check, "share": check}
     write_json(folder / "artifact.json", {"schema_version": 1, **step, "check": found})
+
+
+def swept(root: Path, routes: int = 0) -> dict[str, Any]:
+    """Keras, two ways to TFLite, one of them quantised too, and one way to PyTorch that fails."""
+    factory = StoreFactory(root)
+    x = logits(20, 4)
+    inputs = factory.inputs(20, [int(c) for c in x.argmax(axis=1)])
+
+    def add(route: str, flips: int, checks: tuple[Any, ...], **columns: Any) -> str:
+        return convert(factory, inputs, flip_first(x, flips), route, checks, **columns)
+
+    lite = {"environment": "litert-2", "backend": "tflite"}
+    static = {"quantisation": "static"}
+    keys = [
+        add("weights>keras", 0, (None,), environment="keras-3", backend="keras.predict"),
+        add("weights>keras>tflite", 0, (None, 2e-7), **lite),
+        add("weights>keras>tflite:x", 2, (None, 0.004), **lite),
+        add("weights>keras>tflite", 5, (None, 0.1), **lite, **static, options=static),
+        add("weights>jax", 3, (None,), environment="jax-1"),
+    ]
+    keys += [add(f"weights>keras>tflite:n{i}", i % 4, (None, 1e-3), **lite) for i in range(routes)]
+    broken = failed(factory, inputs, f"{ONNX}>torch", (None, 1e-6), environment="torch-2")
+    message = f"step 3, onnx>torch in tf2onnx-1.17: {LONG}"
+    factory.sweep(
+        keys,
+        failed=[broken],
+        failures=[{"key": broken["key"], "kind": "conversion", "message": message}],
+    )
+    return sweep_result(root, "sweep-1")

@@ -11,7 +11,7 @@ from support.converted_cells import MAKER, artifact, convert, failed, steps_of
 from support.store_factory import StoreFactory, flip_first, logits
 
 from harness.analysis.conversion_steps import FAULT_SHARE, planned_steps
-from harness.analysis.conversions import OTHER, SOURCE, UNQUANTISED
+from harness.analysis.conversions import OTHER, SOURCE, UNQUANTISED, Compared, find_conversions
 from harness.analysis.sweep_result import sweep_result
 
 CHAIN = "weights>keras>onnx:tf2onnx"
@@ -60,12 +60,28 @@ def test_steps_carry_what_their_checks_found(store: Store) -> None:
     assert json.loads(json.dumps(one, allow_nan=False)) == one
 
 
-def test_the_largest_jump_is_to_blame_and_noise_is_not(store: Store) -> None:
+def test_the_largest_jump_above_the_threshold_is_to_blame(store: Store) -> None:
     noisy = store.add(CHAIN, (FAULT_SHARE, FAULT_SHARE / 2))
-    jumpy = store.add("weights>torch>onnx>tflite", (2e-4, 0.3, 0.1))
+    jumpy = store.add("weights>torch>onnx>tflite", (2e-3, 0.3, 0.1))
     found = store.found()
     assert (found[noisy]["fault"], found[noisy]["at_fault"]) == (None, None)
     assert found[jumpy]["fault"] == 1
+
+
+def test_below_the_threshold_a_step_is_to_blame_only_where_labels_flipped(store: Store) -> None:
+    store.add("weights>keras", (0.0,))
+    quiet = store.add(CHAIN, (0.0, 2e-4))
+    flipped = store.add(f"{CHAIN}>torch", (0.0, 2e-4, 1e-4), flips=1)
+    unknown = store.add(f"{CHAIN}>tflite", (0.0, 2e-4, None), flips=1)
+    equal = store.add(f"{CHAIN}>jax", (0.0, 2e-4, 0.0), flips=1)
+    found = store.found()
+    # The second step lies before the source that the labels flipped from.
+    assert found[flipped]["against"] == quiet
+    assert [found[k]["fault"] for k in (quiet, flipped, unknown, equal)] == [None, 2, None, None]
+    assert found[flipped]["at_fault"] == (
+        f"step 3, onnx>torch in {MAKER}, moves outputs by no more than 0.01 % of their range (the "
+        "threshold is 0.1 %), but labels changed, and no other step since its source moves them more"
+    )
 
 
 def test_what_was_never_checked_or_is_gone_says_so(store: Store) -> None:
@@ -171,6 +187,69 @@ def test_a_quantised_cell_is_compared_with_its_route_unquantised(store: Store) -
     assert found[whole]["against"] != quantised
 
 
+@pytest.mark.parametrize(
+    ("end", "columns"),
+    [
+        (">onnx:opset", {"opset": 17}),
+        (">onnx:fold", {"folding": True}),
+        ("", {"opset": 17}),
+        ("", {"layout": "nhwc", "folding": False}),
+    ],
+)
+def test_less_asked_of_the_same_route_is_the_source(
+    store: Store, end: str, columns: dict[str, Any]
+) -> None:
+    store.add("weights>keras", flips=3)
+    plain = store.add(CHAIN)
+    key = store.add(f"{CHAIN}{end}", flips=1, **columns)
+    found = store.found()
+    assert (found[key]["against"], found[key]["relation"]) == (plain, SOURCE)
+    assert (found[key]["flips"], found[key]["axes"]) == (1, [])
+    # The plain cell has no source in it.
+    assert found[plain]["flips"] == 3
+
+
+def test_a_quantised_cell_is_compared_with_what_lacks_its_quantisation_alone(store: Store) -> None:
+    store.add(CHAIN)
+    store.add(CHAIN, opset=13)
+    same = store.add(CHAIN, opset=17)
+    key = store.add(f"{CHAIN}>onnx:quantise", opset=17, quantisation="static")
+    one = store.found()[key]
+    assert (one["against"], one["relation"], one["axes"]) == (same, UNQUANTISED, [])
+
+
+@pytest.mark.parametrize(
+    ("axis", "value"),
+    [
+        ("precision", "f16"),
+        ("device", "cuda"),
+        ("threads", 4),
+        ("batch", 8),
+        ("settings", {"level": "all"}),
+    ],
+)
+def test_what_was_run_alike_comes_before_a_longer_beginning(
+    store: Store, axis: str, value: Any
+) -> None:
+    near = store.add(CHAIN)
+    alike = store.add("weights>keras", **{axis: value})
+    key = store.add(f"{CHAIN}>torch", **{axis: value})
+    lone = store.add(f"{CHAIN}>tflite")
+    found = store.found()
+    assert (found[key]["against"], found[key]["axes"]) == (alike, [])
+    assert found[lone]["against"] == near
+    # Without one that was run alike, the axis is said.
+    assert (found[near]["against"], found[near]["axes"]) == (alike, [axis])
+
+
+def test_settings_of_another_backend_are_no_other_run(store: Store) -> None:
+    store.add("weights>keras")
+    near = store.add(CHAIN, backend="onnxruntime", settings={"level": "all"})
+    key = store.add(f"{CHAIN}>torch", backend="torch.eager", environment="torch-2")
+    one = store.found()[key]
+    assert (one["against"], one["axes"]) == (near, ["environment", "backend", "settings"])
+
+
 def test_cells_that_were_fed_otherwise_are_no_sources(store: Store) -> None:
     store.add("weights>keras", corruption="fog:3")
     key = store.add(CHAIN, corruption="none")
@@ -183,13 +262,38 @@ def test_the_papers_pairs_are_counted_from_where_they_begin(store: Store) -> Non
     key = store.add(f"{CHAIN}>torch", flips=3)
     found = store.found()
     one = found[key]
-    assert (one["paper"], one["paper_against"], one["paper_flips"]) == (
-        *("Keras to PyTorch", keras),
-        3,
-    )
+    assert (one["paper"], one["paper_against"]) == ("Keras to PyTorch", keras)
+    assert (one["paper_flips"], one["paper_images"]) == (3, 10)
+    by = "onnxruntime"
+    assert [(p["framework"], p["backend"]) for p in one["paper_foreign"]] == [
+        ("Keras", by),
+        ("PyTorch", by),
+    ]
     assert (one["against"], one["flips"]) == (onnx, 2)
     assert "100 %" in one["paper_finding"]
     assert (found[onnx]["paper"], found[onnx]["paper_finding"]) == (None, None)
+
+
+def test_a_pair_begins_where_the_framework_ran_itself_and_alike(store: Store) -> None:
+    store.add("keras", backend="openvino")
+    store.add("keras", backend="keras.predict", precision="f16")
+    own = store.add("keras", backend="keras.predict", environment="keras-3")
+    key = store.add("keras>tflite", backend="tflite")
+    one = store.found()[key]
+    assert (one["paper_against"], one["paper_foreign"]) == (own, [])
+
+
+def test_two_cells_are_compared_once(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def compare(a: str, b: str) -> Compared:
+        asked.append((a, b))
+        return Compared(flips=0, images=4, max_abs_diff=0.0)
+
+    keras = {"key": "a", "model": "m", "route": "keras", "backend": "keras.predict"}
+    lite = {"key": "b", "model": "m", "route": "keras>tflite", "backend": "tflite"}
+    (one,) = find_conversions(tmp_path, [keras, lite], {"a": 1.0, "b": 1.0}, [], compare)
+    assert (one["against"], one["paper_against"], asked) == ("a", "a", [("a", "b")])
 
 
 def test_cells_of_old_stores_tell_their_route_alone() -> None:

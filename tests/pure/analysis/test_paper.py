@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.analysis.paper import paper_findings, paper_pair
+from harness.analysis.paper import FRAMEWORKS, paper_findings, paper_pair, runs_itself
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,11 @@ def test_only_what_is_known_is_said_of_a_pair() -> None:
     assert "no number is known here for any one pair" in common
     assert "Optimize.DEFAULT" in paper_findings("PyTorch", "TFLite")[1]
     assert len(paper_findings("TensorFlow", "TFLite")) == 3
+
+
+def test_a_framework_runs_itself_by_its_own_backends() -> None:
+    ran = {
+        backend: [framework for framework in FRAMEWORKS if runs_itself(framework, backend)]
+        for backend in ("keras.predict", "torch.compile", "tensorflow.xla", "tflite", "openvino")
+    }
+    assert list(ran.values()) == [["Keras"], ["PyTorch"], ["TensorFlow"], ["TFLite"], []]

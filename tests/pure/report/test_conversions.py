@@ -6,50 +6,17 @@ import html
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
-from support.converted_cells import convert, failed
+from support.converted_cells import LONG, convert, swept
 from support.store_factory import StoreFactory, flip_first, logits
 
 from harness.analysis.sweep_result import sweep_result
-from harness.report.conversions import FieldView, model_views
+from harness.report.conversions import LEAD, model_views
 from harness.report.html import write_report
 from harness.report.markdown import as_markdown
 from harness.report.tables import print_sweep
-
-ONNX = "weights>keras>onnx:tf2onnx"
-LONG = "/some/where/model.onnx can't be <b>converted</b>: " + "many words " * 40
-
-
-def swept(root: Path, routes: int = 0) -> dict[str, Any]:
-    """Keras, two ways to TFLite, one of them quantised too, and one way to PyTorch that fails."""
-    factory = StoreFactory(root)
-    x = logits(20, 4)
-    inputs = factory.inputs(20, [int(c) for c in x.argmax(axis=1)])
-
-    def add(route: str, flips: int, checks: tuple[Any, ...], **columns: Any) -> str:
-        return convert(factory, inputs, flip_first(x, flips), route, checks, **columns)
-
-    lite = {"environment": "litert-2", "backend": "tflite"}
-    static = {"quantisation": "static"}
-    keys = [
-        add("weights>keras", 0, (None,), environment="keras-3"),
-        add("weights>keras>tflite", 0, (None, 2e-7), **lite),
-        add("weights>keras>tflite:x", 2, (None, 0.004), **lite),
-        add("weights>keras>tflite", 5, (None, 0.1), **lite, **static, options=static),
-        add("weights>jax", 3, (None,), environment="jax-1"),
-    ]
-    keys += [add(f"weights>keras>tflite:n{i}", i % 4, (None, 1e-3), **lite) for i in range(routes)]
-    broken = failed(factory, inputs, f"{ONNX}>torch", (None, 1e-6), environment="torch-2")
-    message = f"step 3, onnx>torch in tf2onnx-1.17: {LONG}"
-    factory.sweep(
-        keys,
-        failed=[broken],
-        failures=[{"key": broken["key"], "kind": "conversion", "message": message}],
-    )
-    return sweep_result(root, "sweep-1")
 
 
 def page(root: Path, routes: int = 0) -> str:
@@ -67,7 +34,7 @@ def test_the_page_has_a_row_a_route(tmp_path: Path) -> None:
     rows = [words_of(row) for row in re.findall("<tr>.*?</tr>", page(tmp_path), re.DOTALL)]
     lite = next(row for row in rows if row.startswith("weights>keras>tflite litert-2"))
     assert "works weights>keras not compared keras>tflite 2e-06 (under 0.01 % of the range)" in lite
-    assert "0 of 20 keras-3 (its source) 1.000 \u2192 1.000" in lite
+    assert "0 of 20 keras-3 (its source; other environment, backend) 1.000 \u2192 1.000" in lite
     other = next(row for row in rows if row.startswith("weights>keras>tflite:x"))
     assert "2 of 20 10.0 %" in other
     assert "Step 2, keras>tflite:x in tf2onnx-1.17, moves outputs by up to 0.4 %" in other
@@ -89,30 +56,6 @@ def test_a_failure_is_short_with_all_of_it_at_hand(tmp_path: Path) -> None:
     assert "<b>converted" not in section
 
 
-def test_the_papers_twelve_say_flips_or_the_failure(tmp_path: Path) -> None:
-    (view,) = model_views(swept(tmp_path))
-    rows = dict(view.square)
-    assert [row[place].state for place, row in enumerate(rows.values())] == ["self"] * 4
-    keras = rows["Keras"]
-    assert keras[3] == FieldView("differs", "0 to 2", "of 20 labels; 2 of 2 routes work")
-    assert (keras[1].state, keras[1].said) == ("failed", "failed")
-    assert keras[1].more.startswith("model.onnx can't be <b>converted</b>")
-    assert keras[2] == FieldView("absent", "\u2013")
-    assert {field.state for field in rows["TFLite"][:3]} == {"absent"}
-    assert sum("Optimize.DEFAULT" in finding for finding in view.findings) == 1
-
-
-def test_what_only_ran_quantised_or_without_its_beginning_is_marked(tmp_path: Path) -> None:
-    factory = StoreFactory(tmp_path)
-    inputs, x = factory.inputs(5), logits(5, 3)
-    routes = {"torch>tflite": {"quantisation": "dynamic"}, "torch>onnx>savedmodel": {}}
-    factory.sweep([convert(factory, inputs, x, r, **columns) for r, columns in routes.items()])
-    (view,) = model_views(sweep_result(tmp_path, "sweep-1"))
-    torch = dict(view.square)["PyTorch"]
-    assert torch[3] == FieldView("works", "works", "no cell runs it as PyTorch, quantised")
-    assert torch[2] == FieldView("works", "works", "no cell runs it as PyTorch")
-
-
 def test_many_routes_leave_the_page_usable(tmp_path: Path) -> None:
     section = page(tmp_path, routes=30)
     assert 'class="card tall"' in section
@@ -129,11 +72,43 @@ def test_the_terminal_has_them_too(tmp_path: Path, width: int) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "Conversions \u00b7 mobilenet" in text
     assert "The paper's twelve conversions" in text
-    assert ("(its source)" in text) == (width == 160)
+    assert ("(its source; other environment, backend)" in " ".join(text.split())) == (width == 160)
     assert "moves outputs by up to 10 % of their range, where static quantisation" in text
     assert "0 to 2" in text
     if width == 160:
         assert "not compared \u00b7 0.04 !" in text
+
+
+def test_names_of_models_are_no_markup(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(5), logits(5, 3)
+    keys = [
+        convert(factory, inputs, x, route, model=model)
+        for model in ("net[v2]", "net[/x]")
+        for route in ("torch", "torch>tflite")
+    ]
+    factory.sweep(keys)
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    print_sweep(sweep_result(tmp_path, "sweep-1"), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for model in ("net[v2]", "net[/x]"):
+        assert f"Cells \u00b7 {model}" in text
+        assert f"Conversions \u00b7 {model}" in text
+
+
+def test_a_threshold_is_called_one(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(5), logits(5, 3)
+    source = convert(factory, inputs, x, "torch", environment="e-1")
+    moved = convert(factory, inputs, flip_first(x, 1), "torch>onnx", (2e-4,))
+    unknown = convert(factory, inputs, flip_first(x, 1), "torch>onnx:x", (None,))
+    factory.sweep([source, moved, unknown])
+    (view,) = model_views(sweep_result(tmp_path, "sweep-1"))
+    blame = {row.key: row.blame for row in view.rows}
+    assert blame[moved].startswith("Step 1, torch>onnx in tf2onnx-1.17, moves outputs by no more")
+    assert "0.02 % of their range (the threshold is 0.1 %)" in blame[moved]
+    assert "the threshold of 0.1 %. Not compared with its source: step 1" in blame[unknown]
+    assert "0.1 % of the range of its outputs" in LEAD
 
 
 def test_markdown_has_them_too(tmp_path: Path) -> None:
