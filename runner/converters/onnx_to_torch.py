@@ -17,7 +17,13 @@ import torch
 from runner.backends.base import installed_version
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, onnx2torch_squeeze, onnx_model, torch_vision
+from runner.support import (
+    conversion,
+    onnx2torch_model,
+    onnx2torch_squeeze,
+    onnx_model,
+    torch_vision,
+)
 
 _NAME = "onnx>torch"
 _PACKAGES = ("torch", "onnx2torch", "onnx", "torchvision", "numpy")
@@ -33,7 +39,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     Raises:
         RunnerError: `unsupported` for the request, and for operators that onnx2torch does not know;
             `model` if the source can't be read; `conversion` if it can't be converted otherwise, or
-            an output is not finite.
+            an output is lost, of another shape or not finite.
     """
     batch, item_shape = conversion.options_of(job, _NAME)
     torch.set_num_threads(job.threads)
@@ -41,7 +47,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     fed = conversion.seeded_input(model, batch, item_shape, _NAME)
     _require_known(model, job.source)
     try:
-        program = _export(model, fed)
+        program = _export(onnx2torch_model.prepared(model, fed.shape), fed)
     except Exception as error:
         failed = classify(error, "conversion")
         message = f"{job.source} can't be converted by onnx2torch: {failed.message}"
@@ -51,7 +57,9 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         del program
         got = _run(part, fed)
         conversion.check_finite(got)
-        difference = conversion.largest_difference(conversion.reference_outputs(model, fed), got)
+        expected = conversion.reference_outputs(model, fed)
+        conversion.require_alike(expected, got)
+        difference = conversion.largest_difference(expected, got)
     return conversion.converted(job.target, _PACKAGES, difference)
 
 
