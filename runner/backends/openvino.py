@@ -34,7 +34,7 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
-from runner.support import openvino_graph, openvino_ir
+from runner.support import openvino_graph, openvino_ir, openvino_outputs
 
 STACK = "openvino"
 
@@ -64,7 +64,8 @@ class OpenVino:
             refused = classify(error, "model")
             message = f"{request.path}: {refused.message}"
             raise RunnerError(refused.kind, message, refused.detail) from error
-        only_input("openvino", [_name(port, "input") for port in model.inputs])
+        openvino_outputs.put_in_order(model, request.format, request.path)
+        only_input("openvino", [openvino_outputs.name(port, "input") for port in model.inputs])
         if request.format == "tflite":
             _refuse_quantised(model)
         declared = model.inputs[0].partial_shape
@@ -76,8 +77,10 @@ class OpenVino:
             model.reshape({model.inputs[0]: shape})
         self._model = model
         # Compiling adds names of inner tensors, in no fixed order: these are the model's own.
-        self._input_name = _name(model.inputs[0], "input")
-        self._output_names = [_name(o, f"output_{i}") for i, o in enumerate(model.outputs)]
+        self._input_name = openvino_outputs.name(model.inputs[0], "input")
+        self._output_names = [
+            openvino_outputs.name(o, f"output_{i}") for i, o in enumerate(model.outputs)
+        ]
 
     def compile(self) -> None:
         """Compile for the CPU with the threads and precision asked for."""
@@ -201,7 +204,7 @@ def _refuse_quantised(model: Any) -> None:
             raise RunnerError(
                 "unsupported",
                 "openvino: reading a quantised TFLite model, OpenVINO drops the scale and zero "
-                f"point of {_name(port, 'a tensor')!r}, so its values can't be compared; run it "
+                f"point of {openvino_outputs.name(port, 'a tensor')!r}, so its values can't be compared; run it "
                 "with the backend tflite",
             )
 
@@ -218,7 +221,3 @@ def _spec(port: Any, name: str) -> TensorSpec:
 
 def _type_name(kind: Any) -> str:
     return str(kind.get_type_name()) if hasattr(kind, "get_type_name") else str(kind)
-
-
-def _name(port: Any, fallback: str) -> str:
-    return min(port.names) if port.names else fallback

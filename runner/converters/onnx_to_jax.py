@@ -24,8 +24,8 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
 
     Raises:
         RunnerError: `unsupported` for the request, or an operator that nothing is known of; `model`
-            if the source can't be read; `conversion` if it can't be traced or an output is not
-            finite.
+            if the source can't be read; `conversion` if it can't be traced or an output is lost,
+            of another rank or not finite.
     """
     batch, item_shape = conversion.options_of(job, _NAME)
     jax_runtime.prepare("cpu", job.threads)
@@ -35,7 +35,9 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         _export(model, probe, part)
         got = _run(part, probe)
         conversion.check_finite(got)
-    difference = conversion.largest_difference(conversion.reference_outputs(model, probe), got)
+        expected = conversion.reference_outputs(model, probe)
+        conversion.require_alike(expected, got, sizes=False)
+    difference = conversion.largest_difference(expected, got)
     return conversion.converted(job.target, ("jax", "jaxlib", "onnx", "numpy"), difference)
 
 

@@ -38,7 +38,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     Raises:
         RunnerError: `unsupported` for the request, or an operator that has no conversion; `model`
             if the source can't be read; `conversion` if Keras refuses what should work, or an
-            output is not finite.
+            output is lost, of another rank or not finite.
     """
     batch, item_shape = conversion.options_of(job, _NAME)
     model = conversion.read_onnx(job, _NAME)
@@ -62,6 +62,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
                 ) from error
             conversion.check_finite(got)
             expected = conversion.reference_outputs(model, probe)
+            conversion.require_alike(expected, got, sizes=False)
             difference = conversion.largest_difference(expected, got)
     return conversion.converted(
         job.target, _PACKAGES, difference, built.input_axes, built.output_axes

@@ -31,6 +31,7 @@ from runner.support.conversion import (
     options_of,
     read_onnx,
     reference_outputs,
+    require_alike,
     seeded_input,
     written,
 )
@@ -48,7 +49,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     Raises:
         RunnerError: `unsupported` for the request, or for an operator that ncnn has no layer for;
             `model` if the source can't be read; `conversion` if PNNX fails, or if an output is not
-            finite or not of the source's size.
+            lost, not finite or not of the source's shape.
     """
     batch, item_shape = options_of(job, _NAME)
     if batch != 1:
@@ -65,6 +66,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
             ncnn_file.write(part, param, weights, tensors)
             got = _run(part, tensors, fed, job.threads)
             check_finite(got)
+            require_alike(expected, got)
     difference = largest_difference(expected, got)
     return converted(job.target, ("pnnx", "ncnn", "onnx", "numpy"), difference)
 

@@ -45,7 +45,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     Raises:
         RunnerError: `unsupported` for the request, or an operator that has no conversion to Keras
             or to TensorFlow Lite; `model` if the source can't be read; `conversion` if TensorFlow
-            refuses what should work, or an output is not finite.
+            refuses what should work, or an output is lost, of another rank or not finite.
     """
     plain, kind = tensorflow_lite.taken(job, _NAME, OPTIONS)
     batch, item_shape = conversion.options_of(plain, _NAME)
@@ -61,6 +61,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         source = tensorflow_export.of_keras(keras, built.model, fed.shape)
         got = _laid_out(tensorflow_lite.write(source, _NAME, job, fed, quantising), built)
     expected = conversion.reference_outputs(model, probe)
+    conversion.require_alike(expected, got, sizes=False)
     difference = conversion.largest_difference(expected, got)
     return conversion.converted(
         job.target, _PACKAGES, difference, built.input_axes, built.output_axes

@@ -175,11 +175,31 @@ def reference_outputs(model: Any, fed: np.ndarray) -> Optional[List[np.ndarray]]
     return [np.asarray(output) for output in outputs]
 
 
+def require_alike(
+    expected: Optional[Sequence[np.ndarray]], got: Sequence[np.ndarray], *, sizes: bool = True
+) -> None:
+    """Refuse a conversion that lost an output, or changed a shape; `expected` None tells nothing.
+
+    Without `sizes` only ranks count: ONNX's reference evaluator rounds those of Resize another way.
+
+    Raises:
+        RunnerError: kind `conversion`.
+    """
+    shapes = [[np.shape(one) for one in outputs] for outputs in (expected or (), got)]
+    told = shapes if sizes else [[len(shape) for shape in one] for one in shapes]
+    if expected is not None and told[0] != told[1]:
+        raise RunnerError(
+            "conversion",
+            f"the source gives {len(shapes[0])} outputs of the shapes {shapes[0]}, and what was "
+            f"made of it {len(shapes[1])} of {shapes[1]}: the tool changes the model; use another",
+        )
+
+
 def largest_difference(
     expected: Optional[Sequence[np.ndarray]], got: Sequence[np.ndarray]
 ) -> Optional[float]:
     """The largest absolute difference over all outputs; None where it can't be told."""
-    if expected is None or any(e.shape != g.shape for e, g in zip(expected, got)):
+    if expected is None or [e.shape for e in expected] != [g.shape for g in got]:
         return None
     worst = [
         float(np.abs(np.subtract(e, g, dtype=np.float64)).max(initial=0.0))

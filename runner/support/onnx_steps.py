@@ -99,16 +99,18 @@ def difference(
             place of an ONNX Runtime that is too old for it.
 
     Raises:
-        RunnerError: kind `conversion`, if it does not run or an output is not finite.
+        RunnerError: kind `conversion`, if it does not run, or an output is lost, of another shape
+            or not finite.
     """
     got: Optional[List[np.ndarray]]
+    evaluated = False
     try:
         got = run(made, fed, job.threads)
     except RunnerError as error:
         if written is None or error.kind != "unsupported":
             words = f"what was made does not run: {error.message}"
             raise RunnerError("conversion", words, error.detail) from error
-        got = conversion.reference_outputs(written, fed)
+        got, evaluated = conversion.reference_outputs(written, fed), True
         if got is None:
             raise
     conversion.check_finite(got)
@@ -116,7 +118,8 @@ def difference(
         expected: Optional[List[np.ndarray]] = run(job.source, fed, job.threads)
     except RunnerError as error:
         print(f"runner: the source is run by ONNX's reference evaluator: {error.message}")
-        expected = conversion.reference_outputs(source, fed)
+        expected, evaluated = conversion.reference_outputs(source, fed), True
+    conversion.require_alike(expected, got, sizes=not evaluated)
     return conversion.largest_difference(expected, got)
 
 

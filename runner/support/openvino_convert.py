@@ -20,15 +20,18 @@ import numpy as np
 from runner.backends.base import Shape, TensorSpec, comparable, only_input, unsupported
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, importing, openvino_graph
+from runner.support import (
+    conversion,
+    image_layout,
+    importing,
+    openvino_graph,
+    openvino_outputs,
+)
 
 OPTIONS = (*conversion.OPTIONS, "layout", "quantisation")
 QUANTISATIONS = ("float16",)
-LAYOUTS = ("nchw", "nhwc")
 
 _FILE = "model.xml"
-_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
-_CHANNELS = (1, 3, 4)
 
 Answers = Callable[[np.ndarray], Optional[Sequence[np.ndarray]]]
 """What the source gives for an input; None where nothing here can run it."""
@@ -65,17 +68,20 @@ def convert(
     Raises:
         RunnerError: kind `unsupported` for the request, or operators that OpenVINO does not know;
             `model` if it can't read the source; `conversion` if what was made does not run, or an
-            output is not finite.
+            output is lost, of another shape or not finite.
     """
     batch, item_shape = conversion.options_of(job, name, OPTIONS)
     layout = job.options.get("layout")
-    if layout is not None and layout not in LAYOUTS:
-        raise unsupported(name, "layout", layout, LAYOUTS)
+    if layout is not None and layout not in image_layout.LAYOUTS:
+        raise unsupported(name, "layout", layout, image_layout.LAYOUTS)
     quantisation = conversion.quantisation_of(job, name, QUANTISATIONS)
     model = _imported(source, job.source)
-    only_input(name, [_name(port, "input") for port in model.inputs])
+    openvino_outputs.put_in_order(model, job.source_format, job.source)
+    only_input(name, [openvino_outputs.name(port, "input") for port in model.inputs])
     taken = _fixed(model, name, shape, batch, item_shape)
-    axes = _laid_out(name, taken, layout) if layout else None
+    axes = None
+    if layout is not None:
+        axes = image_layout.axes(name, taken.name, taken.shape or (), str(layout))
     if axes:
         model = _transposed(model, axes, str(layout))
     fed = importing.seeded(taken.shape or (), taken.dtype)
@@ -86,7 +92,8 @@ def convert(
         del model
         got = _run(path, fed if axes is None else fed.transpose(axes), job.threads)
         conversion.check_finite(got)
-    expected = None if answers is None else answers(fed)
+        expected = None if answers is None else answers(fed)
+        conversion.require_alike(expected, got)
     difference = conversion.largest_difference(expected, got)
     used = ("openvino", "numpy", *packages)
     return conversion.converted(job.target, used, difference, input_axes=axes)
@@ -122,13 +129,13 @@ def _fixed(
 ) -> TensorSpec:
     """Fix what is open but the batch; what the model takes, for the batch asked for."""
     port = model.inputs[0]
-    called = _name(port, "input")
+    called = openvino_outputs.name(port, "input")
     for each in [port, *model.outputs]:
         if not each.element_type.is_real():
             raise RunnerError(
                 "unsupported",
                 f"{name}: OpenVINO drops the scale and zero point of the quantised "
-                f"{_name(each, 'tensor')!r}, so its values can't be compared; run the source with "
+                f"{openvino_outputs.name(each, 'tensor')!r}, so its values can't be compared; run the source with "
                 "the backend of its own format, or quantise after the conversion",
             )
     kind = str(port.element_type.get_type_name())
@@ -143,27 +150,9 @@ def _fixed(
     return TensorSpec(called, dtype, wanted)
 
 
-def _laid_out(name: str, taken: TensorSpec, layout: str) -> Optional[Tuple[int, ...]]:
-    """How an input is transposed to have the layout asked for; None where it has it already."""
-    sizes = taken.shape or ()
-    first = len(sizes) == 4 and sizes[1] in _CHANNELS
-    last = len(sizes) == 4 and sizes[3] in _CHANNELS
-    if first == last:
-        raise unsupported(
-            name,
-            "layout",
-            layout,
-            (),
-            why=f"the input {taken.name!r} of {list(sizes)} does not tell where its channels are",
-        )
-    if first == (layout == "nchw"):
-        return None
-    return _TO_NHWC if first else _TO_NCHW
-
-
 def _transposed(model: Any, axes: Tuple[int, ...], layout: str) -> Any:
     """The model with an input of another layout, which it transposes by itself."""
-    inner = "NCHW" if axes == _TO_NHWC else "NHWC"
+    inner = "NCHW" if axes == image_layout.TO_NHWC else "NHWC"
     ov = import_openvino()
     changed = import_module("openvino.preprocess").PrePostProcessor(model)
     changed.input().tensor().set_layout(ov.Layout(layout.upper()))
@@ -186,7 +175,3 @@ def _run(path: str, fed: np.ndarray, threads: int) -> List[np.ndarray]:
         failed = classify(error, "conversion")
         message = f"what OpenVINO made does not run: {failed.message}"
         raise RunnerError(failed.kind, message, failed.detail) from error
-
-
-def _name(port: Any, fallback: str) -> str:
-    return min(port.names) if port.names else fallback

@@ -43,6 +43,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         spec = _spec(interpreter)
         _require_writable(interpreter.get_tensor_details(), request.opset)
         shape = tf2onnx_request.signature(request, spec, _NAME)
+        request = tf2onnx_request.transposed(request, spec.name, shape, _NAME)
         fed = tf2onnx_request.probe(request, shape, spec.dtype)
         expected = _answers(interpreter, fed)
         model, said = _converted(job.source, spec.name, request)
@@ -75,6 +76,7 @@ def _interpreter(job: ConvertJob) -> Any:
     try:
         interpreter = lite.Interpreter(
             model_path=job.source,
+            num_threads=job.threads,
             experimental_op_resolver_type=lite.experimental.OpResolverType.BUILTIN_REF,
         )
         interpreter.allocate_tensors()

@@ -118,7 +118,8 @@ def write(
 
     Raises:
         RunnerError: `unsupported` for operators that ONNX has not got; `conversion` if the model
-            is not valid, has lost an input or output, or answers what is not finite.
+            is not valid, has lost an input or output, or answers what is of another rank or not
+            finite.
     """
     require_valid(model, looked.name, looked.said)
     ends = [value.name for value in (*onnx_model.inputs(model), *model.graph.output)]
@@ -138,6 +139,7 @@ def write(
     if got is None:
         return None
     conversion.check_finite(got)
+    conversion.require_alike(looked.expected, got, sizes=False)
     return conversion.largest_difference(looked.expected, got)
 
 

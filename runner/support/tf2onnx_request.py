@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from runner.backends.base import TensorSpec, unsupported
 from runner.errors import RunnerError
 from runner.jobs import ConvertJob
-from runner.support import conversion
+from runner.support import conversion, image_layout
 
 OPSETS = tuple(range(9, 19))
 """tf2onnx 1.17 refuses 19; below 9 it lists weights among the inputs, where they can be overridden."""
@@ -19,8 +19,6 @@ DEFAULT_OPSET = 17
 """What every ONNX Runtime since 1.13 reads: tf2onnx writes IR version 8 for it."""
 
 LAYOUTS = ("nhwc", "nchw")
-NCHW = (0, 3, 1, 2)
-"""How images with channels last are transposed to have them first."""
 
 _IMAGES = 4
 _SEED = 0
@@ -30,7 +28,7 @@ OpenShape = Tuple[Optional[int], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """The options of a job. `layout` is None where the job leaves it to the tool."""
+    """The options of a job. `layout` is None where the input stays as the source takes it."""
 
     batch: int
     item_shape: Optional[Tuple[int, ...]]
@@ -94,6 +92,34 @@ def signature(request: Request, spec: TensorSpec, name: str) -> OpenShape:
             f"takes {list(declared)}: leave the layout out",
         )
     return (declared[0], *wanted)
+
+
+def transposed(
+    request: Request, called: str, shape: OpenShape, name: str, told: Optional[str] = None
+) -> Request:
+    """The request with the layout that the input is to be transposed to, None where it has it.
+
+    Args:
+        request: with the layout that is asked for.
+        called: the input.
+        shape: what it takes.
+        name: the converter's, for messages.
+        told: its layout by the source's own word, where the shape does not tell.
+
+    Raises:
+        RunnerError: kind `unsupported`, if nothing tells where the channels are, or they are first
+            and are to be last.
+    """
+    if request.layout is None:
+        return request
+    axes = image_layout.axes(name, called, shape, request.layout, told)
+    if axes == image_layout.TO_NHWC:
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the input {called!r} of {list(shape)} has its channels first, and tf2onnx "
+            "transposes images with channels last only: leave the layout out",
+        )
+    return replace(request, layout=None if axes is None else "nchw")
 
 
 def probe(request: Request, shape: OpenShape, dtype: str) -> np.ndarray:

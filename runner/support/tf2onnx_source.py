@@ -18,6 +18,7 @@ from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
     conversion,
+    image_layout,
     keras_engine,
     tensorflow_source,
     tf2onnx_model,
@@ -32,6 +33,8 @@ OPTIONS = (*conversion.OPTIONS, "opset", "layout")
 PACKAGES = ("tf2onnx", "tensorflow-cpu", "tensorflow", "keras", "onnx", "numpy")
 
 _FED = "input"
+_LAYOUTS = {"channels_last": "nhwc", "channels_first": "nchw"}
+"""By what Keras's layers say; a SavedModel and a graph say nothing."""
 
 Make = Callable[[Any, Source, OpenShape, Request, str], Any]
 """`make(tf, source, shape, request, part)` gives the model; `part` is a path it may write to."""
@@ -75,7 +78,8 @@ def convert(
         tf = import_module("tensorflow")
         source = tensorflow_source.read(name, tf, _load_request(job, request))
         shape = tf2onnx_request.signature(request, source.input, name)
-        _require_channels_last(source, request, name)
+        told = _LAYOUTS.get(str(source.ran.get("data_format")))
+        request = tf2onnx_request.transposed(request, source.input.name, shape, name, told)
         fed = tf2onnx_request.probe(request, shape, source.input.dtype)
         expected = _answers(tf, source, fed, name)
         with conversion.written(job.target, ".onnx") as part:
@@ -112,7 +116,7 @@ def by_tf2onnx(tf: Any, source: Source, shape: OpenShape, request: Request, part
 
 def input_axes(request: Request) -> Optional[Tuple[int, ...]]:
     """How the source's input is transposed to become what the ONNX model takes."""
-    return tf2onnx_request.NCHW if request.layout == "nchw" else None
+    return image_layout.TO_NCHW if request.layout == "nchw" else None
 
 
 def _load_request(job: ConvertJob, request: Request) -> LoadRequest:
@@ -125,17 +129,6 @@ def _load_request(job: ConvertJob, request: Request) -> LoadRequest:
         threads=job.threads,
         batch=request.batch,
         item_shape=request.item_shape or (),
-    )
-
-
-def _require_channels_last(source: Source, request: Request, name: str) -> None:
-    """A layout is asked for: whoever takes channels first has nothing to be transposed."""
-    if request.layout is None or source.ran.get("data_format", "channels_last") == "channels_last":
-        return
-    raise RunnerError(
-        "unsupported",
-        f"{name}: the model has layers with data_format {source.ran['data_format']}, and tf2onnx "
-        "transposes images with channels last: leave the layout out",
     )
 
 

@@ -83,7 +83,8 @@ def difference(
 
     Raises:
         RunnerError: kind `conversion`, if the file breaks ONNX's rules, is of another opset, has
-            weights elsewhere, other inputs or outputs, or its answers are not finite.
+            other inputs or outputs, or its answers are of another rank or not finite;
+            `unsupported`, if its weights do not fit into one file.
     """
     model = _checked(path)
     written = onnx_model.opset(model)
@@ -108,6 +109,7 @@ def difference(
     if got is None:
         return None
     conversion.check_finite(got)
+    conversion.require_alike(answers, got, sizes=False)
     return conversion.largest_difference(answers, got)
 
 

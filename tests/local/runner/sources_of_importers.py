@@ -1,7 +1,7 @@
 """Run inside an environment: small models for importers to read, and what each answers.
 
 `python sources_of_importers.py torch FOLDER` writes exported programs; `… tensorflow FOLDER` a
-SavedModel, a frozen graph and TensorFlow Lite files. Inputs lie in FOLDER/x.npy, channels first.
+SavedModels, frozen graphs and TensorFlow Lite files. Inputs lie in FOLDER/x.npy, channels first.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def write_tensorflow(folder: Path) -> None:
     constants = import_module("tensorflow.python.framework.convert_to_constants")
     frozen = constants.convert_variables_to_constants_v2(net.serve.get_concrete_function())
     (folder / "net.graphdef").write_bytes(frozen.graph.as_graph_def().SerializeToString())
+    write_twelve(tf, folder)
     for name in ("net", "int8"):
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [net.serve.get_concrete_function()], net
@@ -88,6 +89,31 @@ def write_tensorflow(folder: Path) -> None:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8
         (folder / f"{name}.tflite").write_bytes(converter.convert())
+
+
+def write_twelve(tf: Any, folder: Path) -> None:
+    """Twelve outputs, of which number n has n + 1 columns, and three whose names have no order."""
+
+    def columns(fed: Any, number: int) -> Any:
+        mean = tf.reshape(tf.reduce_mean(fed, [1, 2, 3]), [-1, 1])
+        return tf.tile(mean, [1, number + 1]) * float(number + 1)
+
+    def serve(fed: Any) -> dict[str, Any]:
+        return {f"output_{number}": columns(fed, number) for number in range(12)}
+
+    spec = tf.TensorSpec([None, 5, 6, 3], tf.float32, name="input")
+    served = tf.function(serve, input_signature=[spec])
+    tf.saved_model.save(tf.Module(), str(folder / "twelve.savedmodel"), signatures=served)
+    listed = {
+        "twelve": [f"output_{number}" for number in range(12)],
+        "unsorted": ["zeta", "alpha", "mid"],
+    }
+    for name, ends in listed.items():
+        with tf.Graph().as_default() as graph:
+            fed = tf.compat.v1.placeholder(tf.float32, spec.shape, name="input")
+            for number, end in enumerate(ends):
+                tf.identity(columns(fed, number), name=end)
+        (folder / f"{name}.graphdef").write_bytes(graph.as_graph_def().SerializeToString())
 
 
 warnings.simplefilter("ignore")

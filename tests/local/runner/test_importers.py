@@ -310,6 +310,22 @@ def test_openvino_reads_what_tensorflow_writes(tensorflow_folder: Path, infer: I
             np.testing.assert_allclose(answers, expected, atol=1e-5, err_msg=file)
 
 
+@pytest.mark.parametrize("name", ["twelve.graphdef", "twelve.savedmodel", "unsorted.graphdef"])
+def test_openvino_keeps_the_order_of_tensorflows_outputs(
+    tensorflow_folder: Path, infer: Infer, name: str
+) -> None:
+    folder, kind = tensorflow_folder, name.partition(".")[2]
+    (ended,) = converted(OPENVINO, folder, (f"{kind}>openvino", name, f"{name}.openvino", {}))
+    assert "files" in ended, ended
+    expected = np.load(folder / "x.npy").mean((1, 2, 3))[:, None]
+    ends = [f"output_{n}" for n in range(12)] if "twelve" in name else ["zeta", "alpha", "mid"]
+    for file, read_as in ((f"{name}.openvino", "openvino"), (name, kind)):
+        event, answers = infer(OPENVINO, "openvino", file, read_as, batch=2, input_axes=NHWC)
+        assert [one["shape"] for one in event["outputs"]] == [[2, n + 1] for n in range(len(ends))]
+        assert [one["name"].partition(":")[0] for one in event["outputs"]] == ends
+        np.testing.assert_allclose(answers, expected, atol=1e-6, err_msg=file)
+
+
 def test_mlir_answers_bit_for_bit_as_the_importer_in_the_cell(folder: Path, infer: Infer) -> None:
     made, odd = converted(
         IREE,

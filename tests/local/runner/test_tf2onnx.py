@@ -31,6 +31,9 @@ MADE = [
     ("open", "tflite>onnx", "open.tflite", "open.onnx", {"batch": 2}),
     ("int8", "tflite>onnx", "int8.tflite", "int8.onnx", {}),
     ("weights", "tflite>onnx", "weights.tflite", "weights.onnx", {"opset": 13}),
+    ("first", "tflite>onnx", "first.tflite", "first.onnx", {"layout": "nchw"}),
+    ("first_saved", "savedmodel>onnx", "first.saved", "first_saved.onnx", {"layout": "nchw"}),
+    ("first_graph", "graphdef>onnx", "first.pb", "first_graph.onnx", {"layout": "nchw"}),
 ]
 REFUSED = [
     ("open_sides", KERAS, "sides.keras", {}, "unsupported", "give the option item_shape"),
@@ -45,6 +48,10 @@ REFUSED = [
     ("int16", "tflite>onnx", "int16.tflite", {}, "unsupported", "quantised to int16"),
     ("int8_old", "tflite>onnx", "int8.tflite", {"opset": 12}, "unsupported", "need opset 13"),
     ("newest", "tflite>onnx", "float.tflite", {"opset": 19}, "unsupported", "9 to 18"),
+    ("last", "tflite>onnx", "first.tflite", {"layout": "nhwc"}, "unsupported", "channels first"),
+    ("last_saved", "savedmodel>onnx", "first.saved", {"layout": "nhwc"}, "unsupported", "first"),
+    ("many", "tflite>onnx", "many.tflite", {"layout": "nchw"}, "unsupported", "does not tell"),
+    ("many_graph", "graphdef>onnx", "many.pb", {"layout": "nhwc"}, "unsupported", "does not tell"),
     ("fixed", "tflite>onnx", "float.tflite", {"batch": 3}, "unsupported", "[3, 16, 24, 3]"),
     ("text", "tflite>onnx", "jobs.json", {}, "model", "TensorFlow Lite refuses the model"),
 ]
@@ -112,6 +119,8 @@ def test_outputs_keep_the_sources_names_and_order_and_the_batch_stays_open(
         ]
     assert described["open.onnx"][0] == ["image", "tensor(float)", ["N", 16, 24, 3]]
     assert described["float.onnx"][0] == ["image", "tensor(float)", [1, 3, 16, 24]]
+    for name in ("first", "first_saved", "first_graph"):
+        assert described[f"{name}.onnx"][0] == ["image", "tensor(float)", [1, 3, 8, 6]]
     assert described["own.onnx"] == described["two.onnx"]
     assert [end[0] for end in described["saved.onnx"]] == ["picture", "first", "second"]
     assert [end[0] for end in described["graph.onnx"]] == ["input", "output_0", "output_1"]
@@ -146,7 +155,7 @@ def test_the_opset_is_the_one_asked_for_and_old_engines_can_read_the_file(folder
 
 def test_only_a_layout_changes_how_the_input_is_fed(done: dict[str, Any]) -> None:
     for name, *_, options in MADE:
-        asked = options.get("layout") == "nchw"
+        asked = options.get("layout") == "nchw" and not name.startswith("first")
         assert done[name]["input_axes"] == ([0, 3, 1, 2] if asked else None), name
     assert done["two"]["versions"]["tf2onnx"].startswith("1.17")
 

@@ -115,11 +115,25 @@ def make_lite(tf: Any, keras: Any, folder: Path) -> None:
         (folder / f"{name}.tflite").write_bytes(converter.convert())
 
 
-def answer_lite(tf: Any, path: Path) -> None:
+def make_first(tf: Any, folder: Path) -> None:
+    """Files that take images with channels first, or with too many to tell where they are."""
+    lite = tf.lite.TFLiteConverter
+    for name, channels in (("first", 3), ("many", 6)):
+        spec = tf.TensorSpec((1, channels, 8, 6), tf.float32, name="image")
+        mean = tf.function(lambda image: tf.reduce_mean(image, 3) * 2.0, input_signature=[spec])
+        traced = mean.get_concrete_function()
+        content = lite.from_concrete_functions([traced], tf.Module()).convert()
+        (folder / f"{name}.tflite").write_bytes(content)
+        (folder / f"{name}.pb").write_bytes(traced.graph.as_graph_def().SerializeToString())
+        tf.saved_model.save(tf.Module(), folder / f"{name}.saved", signatures=mean)
+
+
+def answer_lite(tf: Any, path: Path, fed: np.ndarray | None = None) -> None:
     plain = tf.lite.experimental.OpResolverType.BUILTIN_REF
     interpreter = tf.lite.Interpreter(str(path), experimental_op_resolver_type=plain)
     (given,) = interpreter.get_input_details()
-    fed = DRAWN if min(given["shape_signature"]) < 0 else DRAWN[:1]
+    if fed is None:
+        fed = DRAWN if min(given["shape_signature"]) < 0 else DRAWN[:1]
     interpreter.resize_tensor_input(given["index"], fed.shape)
     interpreter.allocate_tensors()
     (end,) = interpreter.get_output_details()
@@ -145,8 +159,10 @@ def main() -> None:
     make_keras(keras, folder)
     make_saved(tf, folder)
     make_lite(tf, keras, folder)
+    make_first(tf, folder)
     for name in ("float", "open", "weights", "int8"):
         answer_lite(tf, folder / f"{name}.tflite")
+    answer_lite(tf, folder / "first.tflite", DRAWN[:1, :8, :6].transpose(0, 3, 1, 2))
     answer(tf, folder / "sequential.keras", "keras", DRAWN[:, 0, 0, :1] * np.ones((2, 5), "f4"))
     for name in ("two", "sides", "nested"):
         answer(tf, folder / f"{name}.keras", "keras", DRAWN)

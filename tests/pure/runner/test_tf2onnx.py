@@ -126,6 +126,42 @@ def test_a_shape_that_does_not_fit_is_refused(
     assert words in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("shape", "asked", "told", "layout"),
+    [
+        ((None, 8, 6, 3), "nchw", None, "nchw"),
+        ((None, 8, 6, 3), "nhwc", None, None),
+        ((1, 3, 8, 6), "nchw", None, None),
+        ((None, 8, 6, 12), "nchw", "nhwc", "nchw"),
+        ((None, 12, 8, 6), "nchw", "nchw", None),
+        ((1, 3, 8, 6), None, None, None),
+    ],
+)
+def test_an_input_is_transposed_only_where_it_has_another_layout(
+    shape: Any, asked: str | None, told: str | None, layout: str | None
+) -> None:
+    before = request(layout=asked)
+    after = tf2onnx_request.transposed(before, "image", shape, "test", told)
+    assert after == request(layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked", "words"),
+    [
+        ((1, 3, 8, 6), "nhwc", "has its channels first"),
+        ((1, 6, 8, 6), "nchw", "of [1, 6, 8, 6] does not tell where its channels are"),
+        ((1, 3, 8, 3), "nchw", "does not tell"),
+    ],
+)
+def test_a_layout_that_can_not_be_given_or_told_is_refused(
+    shape: Any, asked: str, words: str
+) -> None:
+    with pytest.raises(RunnerError) as refused:
+        tf2onnx_request.transposed(request(layout=asked), "image", shape, "test")
+    assert refused.value.kind == "unsupported"
+    assert words in refused.value.message
+
+
 def test_a_probe_has_the_sources_shape_and_the_range_of_its_dtype() -> None:
     shape = (None, 8, 8, 3)
     floats = tf2onnx_request.probe(request(batch=2), shape, "float32")
