@@ -187,8 +187,8 @@ Backends = Annotated[
     list[str] | None,
     typer.Option(
         "--backend",
-        help="Only these backends of the environments, or all; by default each "
-        "environment's first that can run the model.",
+        help="Only these backends of the environments, or all; by default one of each: "
+        "that which the model reaches in the fewest conversions.",
         rich_help_panel=_WHERE,
     ),
 ]

@@ -330,8 +330,8 @@ class SweepSpec(_Strict):
     backends: Backends = Field(
         None,
         min_length=1,
-        description="These, where an environment offers them; `all` for every one. By default each "
-        "environment's first that can run the model.",
+        description="These, where an environment offers them; `all` for every one. By default one "
+        "of each environment: that which the model reaches in the fewest conversions.",
     )
     axes: Axes = Axes()
     baseline: Name | None = Field(
