@@ -244,7 +244,7 @@ def test_a_probe_does_not_change_what_the_next_one_finds() -> None:
         "tensorflow.graph",
         "keras.predict jax",
         "tensorflow.xla",
-        "onnx>keras {'ok': True, 'detail': ''}",
+        "onnx>keras {'ok': True, 'detail': '', 'options': []}",
         "[]",
     ]
 
