@@ -17,6 +17,7 @@ from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
     conversion,
+    image_layout,
     onnx2tf_source,
     onnx2tf_tool,
     tensorflow_freeze,
@@ -80,22 +81,13 @@ def make(job: ConvertJob, name: str, open_batch: bool) -> Made:
             if the source can't be read; `conversion` if onnx2tf fails or answers in another shape.
     """
     batch, item_shape = conversion.options_of(job, name, OPTIONS)
-    folding, layout = job.options.get("folding", True), job.options.get("layout", _LAYOUTS[0])
+    folding = job.options.get("folding", True)
     if not isinstance(folding, bool):
         raise unsupported(name, "folding", folding, ("true", "false"))
-    if layout not in _LAYOUTS:
-        raise unsupported(name, "layout", layout, _LAYOUTS)
     source = conversion.read_onnx(job, name)
     shape = conversion.fed_shape(source, batch, item_shape, name)
     probe = conversion.seeded_input(source, batch, item_shape, name)
-    first = onnx2tf_source.channels_first(source, name)
-    if layout == "nchw" and not first:
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the source does not take images with the channels first, and onnx2tf leaves "
-            "such an input as it is: leave out layout",
-        )
-    turned = first and layout == "nhwc"
+    turned = _is_turned(job, name, source, shape)
     axes: Axes = (0, *range(2, len(shape)), 1) if turned else None
     feeds = [probe]
     if open_batch and conversion.graph_input(source, name).type.tensor_type.shape.dim[0].dim_value:
@@ -107,10 +99,35 @@ def make(job: ConvertJob, name: str, open_batch: bool) -> Made:
         try:
             made = _made(job, name, source, (None, *shape[1:]), feeds, expected, axes, folding)
         except RunnerError as error:
+            if error.kind != "conversion":
+                raise
             print(f"runner: {name}: the batch is fixed, for left open: {error}", flush=True)
         else:
             return made
     return _made(job, name, source, shape, feeds[:1], expected[:1], axes, folding)
+
+
+def _is_turned(job: ConvertJob, name: str, source: Any, shape: Tuple[int, ...]) -> bool:
+    """Whether the channels of the input are moved from the first place to the last.
+
+    Raises:
+        RunnerError: kind `unsupported`, for a layout that can't be had, or nobody knows whether it
+            is there already.
+    """
+    layout = job.options.get("layout", _LAYOUTS[0])
+    if layout not in _LAYOUTS:
+        raise unsupported(name, "layout", layout, _LAYOUTS)
+    first = onnx2tf_source.channels_first(source, name)
+    if layout == "nchw" and not first:
+        raise RunnerError(
+            "unsupported",
+            f"{name}: the source does not take images with the channels first, and onnx2tf leaves "
+            "such an input as it is: leave out layout",
+        )
+    if "layout" in job.options and not first and image_layout.layout_of(shape) != layout:
+        why = f"nothing tells where the channels of its input {list(shape)} are"
+        raise unsupported(name, "layout", layout, (), why=why)
+    return first and layout == "nhwc"
 
 
 def _expected(

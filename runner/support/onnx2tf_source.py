@@ -22,7 +22,8 @@ _FIRST = frozenset(
 _KEEPS = frozenset(
     ("Abs", "Add", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout")
     + ("Identity", "LeakyRelu", "Max", "Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear", "Relu")
-    + ("Sigmoid", "Sqrt", "Sub")
+    + ("Sigmoid", "Sqrt", "Sub", "Split", "Concat", "Slice", "Resize", "Upsample", "PRelu", "Tanh")
+    + ("HardSwish", "HardSigmoid", "Elu", "Selu", "Celu", "Mish", "Softplus", "Gelu")
 )
 
 
@@ -49,9 +50,10 @@ def channels_first(model: Any, name: str) -> bool:
         for node in readers.get(tensor, ()):
             if node.op_type in _FIRST and node.input[0] == tensor:
                 return True
-            if node.op_type in _KEEPS and node.output[0] not in seen:
-                seen.add(node.output[0])
-                waiting.append(node.output[0])
+            if node.op_type in _KEEPS:
+                new = [each for each in node.output if each and each not in seen]
+                seen.update(new)
+                waiting += new
     return False
 
 

@@ -19,6 +19,11 @@ SCALED = [
     helper.make_node("Clip", ["c"], ["d"]),
     helper.make_node("GlobalAveragePool", ["d"], ["y"]),
 ]
+SHUFFLED = [
+    helper.make_node("Split", ["x"], ["a", "b", "c"], axis=1),
+    helper.make_node("Concat", ["c", "b", "a"], ["d"], axis=1),
+    helper.make_node("Conv", ["d", "w"], ["y"]),
+]
 LAST = [
     helper.make_node("Mul", ["x", "m"], ["c"]),
     helper.make_node("Transpose", ["c"], ["t"], perm=[0, 3, 1, 2]),
@@ -48,6 +53,7 @@ def model(nodes: list[Any], shape: tuple[Any, ...] = ("N", 3, 8, 8)) -> onnx.Mod
         (FIRST, ("N", 3, 8, 8), True),
         (FIRST, ("N", 3, 8), True),
         (SCALED, ("N", 3, 8, 8), True),
+        (SHUFFLED, ("N", 3, 8, 8), True),
         (LAST, ("N", 8, 8, 3), False),
         (TOKENS, ("N", 4, 3), False),
         (AS_WEIGHT, ("N", 3, 1, 1), False),
