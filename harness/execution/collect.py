@@ -24,6 +24,9 @@ from harness.spec.models import Limits
 
 Event = Mapping[str, Any]
 
+# What a runner leaves where a library does not show what it made.
+_NOT_SHOWN = "not-kept.txt"
+
 
 class Collector:
     """Listens to one group. What is announced is committed before the next event is read.
@@ -172,7 +175,7 @@ class Collector:
         """Keep what a backend compiled; what is refused is told once, and costs no answer."""
         cell = self._cells[event["key"]]
         try:
-            commit_ir(self._store, cell.key, Path(event["folder"]), event["files"])
+            kept = commit_ir(self._store, cell.key, Path(event["folder"]), event["files"])
         except ExecutionError as error:
             self._not_kept(cell.key, str(error))
         else:
@@ -180,6 +183,8 @@ class Collector:
                 self._progress.note(
                     f"{cell.label}: this backend shows nothing of what it compiles."
                 )
+            if _NOT_SHOWN in event["files"]:
+                self._not_kept(cell.key, f"not all that it compiled; why is in {kept / _NOT_SHOWN}")
         self.kept.add(cell.key)
 
     def _on_answered(self, event: Event) -> None:

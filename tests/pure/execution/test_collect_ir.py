@@ -134,3 +134,16 @@ def test_what_is_refused_is_told_and_not_asked_for_again(tmp_path: Path, told: T
     kept = ir_folder(tmp_path / "store", KEY)
     assert is_whole(kept, deep=True)
     assert "'../secret.txt'" in json.loads((kept / "ir.json").read_text())["refused"]
+
+
+def test_what_a_library_does_not_show_is_told(tmp_path: Path, told: Told) -> None:
+    made = tmp_path / "work" / "ir"
+    made.mkdir(parents=True)
+    (made / "not-kept.txt").write_text("backend: no dump in this version")
+    collected = collector(tmp_path, told)
+    event = {"event": "compiled", "key": KEY, "folder": str(made), "files": ["not-kept.txt"]}
+    collected.on(event)
+    place = ir_folder(tmp_path / "store", KEY) / "not-kept.txt"
+    assert place.read_text() == "backend: no dump in this version"
+    assert f"not all that it compiled; why is in {place}" in collected.problems[KEY]
+    assert collected.kept == {KEY}
