@@ -1,9 +1,9 @@
-"""onnx2torch's Squeeze and Slice, with arguments that are constants where the ONNX file says so.
+"""onnx2torch's Squeeze, Slice and Pad, with arguments that are constants where the file says so.
 
-From opset 13 on a Squeeze takes its axes as an input, and a Slice all of its arguments from 10 on.
-onnx2torch 1.5 reads them when the model runs, and `torch.export` then refuses what depends on data.
-TensorFlow's models, which end in a mean and a Squeeze, and networks with a pooling window of one
-pixel, which becomes a Slice, all have some.
+From opset 13 on a Squeeze takes its axes as an input, a Slice all of its arguments from 10 on, and
+a Pad what it adds from 11 on. onnx2torch 1.5 reads them when the model runs, and `torch.export` then
+refuses a size that depends on data, or what is cut from it. TensorFlow's models, which end in a mean
+and a Squeeze, and pooling that repeats the edges, which becomes Slices, all have some.
 """
 
 from __future__ import annotations
@@ -80,7 +80,22 @@ def _slice(original: Original, node: Any, graph: Any) -> Any:
     return _result(node, ConstantSlice(*found))
 
 
-def _constants(node: Any, graph: Any) -> Optional[List[Optional[List[int]]]]:
+def _pad(original: Original, node: Any, graph: Any) -> Any:
+    found = _constants(node, graph)
+    if not found or found[0] is None or len(found) > 2:
+        return original(node, graph)
+    static = import_module("onnx2torch.node_converters.pad").OnnxPadStatic
+    filled = found[1] if len(found) > 1 and found[1] is not None else 0.0
+    mode = node.attributes.get("mode", "constant")
+    return _result(node, static.create_from_onnx_params(found[0], mode, _scalar(filled)))
+
+
+def _scalar(value: Any) -> float:
+    """A number, which some exporters write as a tensor of one."""
+    return float(value[0] if isinstance(value, list) else value)
+
+
+def _constants(node: Any, graph: Any) -> Optional[List[Any]]:
     """The inputs behind the first, None for one left out; None as a whole if one is no constant."""
     get_const_value = import_module("onnx2torch.utils.common").get_const_value
     names = node.input_values[1:]
@@ -101,4 +116,5 @@ def _result(node: Any, module: Any) -> Any:
 _OURS: Dict[Tuple[str, int], Callable[[Original, Any, Any], Any]] = {
     **{("Squeeze", version): _squeeze for version in (13, 21)},
     **{("Slice", version): _slice for version in (10, 11, 13)},
+    **{("Pad", version): _pad for version in (11, 13)},
 }

@@ -31,16 +31,21 @@ SLICES: dict[str, tuple[list[int], ...]] = {
 
 
 def sliced(parts: tuple[list[int], ...], opset: int) -> onnx.ModelProto:
-    """Images [1, 3, 8, 8], cut, and their mean squeezed."""
+    """Images [1, 3, 8, 8] of which two rows are cut off and put back as ones, cut, and squeezed."""
     constants = [
         numpy_helper.from_array(np.array(p, np.int64), f"c{i}") for i, p in enumerate(parts)
     ]
     names = [constant.name for constant in constants]
     nodes = [
-        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Slice", ["x", "from", "to", "rows"], ["c"]),
+        helper.make_node("Pad", ["c", "pads", "one"], ["p"]),
+        helper.make_node("Relu", ["p"], ["r"]),
         helper.make_node("Slice", ["r", *names], ["s"]),
         helper.make_node("ReduceMean", ["s"], ["m"], axes=[1], keepdims=1),
     ]
+    for name, value in (("from", [2]), ("to", [8]), ("rows", [2]), ("pads", [0, 0, 2] + [0] * 5)):
+        constants.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    constants.append(numpy_helper.from_array(np.float32(1), "one"))
     if opset >= 13:
         constants.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
         nodes.append(helper.make_node("Squeeze", ["m", "axes"], ["y"]))
