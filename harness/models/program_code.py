@@ -15,7 +15,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_OPERATOR = re.compile(r"torch\.ops(\.\w+){2,}|_operator\.\w+|math\.\w+|torch\.sym_\w+")
+# What lies below `torch.ops` and is no operator: some of it loads libraries.
+_OPERATOR = re.compile(
+    r"torch\.ops\.(?!load_library|loaded_libraries|import_module|__)\w+(\.(?!__)\w+)+"
+    r"|torch\.sym_(not|int|float|ite|max|min|sqrt|sum)"
+    r"|math\.\w+"
+    r"|_operator\.(add|and_|eq|floordiv|ge|getitem|gt|le|lshift|lt|mod|mul|ne|neg|not_|or_|pos|pow"
+    r"|rshift|sub|truediv|xor)"
+)
 _WORD = re.compile(r"\w{1,80}")
 _CONTAINERS = frozenset(
     {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}

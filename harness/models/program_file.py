@@ -20,6 +20,12 @@ from harness.models.torch_file import refuse_code
 from harness.models.zip_archive import Archive, open_archive
 
 _KIND = "an exported PyTorch"
+_NAME = "model"
+"""As `torch.export.save` calls a program, and `torch.export.load` looks for it."""
+_PARTS = (
+    *("archive_format", "archive_version", "byteorder", ".data/", "models/", "extra/"),
+    *("data/weights/", "data/constants/", "data/sample_inputs/"),
+)
 _MOST_JSON_BYTES = 256 * 1024**2
 _MOST_SAMPLE_BYTES = 1024**3
 _REMEDY = (
@@ -46,10 +52,10 @@ def read_program(path: Path) -> ModelFile:
     """
     with open_archive(path, _KIND) as archive:
         root = _root(path, archive)
-        name, program = _program(path, archive, root)
+        program = _program(path, archive, root)
         archive.check_content()
-        _check_weights(path, archive, root, name)
-        _check_samples(path, archive, f"{root}data/sample_inputs/{name}.pt")
+        _check_weights(path, archive, root)
+        _check_samples(path, archive, f"{root}data/sample_inputs/{_NAME}.pt")
     foreign = sorted(set(foreign_code(program)))
     if foreign:
         raise ModelError(
@@ -76,34 +82,46 @@ def read_program(path: Path) -> ModelFile:
 
 
 def _root(path: Path, archive: Archive) -> str:
-    """The folder that PyTorch names after the file; empty, or with a slash at its end."""
-    for member in archive.members:
-        if posixpath.basename(member) == "serialized_exported_program.json":
-            raise ModelError(
-                f"{path} is a program in the archive of PyTorch before 2.8, which is not read.",
-                "Load it with the PyTorch that wrote it and export it to ONNX, or export the model "
-                "again with PyTorch 2.8 or later.",
-            )
-        if posixpath.basename(member) == "archive_format":
-            root = member.removesuffix("archive_format")
-            if archive.read(member, 64).strip() != b"pt2":
-                raise not_whole(path, _KIND, "its archive_format is not pt2")
-            return root
-    raise not_whole(path, _KIND, "its archive_format is missing")
+    """The folder that PyTorch names after the file, with a slash at its end.
+
+    Nothing may lie beside it, and nothing in it that is no part of a program: PyTorch chooses
+    what it loads by the names it finds, compiled libraries among them.
+    """
+    roots = {name.partition("/")[0] for name in archive.members}
+    if any(posixpath.basename(name).startswith("serialized_") for name in archive.members):
+        raise ModelError(
+            f"{path} is a program in the archive of PyTorch before 2.8, which is not read.",
+            "Load it with the PyTorch that wrote it and export it to ONNX, or export the model "
+            "again with PyTorch 2.8 or later.",
+        )
+    if len(roots) != 1:
+        raise not_whole(path, _KIND, f"it has {len(roots)} folders: {listed(sorted(roots))}")
+    root = f"{roots.pop()}/"
+    if f"{root}archive_format" not in archive.members:
+        raise not_whole(path, _KIND, "its archive_format is missing")
+    if archive.read(f"{root}archive_format", 64).strip() != b"pt2":
+        raise not_whole(path, _KIND, "its archive_format is not pt2")
+    inner = [name.removeprefix(root) for name in archive.members]
+    if foreign := sorted(name for name in inner if not name.startswith(_PARTS)):
+        raise ModelError(
+            f"{path} holds more than a program: {listed(foreign)}. It was not opened, as PyTorch "
+            "would load compiled libraries with it.",
+            "Save the program alone: torch.export.save(program, 'model.pt2').",
+        )
+    return root
 
 
-def _program(path: Path, archive: Archive, root: str) -> tuple[str, dict[str, Any]]:
-    """The name of the only program, and its document."""
+def _program(path: Path, archive: Archive, root: str) -> dict[str, Any]:
+    """The document of the only program."""
     found = [name for name in archive.members if name.startswith(f"{root}models/")]
     if not found:
         raise not_whole(path, _KIND, "its models/*.json is missing")
-    if len(found) > 1:
+    if found != [f"{root}models/{_NAME}.json"]:
         raise ModelError(
-            f"{path} holds {len(found)} programs: {listed(found)}.",
+            f"{path} holds {listed(sorted(found))}, and is to hold one program called {_NAME}.",
             "Save the one to be measured alone: torch.export.save(program, 'model.pt2').",
         )
-    name = posixpath.basename(found[0]).removesuffix(".json")
-    return name, _document(path, archive, found[0])
+    return _document(path, archive, found[0])
 
 
 def _document(path: Path, archive: Archive, member: str) -> dict[str, Any]:
@@ -118,11 +136,11 @@ def _document(path: Path, archive: Archive, member: str) -> dict[str, Any]:
     return document
 
 
-def _check_weights(path: Path, archive: Archive, root: str, name: str) -> None:
+def _check_weights(path: Path, archive: Archive, root: str) -> None:
     """Every weight and constant is plain bytes that are there."""
     for kind in ("weights", "constants"):
         folder = f"{root}data/{kind}/"
-        config = _document(path, archive, f"{folder}{name}_{kind}_config.json").get("config")
+        config = _document(path, archive, f"{folder}{_NAME}_{kind}_config.json").get("config")
         if not isinstance(config, dict):
             raise not_whole(path, _KIND, f"the list of its {kind} is garbled")
         for own, payload in config.items():

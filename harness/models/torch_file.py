@@ -130,7 +130,8 @@ def refuse_code(path: Path, content: bytes) -> None:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            # What PyTorch would take for a TorchScript program has a second one.
+            pickles = [name for name in archive.namelist() if name.endswith(".pkl")]
             texts = [_bounded(path, archive, name) for name in pickles]
     # zipfile trusts the list of parts: a garbled one fails in one of these ways.
     except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, zlib.error) as error:

@@ -33,8 +33,9 @@ def _program(**parts: Any) -> dict[str, Any]:
     "parts",
     [
         {},
-        {"target": "torch.sym_size", "as_operator": "math.floor"},
+        {"target": "torch.sym_int", "as_operator": "math.floor"},
         {"target": "torch.ops.higher_order.wrap_with_set_grad_enabled"},
+        {"target": "torch.ops.aten._softmax.default", "as_operator": "_operator.getitem"},
         {"target": "call_me"},  # not looked up in any module
         {"size": "And(GreaterThan(Add(Symbol('u10', integer=True), Integer(-1)), Integer(0)))"},
         {"size": "Mul(Integer(2), FloorDiv(Symbol('s0', integer=True), Integer(3)))"},
@@ -50,6 +51,14 @@ def test_what_exporters_write_is_let_through(parts: dict[str, Any]) -> None:
     ("parts", "named"),
     [
         ({"target": "torch.os.system"}, "the operator 'torch.os.system'"),
+        ({"target": "torch.ops.load_library.__call__"}, "the operator"),
+        ({"target": "torch.ops.import_module.aten"}, "the operator"),
+        ({"target": "torch.ops.aten.__class__.mro"}, "the operator"),
+        ({"target": "torchvision.os.system"}, "the operator"),
+        ({"as_operator": "_operator.attrgetter"}, "the operator '_operator.attrgetter'"),
+        ({"as_operator": "_operator.call"}, "the operator"),
+        ({"as_operator": "_operator.methodcaller"}, "the operator"),
+        ({"target": "torch.sym_node.os"}, "the operator"),
         ({"target": "torch.hub.load"}, "the operator 'torch.hub.load'"),
         ({"as_operator": "torch.serialization.os.remove"}, "the operator"),
         ({"target": "#extension.thing"}, "the operator '#extension.thing'"),

@@ -48,10 +48,11 @@ def _program() -> dict[str, Any]:
     }
 
 
-def _pickled(value: Any) -> bytes:
+def _pickled(value: Any, *others: str) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("model/data.pkl", pickle.dumps(value))
+        for name in ("data.pkl", *others):
+            archive.writestr(f"model/{name}", pickle.dumps(value))
     return stream.getvalue()
 
 
@@ -68,18 +69,17 @@ def _members(**changed: Any) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, members: dict[str, Any], root: str = "net/") -> Path:
+def _write(path: Path, members: dict[str, Any]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             if content is not None:
                 text = content if isinstance(content, bytes) else json.dumps(content).encode()
-                archive.writestr(f"{root}{name}", text)
+                archive.writestr(f"net/{name}", text)
     return path
 
 
-@pytest.mark.parametrize("root", ["net/", ""])
-def test_inputs_and_outputs_are_read_with_open_sizes(tmp_path: Path, root: str) -> None:
-    file = inspect_model(_write(tmp_path / "net.pt2", _members(), root))
+def test_inputs_and_outputs_are_read_with_open_sizes(tmp_path: Path) -> None:
+    file = inspect_model(_write(tmp_path / "net.pt2", _members()))
     assert (file.format, file.opset, file.external_files) == ("pt2", None, ())
     assert [tensor.shown() for tensor in file.inputs] == ["x float32 [?, 3, 4, 4]"]
     assert [tensor.shown() for tensor in file.outputs] == ["scores float16 [?, 10]"]
@@ -114,8 +114,11 @@ _WEIGHT = {"path_name": "weight_0", "use_pickle": True}
         ({"models/model.json": b"{"}, "model.json is garbled"),
         ({"models/model.json": []}, "model.json is garbled"),
         ({"models/model.json": {}}, "its graph makes no sense"),
-        ({"models/model.json": None, "models": b""}, "models/*.json is missing"),
-        ({"models/other.json": {}}, "holds 2 programs"),
+        ({"models/model.json": None}, "models/*.json is missing"),
+        ({"models/other.json": {}}, "one program called model"),
+        ({"models/model.json": None, "models/net.json": {}}, "one program called model"),
+        ({"data/aotinductor/model/m.so": b""}, "holds more than a program: data/aotinductor"),
+        ({"data/sample_inputs/model.pt": _pickled(((), {}), "constants.pkl")}, "holds 2 pickles"),
         ({"data/weights/weight_0": None}, "its weights lack 'w'"),
         ({"data/weights/model_weights_config.json": None}, "weights_config.json is missing"),
         ({"data/weights/model_weights_config.json": {"config": 1}}, "list of its weights"),
@@ -153,6 +156,24 @@ def test_what_cannot_be_read_or_would_run_is_refused(
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("beside", ["version", "evil/models/model.json"])
+def test_nothing_lies_beside_the_folder_that_was_looked_at(tmp_path: Path, beside: str) -> None:
+    """PyTorch takes the first folder for the program's, or an older archive's parts."""
+    path = _write(tmp_path / "net.pt2", _members())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(beside, "{}")
+    with pytest.raises(ModelError, match="it has 2 folders"):
+        inspect_model(path)
+
+
+def test_an_older_archive_is_no_way_around_what_is_looked_at(tmp_path: Path) -> None:
+    path = _write(tmp_path / "net.pt2", _members())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("serialized_constants.pt", "")
+    with pytest.raises(ModelError, match=r"before 2\.8"):
+        inspect_model(path)
 
 
 def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
