@@ -102,6 +102,8 @@ _NUMPY = (
     *("AVX512F", "AVX512CD", "AVX512_SKX", "AVX512_CLX", "AVX512_CNL", "AVX512_ICL", "AVX512_SPR"),
     "X86_V4",
 )
+_NUMPY_WARNS = "ignore:During parsing environment variable:ImportWarning"
+"""Of those of the names above that a version of NumPy does not have; the last filter holds."""
 
 _TORCH = LADDER
 # Inductor takes the widest that its own search finds where PyTorch may use AVX-512, VNNI included.
@@ -205,6 +207,8 @@ def enter(
     if all(environ.get(name) == value for name, value in wanted.items()):
         return
     environ.update(wanted)
+    if environ.get("PYTHONWARNINGS"):
+        environ["PYTHONWARNINGS"] += f",{_NUMPY_WARNS}"
     hand_over()
     os.execv(sys.executable, _command(arguments))  # noqa: S606
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.containers.rules import Limits
 from harness.datasets.inputs import PreparedInputs
+from harness.environments.instruction_sets import OWN
 from harness.environments.provision import Provisioned
 from harness.execution.bundles import artifact_folder, is_whole
 from harness.execution.conversion_tasks import (
@@ -23,7 +24,6 @@ from harness.execution.documents import (
     Owner,
     SessionTask,
 )
-from harness.environments.instruction_sets import OWN
 from harness.plan.cells import Cell
 from harness.plan.groups import OFFLINE
 from harness.spec.models import SweepSpec

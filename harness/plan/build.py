@@ -144,6 +144,7 @@ def build_plan(
         baseline=baseline,
         timed=spec.timing.enabled,
         control=spec.timing.control,
+        scenarios=spec.timing.scenarios,
     )
     return Plan(tuple(unique), tuple(groups), tuple(skipped), baseline)
 

@@ -52,17 +52,20 @@ def families(cells: Sequence[Cell]) -> list[list[Cell]]:
     """
     found: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
-        key = (
-            cell.model_sha256,
-            cell.feed,
-            cell.inputs.images_key or cell.inputs.inputs_key,
-            cell.inputs.recipe_key,
-            cell.device,
-            cell.device_name,
-            cell.batch,
-        )
-        found.setdefault(key, []).append(cell)
+        found.setdefault((*_alike(cell), cell.batch), []).append(cell)
     return list(found.values())
+
+
+def _alike(cell: Cell) -> tuple[object, ...]:
+    """What cells of one family share besides the batch."""
+    return (
+        cell.model_sha256,
+        cell.feed,
+        cell.inputs.images_key or cell.inputs.inputs_key,
+        cell.inputs.recipe_key,
+        cell.device,
+        cell.device_name,
+    )
 
 
 def timed_feed(cells: Sequence[Cell]) -> Feed:
@@ -82,16 +85,19 @@ def reference_of(family: Sequence[Cell], baseline: str | None) -> Cell:
     return family[0]
 
 
-def scenarios_of(family: Sequence[Cell], scenarios: Sequence[str]) -> list[str]:
+def scenarios_of(
+    family: Sequence[Cell], scenarios: Sequence[str], smallest_batch: int
+) -> list[str]:
     """The scenarios that a family is timed in, of those that were asked for.
 
-    `single_stream` is of the family's own batch. `offline` looks for the best batch itself, so
-    only the family of batch 1 is timed in it: those of other batches would be the same again.
+    `single_stream` is of the family's own batch. `offline` looks for the best batch itself, so of
+    families that differ in the batch alone, only that of the smallest is timed in it: the others
+    would be the same again.
     """
     return [
         scenario
         for scenario in dict.fromkeys(scenarios)
-        if scenario != OFFLINE or family[0].batch == 1
+        if scenario != OFFLINE or family[0].batch == smallest_batch
     ]
 
 
@@ -120,7 +126,11 @@ def make_groups(
     groups: list[Group] = []
     usual = timed_feed(cells)
     for family in families(cells):
-        wanted = scenarios_of(family, scenarios) if timed and family[0].feed == usual else []
+        first = family[0]
+        batches = [cell.batch for cell in cells if _alike(cell) == _alike(first)]
+        wanted = (
+            scenarios_of(family, scenarios, min(batches)) if timed and first.feed == usual else []
+        )
         if not wanted:
             groups.extend(
                 Group(tuple(family[i : i + at_once]), None, None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.environments.instruction_sets import OWN
 from harness.errors import StoreError
 from harness.execution.bundles import validate
 from harness.store import layout
@@ -182,7 +183,7 @@ def _add_attempt(rows: Rows, path: Path, relative: str) -> None:
         **_some(cell, "model", "environment", "backend", "precision", "device", "threads"),
         **_some(cell, "batch", "executor", "route"),
         **_asked(cell),
-        "instruction_set": cell.get("instruction_set", OWN),
+        "instruction_set": cell.get("instruction_set", OWN) if cell else None,
         "settings": settings_text(cell.get("settings") or {}),
         **said,
         "path": relative,

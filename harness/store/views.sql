@@ -80,7 +80,7 @@ ORDER BY p.place, q.place, x.image;
 -- where a time is INVALID (`time_reasons` says why) and NULL where it was never judged.
 CREATE VIEW latency AS
 SELECT t.session, s.scenario, t.cell, c.model, c.environment, c.backend, c.settings,
-       c.device, c.executor, any_value(m.valid) AS valid,
+       c.instruction_set, c.device, c.executor, any_value(m.valid) AS valid,
        count(*) AS samples, count(DISTINCT t.round) AS rounds,
        quantile_cont(t.duration_ns, 0.5) AS p50_ns, quantile_cont(t.duration_ns, 0.9) AS p90_ns,
        quantile_cont(t.duration_ns, 0.95) AS p95_ns, quantile_cont(t.duration_ns, 0.99) AS p99_ns,
@@ -127,6 +127,7 @@ WITH medians AS (
 SELECT l.session, s.scenario, l.a, l.b,
        p.environment AS environment_a, q.environment AS environment_b,
        p.backend AS backend_a, q.backend AS backend_b,
+       p.instruction_set AS instruction_set_a, q.instruction_set AS instruction_set_b,
        p.device AS device_a, q.device AS device_b,
        p.executor AS executor_a, q.executor AS executor_b, l.rounds,
        exp(l.centre) AS ratio,

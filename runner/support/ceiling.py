@@ -11,16 +11,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import tempfile
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
 from runner.instruction_sets import LADDER, OWN, is_above, variables
 
 Words = Dict[str, str]
+
+_ISA = re.compile(r",cpu,isa:(.+)$")
+_EXECUTED = re.compile(r",exec,cpu,[^,]+,([^,]+),")
 
 _WATCH_NS = 300_000_000
 _MIN_RUNS = 3
@@ -122,6 +126,16 @@ def step_of(words: str) -> Optional[str]:
         if name in text:
             return name
     return "sse4.1" if "sse" in text else None
+
+
+def read_onednn(lines: Sequence[str]) -> Tuple[Optional[str], List[str]]:
+    """Of what oneDNN prints when it is verbose: what it takes the processor for, and its kernels.
+
+    The first is None where it does not say; of the kernels each is there once.
+    """
+    isa = next((found.group(1) for found in map(_ISA.search, lines) if found), None)
+    kernels = (found.group(1) for found in map(_EXECUTED.search, lines) if found)
+    return isa, list(dict.fromkeys(kernels))
 
 
 @contextlib.contextmanager

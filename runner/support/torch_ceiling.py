@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping
 
 import torch
 
@@ -13,8 +12,6 @@ from runner.backends.base import LoadRequest, unsupported
 from runner.instruction_sets import GCC, OWN, is_above
 from runner.support import ceiling
 
-_ISA = re.compile(r",cpu,isa:(.+)$")
-_EXECUTED = re.compile(r",exec,cpu,([^,]+),([^,]+),")
 _QUANTISED = "quantized"
 
 # Of MKL's header: the kind of question, and the answer for its mode that is alike on all processors.
@@ -99,7 +96,7 @@ def _onednn(
         return
     with ceiling.printed() as lines, speaks(torch.backends.mkldnn.VERBOSE_ON):
         run()
-    isa, kernels = read_onednn(lines)
+    isa, kernels = ceiling.read_onednn(lines)
     for said in [isa, *kernels] if isa else kernels:
         ceiling.require(backend, asked, "oneDNN", said, ceiling.step_of(said))
     if isa:
@@ -108,13 +105,6 @@ def _onednn(
         unproved["onednn"] = f"it does not say what it takes the processor for ({kernels[0]})"
     else:
         proved["onednn"] = "it runs nothing of this model"
-
-
-def read_onednn(lines: List[str]) -> Tuple[Optional[str], List[str]]:
-    """What oneDNN takes the processor for (None: not said), and the kernels that it ran, each once."""
-    isa = next((found.group(1) for line in lines for found in [_ISA.search(line)] if found), None)
-    kernels = (found.group(2) for line in lines for found in [_EXECUTED.search(line)] if found)
-    return isa, list(dict.fromkeys(kernels))
 
 
 def _mkl(backend: str, asked: str, proved: Dict[str, str], unproved: Dict[str, str]) -> None:

@@ -33,6 +33,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "--threads",
         "--batch",
         "--precision",
+        "--instruction-set",
         "--baseline",
         "--class",
         "--only",

@@ -137,7 +137,7 @@ def load(
     functions = {name: name.encode() for name in jax_archive.PRECISIONS}
     about = {"input": "x", "outputs": ["y"], "calling_convention_version": 10, "jax": "0.10.2"}
     jax_archive.write(str(path), functions, (WEIGHT,), about)
-    monkeypatch.setattr(jax_runtime, "prepare", lambda device, _: {"xla_flags": device})
+    monkeypatch.setattr(jax_runtime, "prepare", lambda device, *_: {"xla_flags": device})
     monkeypatch.setattr(jax_runtime, "proven_threads", lambda threads, _: threads)
 
     def begin(jax: FakeJax, **changes: Any) -> Any:
