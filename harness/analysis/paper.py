@@ -22,6 +22,8 @@ _OWN_BACKENDS = {
     "TensorFlow": ("tensorflow.",),
     "TFLite": ("tflite",),
 }
+# Arrays without a network: which framework's form is the source is for the route to say.
+_ARRAYS = frozenset({"weights", "keras_weights"})
 # What a compiler makes of a model to run it, as the paper's TVM did with every model.
 _COMPILED = frozenset({"relax", "mlir"})
 
@@ -42,6 +44,10 @@ _BY_PATH = (
 def paper_pair(nodes: Sequence[str]) -> tuple[str, str, int] | None:
     """The paper's pair that a chain of conversions is.
 
+    A file of a framework's own is where its chain begins. Of weights, which every framework takes,
+    the chain makes its source first: `weights>keras>savedmodel>onnx>torch` is TensorFlow's model,
+    made by way of Keras, in PyTorch.
+
     Args:
         nodes: the formats of a route in order, each with its tool (`onnx:tf2onnx`).
 
@@ -55,8 +61,13 @@ def paper_pair(nodes: Sequence[str]) -> tuple[str, str, int] | None:
     places = [place for place, name in enumerate(formats) if name in _FRAMEWORK_OF]
     if not places or places[-1] != len(formats) - 1:
         return None
-    start, end = (_FRAMEWORK_OF[formats[place]] for place in (places[0], places[-1]))
-    return None if start == end else (start, end, places[0])
+    end = _FRAMEWORK_OF[formats[-1]]
+    begin = places[0]
+    if formats[0] in _ARRAYS:
+        others = [place for place in places if _FRAMEWORK_OF[formats[place]] != end]
+        begin = others[-1] if others else begin
+    start = _FRAMEWORK_OF[formats[begin]]
+    return None if start == end else (start, end, begin)
 
 
 def runs_itself(framework: str, backend: object) -> bool:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.progress import Progress
-from harness.spec.models import SweepSpec
+from harness.spec.models import Conversions, SweepSpec
 
 if TYPE_CHECKING:
     from harness.execution.standing import Work
@@ -26,6 +26,7 @@ _STATES = {
     "made": "there already",
     "to make": "to make",
     "not needed": "not needed, as what is made of it is there",
+    "too far off": "there already, and further from its source than is allowed now: cells fail",
 }
 
 
@@ -44,7 +45,7 @@ def dry_run(
     forecast = foresee(spec, store, progress, retry=retry)
     cells = forecast.plan.cells
     if as_json:
-        sys.stdout.write(json.dumps(_planned(forecast, store), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_planned(forecast, store, spec.conversions), indent=2) + "\n")
         return
     console = standard_output()
     title = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
@@ -57,7 +58,7 @@ def dry_run(
                cell.executor, backend, cell.route, cell.device)  # fmt: skip
         table.add_row(*(Text(text) for text in row))
     console.print(table)
-    jobs = _jobs(forecast, store)
+    jobs = _jobs(forecast, store, spec.conversions)
     failed = len(forecast.standing.failed)
     before = f", but {words.plural(failed, 'cell')} failed before: --retry runs them again"
     console.print(
@@ -75,7 +76,7 @@ def _state(key: str, forecast: Forecast) -> str:
     return "failed before" if key in forecast.standing.failed else "to run"
 
 
-def _jobs(forecast: Forecast, store: Path) -> list[str]:
+def _jobs(forecast: Forecast, store: Path, limits: Conversions) -> list[str]:
     """What is left, in order; an environment that is there already costs nothing."""
     left = [cell for work in forecast.works for cell in work.members]
     made = {"docker": "the image of", "venv": "the virtual environment of"}
@@ -85,7 +86,7 @@ def _jobs(forecast: Forecast, store: Path) -> list[str]:
     ]
     jobs += [
         f"convert {model}{_step(step)}: {_STATES[state]}"
-        for model, step, state in conversion_states(left, store)
+        for model, step, state in conversion_states(left, store, limits)
     ]
     for work in forecast.works:
         jobs.append(_group_job(work))
@@ -103,32 +104,41 @@ def _group_job(work: Work) -> str:
     return f"{', then '.join(how)}: {work.group.label}{control}"
 
 
-def conversion_states(cells: Iterable[Cell], store: Path) -> list[tuple[str, Conversion, str]]:
+def conversion_states(
+    cells: Iterable[Cell], store: Path, limits: Conversions
+) -> list[tuple[str, Conversion, str]]:
     """Every step of the conversions of cells, each after what it is made from, and how it stands.
 
     Args:
         cells: those whose chains are shown.
         store: the results folder.
+        limits: the tolerances of now.
 
     Returns:
-        The model, the step, and `made`, `to make`, or `not needed`: it is not there, but what comes
-        after it is, for every cell that it is on the way to.
+        The model, the step, and `made`, `to make`, `not needed` (it is not there, but what comes
+        after it is, for every cell that it is on the way to) or `too far off` (it was made, and
+        fails the check as it is now).
     """
-    from harness.execution.conversion_tasks import missing
+    from harness.execution.conversion_tasks import fault_of, kept_checks, missing
 
     steps: dict[str, tuple[str, Conversion]] = {}
     wanted: set[str] = set()
+    faulty: set[str] = set()
     for cell in cells:
         if cell.conversion is not None:
             for step in cell.conversion.chain:
                 steps.setdefault(step.key, (cell.model, step))
             wanted.update(step.key for step in missing(cell.conversion, store))
-    return [(m, step, _conversion_state(step, wanted, store)) for m, step in steps.values()]
+            kept = kept_checks(store, cell.conversion, limits)
+            faulty.update(step.key for step, check in kept if fault_of(step, check))
+    return [(m, step, _conversion_state(step, wanted, faulty, store)) for m, step in steps.values()]
 
 
-def _conversion_state(step: Conversion, wanted: set[str], store: Path) -> str:
+def _conversion_state(step: Conversion, wanted: set[str], faulty: set[str], store: Path) -> str:
     from harness.execution.bundles import artifact_folder, is_whole
 
+    if step.key in faulty:
+        return "too far off"
     if step.key in wanted:
         return "to make"
     return "made" if is_whole(artifact_folder(store, step.key)) else "not needed"
@@ -159,7 +169,7 @@ def _places(cell: Cell, store: Path) -> set[tuple[str, str]]:
     return places
 
 
-def _planned(forecast: Forecast, store: Path) -> dict[str, Any]:
+def _planned(forecast: Forecast, store: Path, limits: Conversions) -> dict[str, Any]:
     cells = []
     for cell in forecast.plan.cells:
         record = cell.record()
@@ -174,8 +184,8 @@ def _planned(forecast: Forecast, store: Path) -> dict[str, Any]:
                 "after": step.before and step.before.key,
                 "status": state,
             }
-            for model, step, state in conversion_states(forecast.plan.cells, store)
+            for model, step, state in conversion_states(forecast.plan.cells, store, limits)
         ],
-        "jobs": _jobs(forecast, store),
+        "jobs": _jobs(forecast, store, limits),
         "skipped": [skipped.record() for skipped in forecast.plan.skipped],
     }

@@ -24,7 +24,7 @@ def add(  # noqa: PLR0917 - each parameter is an option
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="ONNX, TFLite, .keras, a SavedModel's folder, a frozen .pb, or weights (.npz, "
+            help="ONNX, TFLite, .keras, a SavedModel's folder, a frozen .pb, .pt2, or weights (.npz, "
             ".pth, .safetensors, Keras .h5)."
         ),
     ] = None,

@@ -29,7 +29,7 @@ def convert(  # noqa: PLR0917 - each parameter is an option
     model: Annotated[
         str,
         typer.Argument(
-            help="A model file (ONNX, TFLite, .keras, a SavedModel's folder, a frozen .pb; weights "
+            help="A model file (ONNX, TFLite, .keras, a SavedModel's folder, a frozen .pb, .pt2; weights "
             "with --architecture), or a name of `model list`."
         ),
     ],

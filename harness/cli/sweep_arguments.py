@@ -26,7 +26,7 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="A file (ONNX, TFLite, Keras, SavedModel, frozen graph; or weights with "
+        help="A file (ONNX, TFLite, Keras, SavedModel, frozen graph, .pt2; or weights with "
         "--architecture), or a name of `harness model list`; repeat for several.",
         rich_help_panel=_MODEL,
     ),

@@ -53,7 +53,7 @@ KINDS = {
         Content("npy", "a single NumPy array", "Save named arrays: numpy.savez(path, **arrays)."),
         Content("torch-zip", "a file of PyTorch", "", ".pth"),
         Content("torch-script", "a TorchScript program, not a state_dict", _SAVE_STATE),
-        Content("torch-program", "an exported program of PyTorch (.pt2), not weights", _SAVE_STATE),
+        Content("torch-program", "an exported program of PyTorch", "", ".pt2"),
         Content("torch-tar", "a file of PyTorch before 0.1.10", _SAVE_STATE),
         Content("pickle", "a Python pickle", "", ".pth"),
         Content("safetensors", "a safetensors file", "", ".safetensors"),

@@ -12,6 +12,7 @@ from harness.models.graphdef_file import read_graphdef
 from harness.models.keras_file import read_keras
 from harness.models.model_file import Format, ModelFile, not_whole
 from harness.models.onnx_file import read_onnx
+from harness.models.program_file import read_program
 from harness.models.savedmodel_file import read_savedmodel
 from harness.models.tflite_file import read_tflite
 from harness.models.weights_file import read_keras_weights, read_weights
@@ -42,7 +43,7 @@ _SUFFIXES = {
     ".pth": _PYTORCH,
     ".pt": _PYTORCH,
     ".bin": _PYTORCH,
-    ".pt2": _PYTORCH,
+    ".pt2": _Named("pt2", "an exported PyTorch", ("torch-program",)),
     ".safetensors": _Named("weights", "a safetensors", ("safetensors",)),
     ".keras": _Named("keras", "a Keras", ("keras",)),
     ".h5": _HDF5,
@@ -54,6 +55,7 @@ _WHOLE: dict[Format, Callable[[Path], ModelFile]] = {
     "tflite": read_tflite,
     "keras": read_keras,
     "graphdef": read_graphdef,
+    "pt2": read_program,
 }
 _COPY = "Copy or export the model again, and compare sizes with the original."
 
@@ -111,7 +113,7 @@ def _folder(path: Path, given: Path) -> ModelFile:
 
 def _not_read(path: Path, given: Path) -> ModelError:
     content = content_of(path) if path.is_file() else None
-    known = ", ".join(suffix for suffix in _SUFFIXES if suffix != ".pt2")
+    known = ", ".join(_SUFFIXES)
     if content is not None and content.suffix:
         remedy = f"It looks like {content.said}: name it with {content.suffix}."
     else:

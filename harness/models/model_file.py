@@ -9,7 +9,9 @@ from typing import Literal
 from harness.errors import ModelError
 
 Shape = tuple[int | None, ...]
-Format = Literal["onnx", "tflite", "weights", "keras", "savedmodel", "graphdef", "keras_weights"]
+Format = Literal[
+    "onnx", "tflite", "weights", "keras", "savedmodel", "graphdef", "keras_weights", "pt2"
+]
 NEED_ARCHITECTURE: tuple[Format, ...] = ("weights", "keras_weights")
 """Formats that hold arrays and no graph."""
 

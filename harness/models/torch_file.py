@@ -6,6 +6,8 @@ import io
 import math
 import re
 import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,34 @@ def read_torch_tensors(path: Path) -> tuple[TensorSpec, ...]:
     else:
         scan = _read_legacy(path)
     return _without_prefix(_state(path, scan.value))
+
+
+def refuse_code(path: Path, content: bytes) -> None:
+    """Refuse a file of PyTorch that is a part of another file, where it would run code.
+
+    Args:
+        path: of the whole file, for messages.
+        content: the part, as `torch.save` wrote it.
+
+    Raises:
+        ModelError: a pickle that imports more than tensors need, or none that PyTorch writes.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            texts = [_bounded(path, archive, name) for name in pickles]
+    # zipfile trusts the list of parts: a garbled one fails in one of these ways.
+    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, zlib.error) as error:
+        raise not_whole(path, _KIND, "a part of it is no archive of PyTorch") from error
+    if len(texts) != 1:
+        raise not_whole(path, _KIND, f"a part of it holds {len(texts)} pickles")
+    _follow(path, io.BytesIO(texts[0]), Scan())
+
+
+def _bounded(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > _MOST_PICKLE_BYTES:
+        raise not_whole(path, _KIND, f"its part {name} is too large")
+    return archive.read(name)
 
 
 def _read_zip(path: Path, archive: Archive) -> Scan:

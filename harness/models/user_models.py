@@ -29,6 +29,7 @@ _FILES = [
     ".npy",
     ".pth",
     ".pt",
+    ".pt2",
     ".safetensors",
     ".keras",
     ".h5",
@@ -43,6 +44,7 @@ _FILES = [
 _FRAMEWORK_OF: dict[str, Literal["torch", "keras"]] = {
     ".pth": "torch",
     ".pt": "torch",
+    ".pt2": "torch",
     ".safetensors": "torch",
     ".keras": "keras",
     ".h5": "keras",

@@ -21,6 +21,7 @@ from harness.canonical import storage_errors
 from harness.errors import StoreError
 from harness.report import charts, times, words
 from harness.report.conversions import LEAD, SQUARE, model_views
+from harness.report.suspicions import gathered
 from harness.report.time_views import PAPER, paper_rows, parts, throughput
 from harness.report.verdict import verdict
 from harness.store import layout
@@ -92,8 +93,9 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
         templates.filters[name] = getattr(words, name)
     templates.filters["breakable"] = _breakable
     return templates.get_template("page.html.j2").render(
-        result={"suspicions": [], **result},
+        result=result,
         verdict=verdict(result),
+        suspected=gathered(result.get("suspicions") or []),
         names=words.names(_by_key(result).values()),
         whole_names=words.whole_names(_by_key(result).values()),
         models=[_model(name, result) for name in _models(result)],

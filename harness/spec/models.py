@@ -107,8 +107,8 @@ class ModelEntry(_Strict):
 
     path: Path | None = Field(
         None,
-        description="An ONNX, TFLite, Keras, SavedModel or frozen TensorFlow model, or weights "
-        "(.npz, .pth, .safetensors) with an `architecture`; or a TOML file that describes one.",
+        description="An ONNX, TFLite, Keras, SavedModel or frozen TensorFlow model, an exported "
+        "PyTorch program (.pt2), or weights (.npz, .pth, .safetensors) with an `architecture`; or a TOML file that describes one.",
     )
     checkpoint: Name | None = Field(
         None,

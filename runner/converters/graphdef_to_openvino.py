@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from runner.backends.base import require_file, unsupported
+from runner.backends.base import require_file
 from runner.jobs import ConvertJob
-from runner.support import openvino_convert
+from runner.support import conversion, openvino_convert
 
 _NAME = "graphdef>openvino"
 OPTIONS = openvino_convert.OPTIONS
@@ -30,7 +30,6 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
             `model` if the source can't be read; `conversion` if what was made does not run, or an
             output is not finite.
     """
-    if job.source_format != "graphdef":
-        raise unsupported(_NAME, "source format", job.source_format, ("graphdef",))
+    conversion.require_format(job, _NAME, "graphdef")
     require_file(job.source)
     return openvino_convert.convert(job, _NAME, job.source)

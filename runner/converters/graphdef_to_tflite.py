@@ -9,21 +9,16 @@ answers are read in one way.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
-
-import numpy as np
+from typing import Any, Dict
 
 from runner.jobs import ConvertJob
 from runner.support import tensorflow_convert, tensorflow_lite, tensorflow_trace
-from runner.support.tensorflow_trace import Model
 
-OPTIONS = ("batch", "item_shape", "quantisation")
+OPTIONS = tensorflow_lite.OPTIONS
 """What a job may say."""
 
 LATE_IMPORTS = (tensorflow_trace.import_tensorflow,)
 """What is imported only when a model is converted, for a probe to try."""
-
-_NAME = "graphdef>tflite"
 
 
 def convert(job: ConvertJob) -> Dict[str, Any]:
@@ -36,10 +31,4 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
         RunnerError: `unsupported` for the request; `model` for the source; `conversion` if what was
             made does not run, or an output is not finite.
     """
-    plain, kind = tensorflow_lite.taken(job, _NAME, OPTIONS)
-    quantising = tensorflow_lite.Quantising(kind)
-
-    def write(model: Model, name: str, job: ConvertJob, probe: np.ndarray) -> List[Any]:
-        return tensorflow_lite.write(model, name, job, probe, quantising)
-
-    return tensorflow_convert.convert(plain, _NAME, "graphdef", write)
+    return tensorflow_convert.convert_to_lite(job, "graphdef>tflite", "graphdef")

@@ -13,10 +13,10 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from runner.backends.base import TensorSpec, only_input, require_file, unsupported
+from runner.backends.base import only_input, require_file
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, importing, jax_archive, jax_runtime
+from runner.support import conversion, fed_input, jax_archive, jax_runtime
 
 _NAME = "jax>mlir"
 _PACKAGES = ("jax", "jaxlib", "numpy")
@@ -40,19 +40,16 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
             `conversion` if it can't be exported, or an output is not finite.
     """
     batch, item_shape = conversion.options_of(job, _NAME, OPTIONS)
-    if job.source_format != "jax":
-        raise unsupported(_NAME, "source format", job.source_format, ("jax",))
+    conversion.require_format(job, _NAME, "jax")
     require_file(job.source)
     jax_runtime.prepare("cpu", job.threads)
     archive = jax_archive.read(job.source)
     source = _deserialised(archive.functions["highest"], job.source)
     fed = source.in_avals[0]
     only_input(_NAME, [str(i) for i in range(len(source.in_avals) - len(archive.weights))])
-    declared = TensorSpec(
-        str(archive.about.get("input", "input")), str(fed.dtype), tuple(map(int, fed.shape))
-    )
-    shape = importing.fed_shape(_NAME, declared, batch, item_shape)
-    given = importing.seeded(shape, declared.dtype)
+    called, declared = str(archive.about.get("input", "input")), tuple(map(int, fed.shape))
+    shape = fed_input.fed_shape(_NAME, called, declared, batch, item_shape)
+    given = fed_input.seeded(shape, str(fed.dtype))
     exported = _exported(source, archive.weights, given, job.source)
     with conversion.written(job.target) as part:
         with open(part, "wb") as file:

@@ -19,7 +19,7 @@ from runner.support import (
     tensorflow_lite,
 )
 
-OPTIONS = ("batch", "item_shape", "quantisation")
+OPTIONS = tensorflow_lite.OPTIONS
 """What a job may say."""
 
 LATE_IMPORTS = (keras_engine.import_keras_on_tensorflow,)

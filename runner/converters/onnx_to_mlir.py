@@ -31,8 +31,8 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
 
     Raises:
         RunnerError: `unsupported` for the request, or an operator that IREE can't compile; `model`
-            if the source can't be read; `conversion` if what was made does not run, or an output
-            is not finite.
+            if the source can't be read; `conversion` if what was written does not run, or an
+            output is lost, of another rank or not finite.
     """
     from runner.support import iree_compile, iree_convert
 
@@ -41,7 +41,9 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     fed = conversion.seeded_input(source, batch, item_shape, _NAME)
     expected = conversion.reference_outputs(source, fed)
     del source
-    model = iree_compile.read(job.source)
-    compiled = iree_compile.compile_model(model, fed.shape, iree_convert.FLAGS, keep_mlir=True)
-    data = compiled.mlir or b""
-    return iree_convert.write(job, data, ("onnx",), fed, expected, compiled)
+
+    def write(model: Any) -> Dict[str, Any]:
+        data = iree_compile.imported(iree_compile.fix_shapes(model, fed.shape))
+        return iree_convert.write(job, data, ("onnx",), fed, expected, sizes=False)
+
+    return iree_compile.raised_if_refused(iree_compile.read(job.source), write)

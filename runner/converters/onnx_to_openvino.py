@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from runner.backends.base import require_file, unsupported
+from runner.backends.base import require_file
 from runner.jobs import ConvertJob
 from runner.support import conversion, openvino_convert
 
@@ -32,8 +32,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
             `model` if the source can't be read; `conversion` if what was made does not run, or an
             output is not finite.
     """
-    if job.source_format != "onnx":
-        raise unsupported(_NAME, "source format", job.source_format, ("onnx",))
+    conversion.require_format(job, _NAME, "onnx")
     require_file(job.source)
 
     def answers(fed: np.ndarray) -> Optional[Sequence[np.ndarray]]:

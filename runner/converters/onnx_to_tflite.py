@@ -28,7 +28,7 @@ from runner.support import (
 _NAME = "onnx>tflite"
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "onnx", "numpy")
 
-OPTIONS = ("batch", "item_shape", "quantisation")
+OPTIONS = tensorflow_lite.OPTIONS
 """What a job may say."""
 
 LATE_IMPORTS = (keras_engine.import_keras_on_tensorflow,)

@@ -19,8 +19,8 @@ from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
     conversion,
+    onnx2torch_constants,
     onnx2torch_model,
-    onnx2torch_squeeze,
     onnx_model,
     torch_vision,
 )
@@ -68,7 +68,7 @@ def import_onnx2torch() -> Any:
     torch_vision.declare_operators()
     import onnx2torch
 
-    onnx2torch_squeeze.take_constants()
+    onnx2torch_constants.take_constants()
     return onnx2torch
 
 

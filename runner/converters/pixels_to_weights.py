@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from runner.architectures import find
-from runner.backends.base import unsupported
 from runner.errors import RunnerError
 from runner.inputs import normalise
 from runner.jobs import ConvertJob, Normalise
@@ -99,11 +98,8 @@ def _every(rows: np.ndarray) -> int:
 
 
 def _checked(job: ConvertJob) -> Dict[str, Any]:
-    if job.source_format != "pixels":
-        raise unsupported(_NAME, "source format", job.source_format, ("pixels",))
-    for option in job.options:
-        if option not in _OPTIONS:
-            raise unsupported(_NAME, "option", option, _OPTIONS)
+    conversion.require_format(job, _NAME, "pixels")
+    conversion.require_options(job, _NAME, _OPTIONS)
     options = {"seed": 0, "batch": _BATCH, "variant": {}, **job.options}
     for option in ("architecture", "classes", "normalise"):
         if option not in options:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 from typing import Any, Dict
 
-from runner.backends.base import unsupported
 from runner.errors import RunnerError
 from runner.jobs import ConvertJob
-from runner.support import openvino_convert
+from runner.support import conversion, openvino_convert
 
 _NAME = "savedmodel>openvino"
 OPTIONS = openvino_convert.OPTIONS
@@ -32,8 +31,7 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
             `model` if the source can't be read; `conversion` if what was made does not run, or an
             output is not finite.
     """
-    if job.source_format != "savedmodel":
-        raise unsupported(_NAME, "source format", job.source_format, ("savedmodel",))
+    conversion.require_format(job, _NAME, "savedmodel")
     if not os.path.isfile(os.path.join(job.source, "saved_model.pb")):
         message = f"{job.source} is no SavedModel: give the folder that holds saved_model.pb"
         raise RunnerError("model", message)

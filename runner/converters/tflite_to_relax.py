@@ -7,13 +7,11 @@ quantised, and the layout is the file's. Batch and shape are fixed. Options: `ba
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from typing import Any, Dict
 
-from runner.backends.base import unsupported
 from runner.jobs import ConvertJob
-from runner.support import conversion, importing, tvm_convert, tvm_model
+from runner.support import conversion, fed_input, tvm_convert, tvm_model
 
 _NAME = "tflite>relax"
 OPTIONS = conversion.OPTIONS
@@ -39,13 +37,11 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
             compile, or an output is not finite.
     """
     batch, item_shape = conversion.options_of(job, _NAME, OPTIONS)
-    if job.source_format != "tflite":
-        raise unsupported(_NAME, "source format", job.source_format, ("tflite",))
+    conversion.require_format(job, _NAME, "tflite")
     tvm_convert.prepare(job)
     declared = tvm_model.tflite_input(job.source)
     # The batch that a file declares is its maker's habit: the importer says what it can do.
     items = (None, *(declared.shape or ())[1:])
-    declared = replace(declared, shape=items)
-    asked = importing.fed_shape(_NAME, declared, batch, item_shape)
+    asked = fed_input.fed_shape(_NAME, declared.name, items, batch, item_shape)
     imported = tvm_model.read(job.source, "tflite", asked, "default")
     return tvm_convert.write(job, imported, ("tflite", "flatbuffers"))

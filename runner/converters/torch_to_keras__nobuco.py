@@ -20,9 +20,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
-from torch.utils import _pytree as pytree
 
-from runner.backends.base import only_input, unsupported
+from runner.backends.base import unsupported
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
@@ -30,13 +29,13 @@ from runner.support import (
     keras_engine,
     nobuco_operators,
     nobuco_program,
+    torch_importing,
     torch_vision,
 )
 
 _NAME = "torch>keras:nobuco"
 _PACKAGES = ("nobuco", "torch", "tensorflow", "tensorflow-cpu", "keras", "numpy")
 _LAYOUTS = ("nhwc", "nchw")
-_SEED = 0
 
 OPTIONS: Tuple[str, ...] = ("batch", "item_shape", "layout")
 """The names of the options that a job may give."""
@@ -66,90 +65,45 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
     to the program. It is recorded and decides nothing.
 
     Raises:
-        RunnerError: `unsupported` for the request, or an operator that nobuco does not convert;
-            `model` if the source can't be read; `conversion` if nobuco fails, or the file can't be
-            loaded and run, or an output has another shape or is not finite.
+        RunnerError: `unsupported` for the request, floats that are not float32, or an operator that
+            nobuco does not convert; `model` if the source can't be read or run; `conversion` if
+            nobuco fails, or the file can't be loaded and run, or an output is lost, of another shape
+            or not finite.
     """
-    batch, item_shape = conversion.options_of(job, _NAME, OPTIONS)
     layout = job.options.get("layout", "nhwc")
     if layout not in _LAYOUTS:
         raise unsupported(_NAME, "layout", layout, _LAYOUTS)
-    torch.set_num_threads(job.threads)
     # Libraries announce changes to come while they are imported and used: none is this model's.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = _read(job)
-        probe = _probe(exported, batch, item_shape)
-        fed = torch.from_numpy(probe)
-        expected = _answers(exported, fed)
-        program = nobuco_program.Program(exported)
-        del exported
+        source = torch_importing.read(job, _NAME, OPTIONS)
+        _require_float32(source)
+        fed, expected = source.fed, source.answers
+        program = nobuco_program.Program(source.program)
+        del source
         keras = keras_engine.load(job.threads, engine="tensorflow")
-        axes = _axes(probe.ndim, layout)
-        model = _converted(program, fed, layout)
+        axes = _axes(fed.ndim, layout)
+        model = _converted(program, torch.from_numpy(fed), layout)
         del program
         with conversion.written(job.target, ".keras") as part:
-            got = _run(keras, model, part, probe if axes is None else probe.transpose(axes))
-            _check(expected, got)
+            got = _run(keras, model, part, fed if axes is None else fed.transpose(axes))
+            conversion.check_finite(got)
+            conversion.require_alike(expected, got)
     difference = conversion.largest_difference(expected, got)
     return conversion.converted(job.target, _PACKAGES, difference, axes)
 
 
-def _read(job: ConvertJob) -> Any:
-    if job.source_format != "pt2":
-        raise unsupported(_NAME, "source format", job.source_format, ("pt2",))
-    try:
-        exported = torch.export.load(job.source)
-    except Exception as error:
-        refused = classify(error, "model")
-        message = f"{job.source}: {refused.message}"
-        raise RunnerError(refused.kind, message, refused.detail) from error
-    only_input(_NAME, list(exported.graph_signature.user_inputs))
-    narrow = [
-        f"{name} is {tensor.dtype}"
-        for name, tensor in exported.state_dict.items()
-        if tensor.is_floating_point() and tensor.dtype != torch.float32
-    ]
-    if narrow:
+def _require_float32(source: torch_importing.Source) -> None:
+    """Refuse what nobuco would make float32 of without a word."""
+    if source.input.dtype != "float32":
+        raise unsupported(_NAME, "dtype of the input", source.input.dtype, ("float32",))
+    others = [kind for kind in source.floats if kind != "float32"]
+    if others:
         raise RunnerError(
             "unsupported",
-            f"{_NAME}: nobuco makes layers of float32, and {len(narrow)} of the program's weights "
-            f"are other floats ({', '.join(narrow[:3])}): export the program in float32",
+            f"{_NAME}: the program holds {', '.join(others)}, and nobuco makes layers of float32: "
+            "export the program in float32",
         )
-    return exported
-
-
-def _probe(exported: Any, batch: int, item_shape: Optional[Tuple[int, ...]]) -> np.ndarray:
-    """A seeded input of the program's own shape, float32.
-
-    Raises:
-        RunnerError: kind `unsupported`, if it takes another shape or dtype than is asked for.
-    """
-    (name,) = exported.graph_signature.user_inputs
-    (value,) = [n.meta["val"] for n in exported.graph.nodes if n.name == name]
-    if value.dtype != torch.float32:
-        raise unsupported(_NAME, "dtype of the input", str(value.dtype), ("torch.float32",))
-    declared = [size if isinstance(size, int) else None for size in value.shape]
-    wanted = [batch, *(item_shape or declared[1:])]
-    if any(size is None for size in wanted):
-        message = f"{_NAME}: the program leaves more than the batch open; give item_shape"
-        raise RunnerError("unsupported", message)
-    misfit = len(wanted) != len(declared) or any(
-        size not in (None, want) for size, want in zip(declared, wanted)
-    )
-    if misfit:
-        raise RunnerError(
-            "unsupported",
-            f"{_NAME}: the program takes {declared} and {wanted} was asked for: export it for that",
-        )
-    generator = np.random.Generator(np.random.PCG64(_SEED))
-    return generator.standard_normal(tuple(wanted)).astype(np.float32)
-
-
-def _answers(exported: Any, fed: Any) -> List[np.ndarray]:
-    with torch.inference_mode():
-        leaves = pytree.tree_leaves(exported.module()(fed))
-    return [np.array(tensor.numpy()) for tensor in leaves]
 
 
 def _axes(rank: int, layout: str) -> Optional[Tuple[int, ...]]:
@@ -198,14 +152,3 @@ def _run(keras: keras_engine.Keras, model: Any, path: str, fed: np.ndarray) -> L
             f"{keras.version}: {failed.message}"
         )
         raise RunnerError(failed.kind, message, failed.detail) from error
-
-
-def _check(expected: List[np.ndarray], got: List[np.ndarray]) -> None:
-    shapes = [[list(one.shape) for one in outputs] for outputs in (expected, got)]
-    if shapes[0] != shapes[1]:
-        raise RunnerError(
-            "conversion",
-            f"{_NAME}: the program gives outputs of the shapes {shapes[0]} and nobuco's model "
-            f"{shapes[1]}: it misread an operator; use another converter",
-        )
-    conversion.check_finite(got)

@@ -36,8 +36,8 @@ def convert(job: ConvertJob) -> Dict[str, Any]:
 
     Raises:
         RunnerError: `unsupported` for the request, or an operator that IREE can't import or
-            compile; `model` if the source can't be read; `conversion` if what was made does not
-            run, or an output is not finite.
+            compile; `model` if the source can't be read; `conversion` if what was written does not
+            run, or an output is lost, of another shape or not finite.
     """
     from runner.support import iree_convert, torch_importing
 

@@ -18,11 +18,10 @@ import numpy as np
 from runner.backends.base import installed_version, only_input, unsupported
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import onnx_model
+from runner.support import fed_input, onnx_model
 
 OPTIONS = ("batch", "item_shape")
 QUANTISATIONS = ("dynamic", "static", "float16")
-_PROBE_SEED = 0
 
 
 def options_of(
@@ -38,15 +37,34 @@ def options_of(
     Raises:
         RunnerError: kind `unsupported` for an unknown option, `job` for a bad value.
     """
-    unknown = [option for option in job.options if option not in known]
-    if unknown:
-        raise unsupported(name, "option", unknown[0], tuple(known))
+    require_options(job, name, known)
     batch, item_shape = job.options.get("batch", 1), job.options.get("item_shape")
     sizes = [batch] + list(item_shape or ())
     if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
         message = f"{name}: batch and the sizes of item_shape must be integers of at least 1"
         raise RunnerError("job", message)
     return batch, None if item_shape is None else tuple(item_shape)
+
+
+def require_options(job: ConvertJob, name: str, known: Sequence[str]) -> None:
+    """Refuse an option that the converter does not take.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    for option in job.options:
+        if option not in known:
+            raise unsupported(name, "option", option, tuple(known))
+
+
+def require_format(job: ConvertJob, name: str, *known: str) -> None:
+    """Refuse a source of another format than the converter reads.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    if job.source_format not in known:
+        raise unsupported(name, "source format", job.source_format, known)
 
 
 def opset_of(job: ConvertJob, name: str, known: Sequence[int], default: int) -> int:
@@ -91,8 +109,7 @@ def read_onnx(job: ConvertJob, name: str) -> Any:
     """
     import onnx
 
-    if job.source_format != "onnx":
-        raise unsupported(name, "source format", job.source_format, ("onnx",))
+    require_format(job, name, "onnx")
     try:
         return onnx.load(job.source)
     except Exception as error:
@@ -115,32 +132,11 @@ def graph_input(model: Any, name: str) -> Any:
 def fed_shape(
     model: Any, batch: int, item_shape: Optional[Tuple[int, ...]], name: str
 ) -> Tuple[int, ...]:
-    """The whole shape of the model's input as a cell will feed it.
-
-    Raises:
-        RunnerError: kind `unsupported`, if the model leaves more than the batch open and nobody
-            says what it is, or declares something else than what is asked for.
-    """
+    """The whole shape of the model's input as a cell will feed it; raises as `fed_input.fed_shape`."""
     value = graph_input(model, name)
-    kind = value.type.tensor_type
-    declared = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
-    wanted = [batch, *(item_shape or declared[1:])]
-    if any(size is None for size in wanted):
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the input {value.name!r} leaves more than the batch open; give the "
-            "option item_shape",
-        )
-    misfit = len(wanted) != len(declared) or any(
-        size not in (None, want) for size, want in zip(declared, wanted)
-    )
-    if misfit:
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the input {value.name!r} is declared as {declared} and {wanted} was "
-            "asked for: use the model's own batch and shape, or export it with a dynamic batch",
-        )
-    return tuple(wanted)
+    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    declared = [size if size > 0 else None for size in sizes]
+    return fed_input.fed_shape(name, value.name, declared, batch, item_shape)
 
 
 def seeded_input(
@@ -155,11 +151,7 @@ def seeded_input(
 
     shape = fed_shape(model, batch, item_shape, name)
     elem_type = graph_input(model, name).type.tensor_type.elem_type
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
-    generator = np.random.Generator(np.random.PCG64(_PROBE_SEED))
-    if dtype.kind in "iu":
-        return generator.integers(0, 100, size=shape).astype(dtype)
-    return generator.standard_normal(shape).astype(dtype)
+    return fed_input.seeded(shape, onnx.helper.tensor_dtype_to_np_dtype(elem_type))
 
 
 def reference_outputs(model: Any, fed: np.ndarray) -> Optional[List[np.ndarray]]:

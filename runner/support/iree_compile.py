@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 import onnx
@@ -27,6 +27,8 @@ from runner.support.tally import tally
 OPSET = 17
 """The importer's patterns are written for this opset and later ones; older models are raised."""
 
+_Result = TypeVar("_Result")
+
 _FLAGS = ("--iree-input-type={}", "--iree-hal-target-backends=llvm-cpu")
 _KIND = re.compile(r"_dispatch_\d+_?(.*)$")
 _SIZES = re.compile(r"_(?:\d+|D)(?:x(?:\d+|D))*(?:_.*)?$|_(?:[fi]\d+|bf16)(?:x.*)?$")
@@ -38,8 +40,7 @@ class Compiled:
     """A module, with what it is made of.
 
     `opset` is that of an ONNX model as it was compiled; `operators` the calls of one run by kind;
-    `input` and `outputs` have the shapes that it was compiled for. `mlir` is the importer's bytecode
-    where it was asked for.
+    `input` and `outputs` have the shapes that it was compiled for.
     """
 
     module: bytes
@@ -48,7 +49,6 @@ class Compiled:
     operators: Dict[str, int]
     input: TensorSpec
     outputs: Tuple[TensorSpec, ...]
-    mlir: Optional[bytes] = None
 
 
 def read(path: str) -> Any:
@@ -122,17 +122,28 @@ def fix_shapes(model: Any, shape: Sequence[int]) -> Any:
         raise RunnerError(refused.kind, message, refused.detail) from error
 
 
-def compile_model(
-    model: Any, shape: Sequence[int], flags: Sequence[str], *, keep_mlir: bool = False
-) -> Compiled:
+def compile_model(model: Any, shape: Sequence[int], flags: Sequence[str]) -> Compiled:
     """Import and compile; a model below opset 17 that does not compile is raised to it first.
 
     Raises:
         RunnerError: kind `unsupported`, with IREE's words, for an operator that it can't take.
     """
+    return raised_if_refused(model, lambda tried: _compiled(fix_shapes(tried, shape), flags))
+
+
+def raised_if_refused(model: Any, attempt: Callable[[Any], _Result]) -> _Result:
+    """What an attempt gives for a model; one below opset 17 that it refuses is raised to that.
+
+    Args:
+        model: as `onnx.ModelProto`.
+        attempt: what imports and compiles a model; it is called at most twice.
+
+    Raises:
+        RunnerError: what the attempt raises; of kind `unsupported`, if the model can't be raised.
+    """
     opset = onnx_model.opset(model)
     try:
-        return _compiled(fix_shapes(model, shape), flags, keep_mlir)
+        return attempt(model)
     except RunnerError as error:
         if opset >= OPSET or error.kind != "unsupported":
             raise
@@ -146,7 +157,28 @@ def compile_model(
             f"{' '.join(str(error).split())[:300]}",
             first.detail,
         ) from error
-    return _compiled(fix_shapes(raised, shape), flags, keep_mlir)
+    return attempt(raised)
+
+
+def imported(model: Any) -> bytes:
+    """What IREE's importer makes of a model with fixed shapes: MLIR, as bytecode.
+
+    Raises:
+        RunnerError: kind `unsupported`, with the importer's words, if it can't take the model.
+    """
+    stream = io.BytesIO()
+    try:
+        with Context() as context:
+            info = onnx_importer.ModelInfo(model)
+            module = info.create_module(context=context).operation
+            onnx_importer.NodeImporter.define_function(info.main_graph, module).import_all()
+            module.verify()
+            module.write_bytecode(stream)
+    except Exception as error:
+        failed = classify(error, "unsupported")
+        message = f"IREE's importer can't take the model: {failed.message}"
+        raise RunnerError(failed.kind, message, failed.detail) from error
+    return stream.getvalue()
 
 
 def operators_of(statistics: str) -> Dict[str, int]:
@@ -167,9 +199,8 @@ def compile_mlir(source: Source, flags: Sequence[str]) -> Compiled:
     return Compiled(module, _told("auto", flags), None, operators, source.input, source.outputs)
 
 
-def _compiled(model: Any, flags: Sequence[str], keep_mlir: bool) -> Compiled:  # noqa: FBT001
-    imported = _imported(model)
-    module, operators = _module(imported, "onnx", flags)
+def _compiled(model: Any, flags: Sequence[str]) -> Compiled:
+    module, operators = _module(imported(model), "onnx", flags)
     return Compiled(
         module,
         _told("onnx", flags),
@@ -177,7 +208,6 @@ def _compiled(model: Any, flags: Sequence[str], keep_mlir: bool) -> Compiled:  #
         operators,
         _spec(model.graph.input[0]),
         tuple(_spec(value) for value in model.graph.output),
-        imported if keep_mlir else None,
     )
 
 
@@ -213,23 +243,6 @@ def _spec(value: Any) -> TensorSpec:
     dtype = comparable("iree", value.name, named)
     shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
-
-
-def _imported(model: Any) -> bytes:
-    """The importer's MLIR, as bytecode."""
-    stream = io.BytesIO()
-    try:
-        with Context() as context:
-            info = onnx_importer.ModelInfo(model)
-            module = info.create_module(context=context).operation
-            onnx_importer.NodeImporter.define_function(info.main_graph, module).import_all()
-            module.verify()
-            module.write_bytecode(stream)
-    except Exception as error:
-        failed = classify(error, "unsupported")
-        message = f"IREE's importer can't take the model: {failed.message}"
-        raise RunnerError(failed.kind, message, failed.detail) from error
-    return stream.getvalue()
 
 
 def _refusal(said: str) -> RunnerError:

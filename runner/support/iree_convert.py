@@ -1,4 +1,4 @@
-"""What the converters to `mlir` do alike in an environment of IREE: compile, run, compare, write."""
+"""What the converters to `mlir` do alike in an environment of IREE: write, read back, run, compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.jobs import ConvertJob
 from runner.support import conversion, iree_mlir
 from runner.support.iree_compile import Compiled, compile_mlir
 
-FLAGS = ("--iree-llvmcpu-target-cpu=host",)
+_FLAGS = ("--iree-llvmcpu-target-cpu=host",)
 
 
 def write(
@@ -21,9 +21,10 @@ def write(
     packages: Sequence[str],
     fed: np.ndarray,
     expected: Optional[Sequence[np.ndarray]],
-    compiled: Optional[Compiled] = None,
+    *,
+    sizes: bool = True,
 ) -> Dict[str, Any]:
-    """Write `job.target` and try what was written; the fields of the event `converted`.
+    """Write `job.target`, read it back, and compile and run that; the fields of `converted`.
 
     Args:
         job: the conversion.
@@ -31,24 +32,25 @@ def write(
         packages: distributions that had a part in it besides IREE's.
         fed: an input to try it with.
         expected: what the source gives for it, where that is known.
-        compiled: the module compiled, where that has been done.
+        sizes: whether the outputs must have the sizes of those expected, or only their ranks.
 
     Raises:
-        RunnerError: kind `unsupported` for an operator that IREE can't compile; `conversion` if the
-            module does not run, or an output is not finite.
+        RunnerError: kind `unsupported` for an operator that IREE can't compile; `model` if what was
+            written can't be read; `conversion` if it does not run, or an output is lost, of another
+            shape or not finite.
     """
     with conversion.written(job.target) as part:
         with open(part, "wb") as file:
             file.write(data)
-        source = iree_mlir.read(part, job.converter)
-        got = run(compiled or compile_mlir(source, FLAGS), fed)
+        got = _run(compile_mlir(iree_mlir.read(part, job.converter), _FLAGS), fed)
         conversion.check_finite(got)
+        conversion.require_alike(expected, got, sizes=sizes)
     difference = conversion.largest_difference(expected, got)
     used = ("iree-base-compiler", "iree-base-runtime", "numpy", *packages)
     return conversion.converted(job.target, used, difference)
 
 
-def run(compiled: Compiled, fed: np.ndarray) -> List[np.ndarray]:
+def _run(compiled: Compiled, fed: np.ndarray) -> List[np.ndarray]:
     """The outputs for one input, in the calling thread."""
     try:
         device = runtime.get_device("local-sync", cache=False)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from runner.backends.base import unsupported
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
     conversion,
+    fed_input,
     keras_architecture,
     keras_architecture_h5,
     keras_engine,
@@ -91,9 +91,8 @@ def convert(
     if reading.of_request is not None:
         request = weights_request.read_request(job, name, (reading.format,))
         batch, item_shape = request.batch, None
-    elif job.source_format != reading.format:
-        raise unsupported(name, "source format", job.source_format, (reading.format,))
     else:
+        conversion.require_format(job, name, reading.format)
         batch, item_shape = conversion.options_of(job, name)
     # Libraries announce changes to come while they are imported and used: none is this model's.
     with warnings.catch_warnings():
@@ -103,8 +102,9 @@ def convert(
             model = reading.of_request(keras, job.source, request)
         else:
             model = keras_saved.read(name, job.source, "default")
-        shape = _fed_shape(model, batch, item_shape, name)
-        probe = _probe(model, shape, name, raw=reading.raw)
+        taken = keras_saved.described(name, model)[0]
+        shape = fed_input.fed_shape(name, taken.name, taken.shape, batch, item_shape)
+        probe = _probe(shape, taken.dtype, raw=reading.raw)
         expected = _answers(keras, model, probe, name)
         got = write(keras, model, shape, name, job, probe)
         conversion.check_finite(got)
@@ -143,42 +143,12 @@ def write_keras(
     return got
 
 
-def _fed_shape(model: Any, batch: int, item_shape: Optional[Sequence[int]], name: str) -> Shape:
-    """The whole shape of the input, with the batch asked for and nothing open.
-
-    Raises:
-        RunnerError: kind `unsupported`, if the model can't take it or leaves more than that open.
-    """
-    declared = keras_saved.described(name, model)[0].shape or ()
-    wanted = [batch, *(declared[1:] if item_shape is None else item_shape)]
-    fits = len(wanted) == len(declared) and all(
-        size in (None, want) for size, want in zip(declared, wanted)
-    )
-    if not fits:
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the model takes {list(declared)} and {wanted} was asked for: use the model's "
-            "own batch and shape, or save it with an open batch",
-        )
-    sizes = [size for size in wanted if size is not None]
-    if len(sizes) != len(wanted):
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the model leaves more than the batch of its input open ({list(declared)}); "
-            "give the option item_shape",
-        )
-    return tuple(sizes)
-
-
-def _probe(model: Any, shape: Shape, name: str, *, raw: bool) -> np.ndarray:
+def _probe(shape: Shape, dtype: str, *, raw: bool) -> np.ndarray:
     """Standard normal; pixels, where the model may take these; small integers for whole numbers."""
-    generator = np.random.Generator(np.random.PCG64(_SEED))
-    dtype = np.dtype(keras_saved.described(name, model)[0].dtype)
-    if dtype.kind in "iu":
-        return generator.integers(0, 100, size=shape).astype(dtype)
-    if raw:
+    if raw and np.dtype(dtype).kind == "f":
+        generator = np.random.Generator(np.random.PCG64(_SEED))
         return generator.uniform(0, 255, size=shape).astype(dtype)
-    return generator.standard_normal(shape).astype(dtype)
+    return fed_input.seeded(shape, dtype)
 
 
 def _answers(keras: Keras, model: Any, probe: np.ndarray, name: str) -> List[np.ndarray]:

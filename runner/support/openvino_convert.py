@@ -22,8 +22,8 @@ from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import (
     conversion,
+    fed_input,
     image_layout,
-    importing,
     openvino_graph,
     openvino_outputs,
 )
@@ -84,7 +84,7 @@ def convert(
         axes = image_layout.axes(name, taken.name, taken.shape or (), str(layout))
     if axes:
         model = _transposed(model, axes, str(layout))
-    fed = importing.seeded(taken.shape or (), taken.dtype)
+    fed = fed_input.seeded(taken.shape or (), taken.dtype)
     with conversion.written_folder(job.target) as part:
         os.makedirs(part)
         path = os.path.join(part, _FILE)
@@ -144,7 +144,7 @@ def _fixed(
     declared = shape
     if declared is None and partial.rank.is_static:
         declared = tuple(size.get_length() if size.is_static else None for size in partial)
-    wanted = importing.fed_shape(name, TensorSpec(called, dtype, declared), batch, item_shape)
+    wanted = fed_input.fed_shape(name, called, declared, batch, item_shape)
     open_batch = declared is not None and declared[0] is None
     model.reshape({port: [-1 if open_batch else wanted[0], *wanted[1:]]})
     return TensorSpec(called, dtype, wanted)

@@ -8,18 +8,23 @@ not finite is a failure.
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
-from runner.backends.base import LoadRequest, TensorSpec, unsupported
+from runner.backends.base import LoadRequest
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, tensorflow_source, tensorflow_trace, weights_request
+from runner.support import (
+    conversion,
+    fed_input,
+    tensorflow_lite,
+    tensorflow_source,
+    tensorflow_trace,
+    weights_request,
+)
 from runner.support.tensorflow_source import Source
-from runner.support.tensorflow_trace import Model, OpenShape
-
-_SEED = 0
+from runner.support.tensorflow_trace import Model
 
 Write = Callable[[Model, str, ConvertJob, np.ndarray], List[Any]]
 """`write(model, name, job, probe)` writes `job.target` and gives what that answers."""
@@ -38,8 +43,7 @@ def convert(job: ConvertJob, name: str, source_format: str, write: Write) -> Dic
         RunnerError: `unsupported` for the request; `model` for the source; `conversion` if what was
             made does not run or is not finite.
     """
-    if job.source_format != source_format:
-        raise unsupported(name, "source format", job.source_format, (source_format,))
+    conversion.require_format(job, name, source_format)
     batch, item_shape = conversion.options_of(job, name)
     # Libraries announce changes to come while they are imported and used: none is this model's.
     with warnings.catch_warnings():
@@ -49,59 +53,27 @@ def convert(job: ConvertJob, name: str, source_format: str, write: Write) -> Dic
             job.source, source_format, {}, "default", "cpu", job.threads, batch, item_shape or ()
         )
         source = tensorflow_source.read(name, tf, request)
-        shape = fed_shape(source.input, batch, item_shape, name)
-        probe = seeded_input(source.input.dtype, (batch, *(size or 1 for size in shape[1:])))
+        taken = source.input
+        fed = fed_input.fed_shape(name, taken.name, taken.shape, batch, item_shape)
+        probe = fed_input.seeded(fed, taken.dtype)
         expected = _answers(tf, source, probe, name)
-        model = Model(tf, source.step, source.input.dtype, shape)
+        shape = fed_input.with_open_batch(fed, taken.shape)
+        model = Model(tf, source.step, taken.dtype, shape)
         got = write(model, name, job, probe)
         conversion.check_finite(got)
     difference = conversion.largest_difference(expected, got)
     return conversion.converted(job.target, tensorflow_trace.PACKAGES, difference)
 
 
-def fed_shape(
-    spec: TensorSpec, batch: int, item_shape: Optional[Sequence[int]], name: str
-) -> OpenShape:
-    """The shape of the input: nothing open but the batch, and that if the source leaves it open.
+def convert_to_lite(job: ConvertJob, name: str, source_format: str) -> Dict[str, Any]:
+    """As `convert`, to TensorFlow Lite, with the option `quantisation` besides."""
+    plain, kind = tensorflow_lite.taken(job, name, tensorflow_lite.OPTIONS)
+    quantising = tensorflow_lite.Quantising(kind)
 
-    Args:
-        spec: what the source declares.
-        batch: that is asked for.
-        item_shape: of one input, where it is known.
-        name: the converter's.
+    def write(model: Model, name: str, job: ConvertJob, probe: np.ndarray) -> List[Any]:
+        return tensorflow_lite.write(model, name, job, probe, quantising)
 
-    Raises:
-        RunnerError: kind `unsupported`, if the source can't take it or leaves more than that open.
-    """
-    if spec.shape is None and item_shape is None:
-        message = f"{name}: the model does not say what shape it takes: give the option item_shape"
-        raise RunnerError("unsupported", message)
-    declared = spec.shape or (None,) * (1 + len(item_shape or ()))
-    wanted: List[Optional[int]] = [batch, *(declared[1:] if item_shape is None else item_shape)]
-    fits = len(wanted) == len(declared) and all(
-        size in (None, want) for size, want in zip(declared, wanted)
-    )
-    if not fits:
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the model takes {list(declared)} and {wanted} was asked for: use the model's "
-            "own batch and shape, or save it with an open batch",
-        )
-    if None in wanted:
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the model leaves more than the batch of its input open ({list(declared)}); "
-            "give the option item_shape",
-        )
-    return (None if declared[0] is None else batch, *wanted[1:])
-
-
-def seeded_input(dtype: str, shape: Tuple[int, ...]) -> np.ndarray:
-    """Standard normal; small integers for whole numbers."""
-    generator = np.random.Generator(np.random.PCG64(_SEED))
-    if np.dtype(dtype).kind in "iu":
-        return generator.integers(0, 100, size=shape).astype(dtype)
-    return generator.standard_normal(shape).astype(dtype)
+    return convert(plain, name, source_format, write)
 
 
 def _answers(tf: Any, source: Source, probe: np.ndarray, name: str) -> List[np.ndarray]:

@@ -15,7 +15,6 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from runner.backends.base import unsupported
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
 from runner.support import calibration, conversion, tensorflow_trace, tflite_interpreter
@@ -24,6 +23,9 @@ from runner.support.tensorflow_trace import Model
 
 QUANTISATION = "quantisation"
 """The name of the option."""
+
+OPTIONS = (*conversion.OPTIONS, QUANTISATION)
+"""Of a converter that has none of its own."""
 
 _MISSING = re.compile(r"TF (?:Select|Custom) ops: ([^\n]+)")
 _BETWEEN = ("QUANTIZE", "DEQUANTIZE", "DELEGATE")
@@ -61,9 +63,7 @@ def taken(job: ConvertJob, name: str, known: Sequence[str]) -> Tuple[ConvertJob,
         RunnerError: kind `unsupported`, for an unknown option, an unknown quantisation, or `static`
             without calibration inputs.
     """
-    unknown = [option for option in job.options if option not in known]
-    if unknown:
-        raise unsupported(name, "option", unknown[0], tuple(known))
+    conversion.require_options(job, name, known)
     asked = conversion.quantisation_of(job, name)
     rest = {option: value for option, value in job.options.items() if option != QUANTISATION}
     return replace(job, options=rest), asked

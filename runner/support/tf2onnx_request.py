@@ -10,7 +10,7 @@ import numpy as np
 from runner.backends.base import TensorSpec, unsupported
 from runner.errors import RunnerError
 from runner.jobs import ConvertJob
-from runner.support import conversion, image_layout
+from runner.support import conversion, fed_input, image_layout
 
 OPSETS = tuple(range(9, 19))
 """tf2onnx 1.17 refuses 19; below 9 it lists weights among the inputs, where they can be overridden."""
@@ -49,8 +49,7 @@ def read(job: ConvertJob, name: str, source_format: str, options: Sequence[str])
         RunnerError: kind `unsupported`, for another format, option, opset or layout; `job` for a
             bad size.
     """
-    if job.source_format != source_format:
-        raise unsupported(name, "source format", job.source_format, (source_format,))
+    conversion.require_format(job, name, source_format)
     batch, item_shape = conversion.options_of(job, name, options)
     layout = job.options.get("layout")
     if layout is not None and layout not in LAYOUTS:
@@ -62,36 +61,26 @@ def read(job: ConvertJob, name: str, source_format: str, options: Sequence[str])
 def signature(request: Request, spec: TensorSpec, name: str) -> OpenShape:
     """The shape to convert for: a batch that the source leaves open stays so, and nothing else.
 
+    A source that does not say how many dimensions it takes is refused, with `item_shape` too.
+
     Raises:
         RunnerError: kind `unsupported`, if the source takes another shape, leaves more open, or is
             asked for a layout that only images have.
     """
-    declared = spec.shape
-    wanted = request.item_shape or (() if declared is None else declared[1:])
-    if declared is None or None in wanted:
-        shown = "anything" if declared is None else list(declared)
+    if spec.shape is None:
         raise RunnerError(
             "unsupported",
-            f"{name}: the input {spec.name!r} takes {shown}, which leaves more than the batch open; "
-            + ("save the model with a shape" if declared is None else "give the option item_shape"),
+            f"{name}: the input {spec.name!r} takes anything, which leaves more than the batch open; "
+            "save the model with a shape",
         )
-    whole = (request.batch, *wanted)
-    fits = len(declared) == len(whole) and all(
-        size in (None, want) for size, want in zip(declared, whole)
-    )
-    if not fits:
-        raise RunnerError(
-            "unsupported",
-            f"{name}: the input {spec.name!r} takes {list(declared)} and {list(whole)} was asked "
-            "for: use the model's own batch and shape, or save it with an open batch",
-        )
-    if request.layout is not None and len(whole) != _IMAGES:
+    shape = fed_input.fed_shape(name, spec.name, spec.shape, request.batch, request.item_shape)
+    if request.layout is not None and len(shape) != _IMAGES:
         raise RunnerError(
             "unsupported",
             f"{name}: the layout {request.layout} is one of images, and the input {spec.name!r} "
-            f"takes {list(declared)}: leave the layout out",
+            f"takes {list(spec.shape)}: leave the layout out",
         )
-    return (declared[0], *wanted)
+    return fed_input.with_open_batch(shape, spec.shape)
 
 
 def transposed(

@@ -1,9 +1,9 @@
-"""An exported PyTorch program (`pt2`) as compilers' importers take it: of fixed shapes."""
+"""An exported PyTorch program (`pt2`) as importers take it: of fixed shapes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Sequence
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,10 +16,14 @@ from runner.support import torch_source
 
 @dataclass(frozen=True)
 class Source:
-    """A program of fixed shapes, what it takes, an input for it, and what it gives."""
+    """A program of fixed shapes, what it takes, an input for it, and what it gives.
+
+    `floats` are those of `torch_source.Source`.
+    """
 
     program: Any
     input: TensorSpec
+    floats: Tuple[str, ...]
     fed: np.ndarray
     answers: List[np.ndarray]
 
@@ -50,7 +54,7 @@ def read(job: ConvertJob, name: str, options: Sequence[str]) -> Source:
             raise RunnerError(failed.kind, message, failed.detail) from error
     taken = str(program.graph_signature.user_inputs[0])
     spec = TensorSpec(taken, str(source.fed.dtype), source.fed.shape)
-    return Source(program, spec, source.fed, source.answers)
+    return Source(program, spec, source.floats, source.fed, source.answers)
 
 
 def _is_open(program: Any) -> bool:

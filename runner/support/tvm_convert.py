@@ -13,7 +13,7 @@ import numpy as np
 
 from runner.errors import RunnerError, classify
 from runner.jobs import ConvertJob
-from runner.support import conversion, importing, tvm_relax
+from runner.support import conversion, fed_input, tvm_relax
 from runner.support.tvm_model import Imported
 
 PACKAGES = ("apache-tvm", "apache-tvm-ffi", "numpy")
@@ -45,7 +45,7 @@ def write(
             finite; `unsupported` for a module whose shapes are open.
     """
     shape = _fixed(imported)
-    given = importing.seeded(shape, imported.input.dtype) if fed is None else fed
+    given = fed_input.seeded(shape, imported.input.dtype) if fed is None else fed
     with conversion.written(job.target) as part:
         tvm_relax.write(imported, part)
         del imported

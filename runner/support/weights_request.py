@@ -11,6 +11,7 @@ from runner.architectures import Architecture, find
 from runner.backends.base import unsupported
 from runner.errors import RunnerError
 from runner.jobs import ConvertJob
+from runner.support import conversion
 
 OPTIONS = ("architecture", "variant", "library", "batch", "item_shape")
 LIBRARIES = ("torchvision", "timm")
@@ -48,12 +49,9 @@ def read_request(job: ConvertJob, name: str, formats: Sequence[str] = ("weights"
         RunnerError: kind `unsupported` for another source format, an unknown option or
             architecture, or a library that does not have it; `job` for a bad value.
     """
-    if job.source_format not in formats:
-        raise unsupported(name, "source format", job.source_format, tuple(formats))
+    conversion.require_format(job, name, *formats)
     options = job.options
-    for option in options:
-        if option not in OPTIONS:
-            raise unsupported(name, "option", option, OPTIONS)
+    conversion.require_options(job, name, OPTIONS)
     if "architecture" not in options:
         message = f"{name}: the option architecture is missing: weights alone do not say what runs"
         raise RunnerError("job", message)

@@ -48,7 +48,9 @@ torch.save(dict(torch.nn.Module.named_parameters(models.squeezenet1_1())), f"{fo
 layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
 torch.save(layers, f"{folder}/module.pt")
 torch.jit.script(layers).save(f"{folder}/script.pt")
-torch.export.save(torch.export.export(layers, (torch.ones(1, 3, 8, 8),)), f"{folder}/program.pt2")
+image, batch = torch.ones(4, 3, 8, 8), torch.export.Dim("batch", min=2, max=64)
+open_batch = torch.export.export(layers, (image,), dynamic_shapes=({0: 2 * batch},))
+torch.export.save(open_batch, f"{folder}/program.pt2")
 turned = torch.arange(12.0).reshape(3, 4)
 torch.save({"fc.weight": turned.t(), "one": turned[1], "n": torch.tensor(2)}, f"{folder}/views.pth")
 quantised = torch.quantize_per_tensor(turned, 0.1, 0, torch.qint8)
@@ -155,12 +157,18 @@ def test_views_have_their_own_shapes(torch_files: Path) -> None:
     ]
 
 
+def test_a_real_program_says_what_it_takes(torch_files: Path) -> None:
+    file = inspect_model(torch_files / "program.pt2")
+    assert file.format == "pt2"
+    assert [(t.dtype, t.shape) for t in file.inputs] == [("float32", (None, 3, 8, 8))]
+    assert [(t.dtype, t.shape) for t in file.outputs] == [("float32", (None, 4, 6, 6))]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("module.pt", r"a whole module, not a state_dict: .* torch\.nn\.modules\.container"),
         ("script.pt", "a TorchScript program, not a state_dict"),
-        ("program.pt2", r"an exported program of PyTorch \(\.pt2\), not weights"),
         ("quantised.pth", "a quantised tensor called 'fc.weight'"),
     ],
 )

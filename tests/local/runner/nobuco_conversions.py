@@ -52,8 +52,22 @@ class Network(nn.Module):
         z = functional.avg_pool2d(fed, 3, stride=2, padding=1)
         z = functional.max_pool2d(z, 3, stride=2, padding=1, ceil_mode=True)
         y = torch.cat([y, functional.silu(z)[:, :2]], 1)
-        pooled = torch.flatten(functional.adaptive_avg_pool2d(y, 1), 1)
+        pooled = functional.adaptive_avg_pool2d(y, 1).view(fed.shape[0], -1)
         return y, self.head(functional.dropout(pooled, 0.5, self.training))
+
+
+class Halves(nn.Module):
+    """Computes in halves on the way."""
+
+    def forward(self, fed: torch.Tensor) -> torch.Tensor:
+        return (fed.half() * 2).float()
+
+
+class Infinite(nn.Module):
+    """Divides by zero."""
+
+    def forward(self, fed: torch.Tensor) -> torch.Tensor:
+        return fed / (fed - fed)
 
 
 class Unknown(nn.Module):
@@ -65,12 +79,15 @@ class Unknown(nn.Module):
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "network": ("network", {"batch": 2, "item_shape": [3, 13, 11]}),
-    "nchw": ("network", {"batch": 2, "layout": "nchw"}),
+    "open_nchw": ("open", {"batch": 2, "layout": "nchw"}),
     "batch": ("network", {"batch": 4}),
     "layout": ("network", {"batch": 2, "layout": "chwn"}),
     "opset": ("network", {"batch": 2, "opset": 17}),
     "unknown": ("unknown", {"batch": 2}),
     "halves": ("halves", {"batch": 2}),
+    "inside": ("inside", {"batch": 2}),
+    "integers": ("integers", {"batch": 2}),
+    "infinite": ("infinite", {"batch": 2}),
     "garbled": ("garbled", {"batch": 2}),
 }
 
@@ -82,13 +99,20 @@ def export(folder: Path) -> list[np.ndarray]:
     modules: dict[str, nn.Module] = {
         "network": network,
         "unknown": Unknown(),
+        "inside": Halves(),
+        "infinite": Infinite(),
     }
     for name, module in modules.items():
         torch.export.save(torch.export.export(module, (fed,)), folder / f"{name}.pt2")
+    batch = torch.export.Dim("batch")
+    opened = torch.export.export(network, (fed,), dynamic_shapes=({0: batch},))
+    torch.export.save(opened, folder / "open.pt2")
     with torch.inference_mode():
         answers = [np.array(tensor) for tensor in network(fed)]
     narrow = torch.export.export(nn.Linear(11, 2).half().eval(), (fed.half(),))
     torch.export.save(narrow, folder / "halves.pt2")
+    whole = torch.export.export(nn.ReLU().eval(), (fed.int(),))
+    torch.export.save(whole, folder / "integers.pt2")
     (folder / "garbled.pt2").write_bytes(b"no archive")
     return answers
 

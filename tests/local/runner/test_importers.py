@@ -349,6 +349,30 @@ def test_mlir_answers_bit_for_bit_as_the_importer_in_the_cell(folder: Path, infe
     assert infer(IREE, "iree", "damaged.mlir", "mlir")[0] == "model"
 
 
+def test_mlir_of_an_old_opset_is_raised_and_what_iree_can_not_compile_is_named(
+    folder: Path, infer: Infer
+) -> None:
+    pool: list[Node] = [("LpPool", "x", "y", {"kernel_shape": [2, 2], "p": 3})]
+    nodes: list[Node] = [("GlobalAveragePool", "x", "g", {}), ("Flatten", "g", "f", {})]
+    old = Small([*nodes, ("Softmax", "f", "y", {"axis": 1})], {}, ["N", 3, 5, 6], opset=9).model()
+    onnx.save(old, folder / "old.onnx")
+    onnx.save(Small(pool, {}, ["N", 3, 5, 6]).model(), folder / "pool.onnx")
+    made, refused = converted(
+        IREE,
+        folder,
+        ("onnx>mlir", "old.onnx", "old.mlir", {}),
+        ("onnx>mlir", "pool.onnx", "pool.mlir", {}),
+    )
+    assert made["probe_max_abs_diff"] < 1e-6
+    event, answers = infer(IREE, "iree", "old.onnx", "onnx")
+    assert event["ran"]["opset"] == {"model": 9, "compiled": 17}
+    _, kept = infer(IREE, "iree", "old.mlir", "mlir")
+    assert kept.tobytes() == answers.tobytes()
+    assert refused["kind"] == "unsupported"
+    assert "can't compile the operator LpPool" in refused["message"]
+    assert not list(folder.glob("pool.mlir*"))
+
+
 def test_a_function_of_jax_is_compiled_by_iree(folder: Path, infer: Infer) -> None:
     # JAX reads its settings once, when it is imported: a process each, as the harness has it.
     (first,) = converted(JAX, folder, ("onnx>jax", "net.onnx", "net.jax", {}))

@@ -12,16 +12,22 @@ from support.environment_python import interpreter, run_inside
 
 ENVIRONMENT = "nobuco-0.17"
 PROCESSES = (
-    ("batch", "layout", "opset", "halves", "garbled", "network"),
-    ("nchw",),
+    (
+        *("batch", "layout", "opset", "halves", "inside", "integers", "infinite", "garbled"),
+        "network",
+    ),
+    ("open_nchw",),
     ("unknown",),
 )
 REFUSED = {
-    "batch": ("unsupported", "the program takes [2, 3, 13, 11] and [4, 3, 13, 11] was asked for"),
+    "batch": ("unsupported", "[2, 3, 13, 11] and [4, 3, 13, 11] was asked for"),
     "layout": ("unsupported", "layout 'chwn' (it supports: nhwc, nchw)"),
     "opset": ("unsupported", "option 'opset'"),
     "unknown": ("unsupported", "nobuco has no converter for aten.special_bessel_j0.default"),
-    "halves": ("unsupported", "weight is torch.float16"),
+    "halves": ("unsupported", "dtype of the input 'float16' (it supports: float32)"),
+    "inside": ("unsupported", "the program holds float16, and nobuco makes layers of float32"),
+    "integers": ("unsupported", "dtype of the input 'int32' (it supports: float32)"),
+    "infinite": ("model", "infinite.pt2: the program's answers for a seeded input are not finite"),
     "garbled": ("model", "garbled.pt2"),
 }
 
@@ -52,7 +58,7 @@ def ended(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "takes", "input_axes"),
-    [("network", [2, 13, 11, 3], [0, 2, 3, 1]), ("nchw", [2, 3, 13, 11], None)],
+    [("network", [2, 13, 11, 3], [0, 2, 3, 1]), ("open_nchw", [2, 3, 13, 11], None)],
 )
 def test_the_file_answers_as_the_program(
     ended: dict[str, Any], name: str, takes: list[int], input_axes: list[int] | None

@@ -11,6 +11,13 @@ from harness.analysis.paper import FRAMEWORKS, paper_findings, paper_pair, runs_
     ("route", "expected"),
     [
         ("weights>keras>onnx:tf2onnx>torch", ("Keras", "PyTorch", 1)),
+        # Of weights, the last form before is what the source was made as.
+        ("weights>keras>savedmodel>onnx>torch", ("TensorFlow", "PyTorch", 2)),
+        ("weights>keras>savedmodel>onnx>keras", ("TensorFlow", "Keras", 2)),
+        ("weights>keras>tflite>onnx>savedmodel", ("TFLite", "TensorFlow", 2)),
+        ("weights>keras>savedmodel>tflite", ("TensorFlow", "TFLite", 2)),
+        ("keras_weights>keras>savedmodel>graphdef", ("Keras", "TensorFlow", 1)),
+        ("keras>savedmodel>onnx>keras", None),
         ("torch>onnx:dynamo>savedmodel:onnx2tf>tflite", ("PyTorch", "TFLite", 0)),
         ("keras>savedmodel>tflite", ("Keras", "TFLite", 0)),
         ("graphdef>onnx>torch", ("TensorFlow", "PyTorch", 0)),
@@ -24,7 +31,7 @@ from harness.analysis.paper import FRAMEWORKS, paper_findings, paper_pair, runs_
         ("onnx", None),
     ],
 )
-def test_a_chain_leads_from_its_first_framework_to_its_last(
+def test_a_chain_leads_from_where_it_begins_to_where_it_ends(
     route: str, expected: tuple[str, str, int] | None
 ) -> None:
     assert paper_pair(route.split(">")) == expected

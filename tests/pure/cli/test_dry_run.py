@@ -10,10 +10,12 @@ from support.planned_chain import cell, converted, spec
 
 from harness.cli.dry_run import _group_job, _places, _step, conversion_states
 from harness.execution.bundles import artifact_folder
+from harness.execution.checking import Check
 from harness.execution.commit import commit_artifact
 from harness.execution.standing import Work
 from harness.plan.conversions import Conversion
 from harness.plan.groups import Group
+from harness.spec.models import Conversions
 
 CELL = cell(spec())
 QUANTISED = cell(spec(axes={"quantisation": ["dynamic"]}))
@@ -24,13 +26,14 @@ def chain() -> tuple[Conversion, ...]:
     return CELL.conversion.chain
 
 
-def make(store: Path, step: Conversion, scratch: Path) -> None:
+def make(store: Path, step: Conversion, scratch: Path, share: float = 0.001) -> None:
     made = converted(scratch / step.key, f"model.{step.target_format}")
-    commit_artifact(store, step, scratch / step.key, made, None)
+    check = Check(4, 1.0, share, 0.01, "conversions.tolerance", "reader", "reader")
+    commit_artifact(store, step, scratch / step.key, made, check.record())
 
 
-def states(store: Path) -> list[tuple[str, str, str]]:
-    found = conversion_states([CELL, CELL], store)
+def states(store: Path, tolerance: float = 0.01) -> list[tuple[str, str, str]]:
+    found = conversion_states([CELL, CELL], store, Conversions(tolerance=tolerance))
     return [(model, step.converter, state) for model, step, state in found]
 
 
@@ -43,6 +46,15 @@ def test_each_step_of_a_chain_is_there_or_is_to_be_made(tmp_path: Path) -> None:
     make(store, second, tmp_path)
     (artifact_folder(store, first.key) / "manifest.json").unlink()
     assert states(store) == [("m", "onnx>keras", "not needed"), ("m", "keras>tflite", "made")]
+
+
+def test_what_differs_by_more_than_is_allowed_now_is_foreseen(tmp_path: Path) -> None:
+    first, second = chain()
+    store = tmp_path / "store"
+    make(store, first, tmp_path)
+    make(store, second, tmp_path, share=0.05)
+    assert [state for *_, state in states(store, 0.1)] == ["made", "made"]
+    assert [state for *_, state in states(store, 0.02)] == ["made", "too far off"]
 
 
 def test_a_step_is_told_with_its_way_and_what_is_wanted_of_it() -> None:

@@ -147,3 +147,25 @@ def test_the_sweep_of_conversions_holds_the_twelve_and_their_sources() -> None:
     named = set(FAMILIES.values())
     assert sources == named
     assert pairs == {(a, b) for a in named for b in named if a != b}
+
+
+def test_the_sweep_of_tvm_takes_every_format_that_it_imports() -> None:
+    spec = load_spec(shipped("sweeps") / "tvm.yaml", {"data": {"path": "/images"}})
+    known = folders()
+    others = route_search.makers_of(known, Subject("weights"))
+    file = find("tvm-0.27").file
+    own = Workshop("tvm-0.27", "", "venv", file.converters, file.backends)
+    [entry] = [one for one in spec.environments if one.names == ("tvm-0.27",)]
+    taken: set[str] = set()
+    for route in entry.route or ():
+        found = find_routes("weights", file.backends["tvm"], own, others, route)
+        assert not isinstance(found, str), (route, found)
+        *_, source, target = (node.partition(":")[0] for node in found[0].name.split(">"))
+        taken.add(source if target == "relax" else target)
+    imported = {
+        name.partition(">")[0]
+        for folder in known
+        for name in folder.file.converters
+        if name.partition(">")[2].startswith("relax")
+    }
+    assert taken == imported == {"onnx", "torch", "tflite"}

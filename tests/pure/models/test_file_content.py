@@ -131,7 +131,6 @@ def test_a_model_under_a_wrong_suffix_is_told_its_right_one(
     ("kind", "said"),
     [
         ("torch-script", "a TorchScript program, not a state_dict"),
-        ("torch-program", "an exported program of PyTorch (.pt2), not weights"),
         ("npy", "a single NumPy array"),
         ("zip", "a zip archive that holds no model"),
         ("gguf", "a GGUF file"),

@@ -40,3 +40,28 @@ def test_terminal_markdown_and_page_say_the_same(tmp_path: Path) -> None:
     assert "Swapped &lt;b&gt;" in page
     assert "a\\|b" in lines
     assert "\\<b\\>" in lines
+
+
+def test_what_is_suspected_of_many_cells_in_the_same_words_is_said_once(tmp_path: Path) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs = factory.inputs(6)
+    keys = [factory.cell(inputs, [logits(6, 4)], environment=f"onnx-{n}") for n in range(3)]
+    factory.sweep(keys)
+    other = {**FOUND.document(), "evidence": ["Moved by 9."]}
+    made = [
+        {"key": keys[0], **FOUND.document()},
+        {"key": keys[1], **other},
+        {"key": keys[2], **FOUND.document()},
+    ]
+    assert [one.keys for one in suspicions.gathered(made)] == [(keys[0], keys[2]), (keys[1],)]
+    names, stream = {key: f"onnx-{n}" for n, key in enumerate(keys)}, io.StringIO()
+    Console(file=stream, width=300).print(suspicions.table(made, names))
+    lines = "\n".join(suspicions.markdown(made, names))
+    page = render({**sweep_result(tmp_path, "sweep-1"), "suspicions": made}, {}, [], tmp_path)
+    for shown in (stream.getvalue(), lines, page):
+        assert shown.count("Moved by 3.") == 1
+        assert shown.count("Moved by 9.") == 1
+        assert "and 1 other cell" in shown
+    assert "All 2 cells</summary>" in page
+    for name in names.values():
+        assert name in page

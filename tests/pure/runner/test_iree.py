@@ -13,9 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from runner.backends.base import LoadRequest
+from runner.backends.base import LoadRequest, TensorSpec
 from runner.errors import RunnerError
-from runner.support import native_threads
+from runner.jobs import ConvertJob
+from runner.support import conversion, native_threads
 
 ROWS = np.array([[-1.0, 2.0, 3.0, 0.5]], np.float32)
 STATISTICS = """; Aggregate Statistics (static, whole-program)
@@ -54,6 +55,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.compiled: list[tuple[int, list[int], list[str]]] = []
+        self.sources: list[bytes] = []
         self.fails: Callable[[int], str] = lambda _: ""
         self.flags: list[str] = []
         self.uris: list[str] = []
@@ -65,6 +67,7 @@ class Fake:
         shape = [d.dim_value for d in self.model.graph.input[0].type.tensor_type.shape.dim]
         *flags, _, file = extra_args
         self.compiled.append((opset, shape, flags))
+        self.sources.append(source)
         self.folders.append(Path(file.partition("=")[2]).parent)
         said = self.fails(opset)
         if said:
@@ -179,6 +182,34 @@ def load(
         return backend
 
     return begin
+
+
+@pytest.fixture
+def convert(
+    with_framework: Callable[..., ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    fake: Fake,
+    tmp_path: Path,
+) -> Callable[[str], dict[str, Any]]:
+    """Convert a model to `m.mlir` by the made-up IREE, which reads `disk: ` before what is there."""
+    for name in ("iree_mlir", "iree_convert"):
+        monkeypatch.delitem(sys.modules, f"runner.support.{name}", raising=False)
+    with_framework("runner.support.iree_compile", **fake.modules())
+    mlir = with_framework("runner.support.iree_mlir")
+    spec = TensorSpec("x", "float32", (1, 4))
+
+    def read(path: str, _: str) -> Any:
+        return mlir.Source(b"disk: " + Path(path).read_bytes(), spec, (spec,), ())
+
+    monkeypatch.setattr(mlir, "read", read)
+    with_framework("runner.support.iree_convert")
+    converter = with_framework("runner.converters.onnx_to_mlir")
+
+    def run(source: str) -> Any:
+        target = str(tmp_path / "m.mlir")
+        return converter.convert(ConvertJob(str(tmp_path), "onnx>mlir", source, "onnx", target, {}))
+
+    return run
 
 
 def test_one_thread_is_the_calling_one_and_the_batch_is_fixed(load: Loader, fake: Fake) -> None:
@@ -304,3 +335,32 @@ def test_another_shape_than_the_declared_one_and_a_damaged_file_are_refused(
     with pytest.raises(RunnerError, match=r"damaged\.onnx") as caught:
         load(path=str(damaged))
     assert caught.value.kind == "model"
+
+
+def test_what_a_converter_tries_is_what_lies_on_disk(
+    convert: Callable[[str], dict[str, Any]], fake: Fake, tmp_path: Path
+) -> None:
+    said = convert(model(tmp_path / "m.onnx"))
+    assert fake.sources == [b"disk: mlir"]
+    assert said["probe_max_abs_diff"] == 0
+    assert said["files"] == {"m.mlir": conversion.sha256(str(tmp_path / "m.mlir"))}
+    assert (tmp_path / "m.mlir").read_bytes() == b"mlir"
+
+
+def test_an_old_model_is_written_again_where_its_file_does_not_compile(
+    convert: Callable[[str], dict[str, Any]], fake: Fake, tmp_path: Path
+) -> None:
+    fake.fails = lambda opset: ILLEGAL if opset < 17 else ""
+    assert convert(model(tmp_path / "old.onnx", opset=11))["probe_max_abs_diff"] == 0
+    assert [opset for opset, _, _ in fake.compiled] == [11, 17]
+    assert fake.sources == [b"disk: mlir"] * 2
+
+
+def test_a_file_that_lost_an_output_is_refused_and_goes(
+    convert: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(conversion, "reference_outputs", lambda *_: [ROWS, ROWS])
+    with pytest.raises(RunnerError, match="gives 2 outputs of the shapes") as caught:
+        convert(model(tmp_path / "m.onnx"))
+    assert caught.value.kind == "conversion"
+    assert not list(tmp_path.glob("m.mlir*"))

@@ -1,4 +1,4 @@
-"""What is looked at in a TensorFlow Lite file, and what shape a source is converted for."""
+"""What is looked at in a TensorFlow Lite file, and what is asked for of one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
 from runner.jobs import Calibration, ConvertJob, Inputs
-from runner.support import tensorflow_convert, tensorflow_lite, tensorflow_trace
-
-FED = TensorSpec("x", "float32", (None, 8, 6, 3))
+from runner.support import tensorflow_lite, tensorflow_trace
 
 
 def tensor(name: str, dtype: Any = np.float32, scales: int = 0, index: int = 0) -> dict[str, Any]:
@@ -99,39 +96,6 @@ def test_the_option_is_taken_off_the_job_and_checked() -> None:
         tensorflow_lite.taken(
             ConvertJob("w", "keras>tflite", "s", "keras", "t", {"opset": 17}), "keras>tflite", known
         )
-
-
-@pytest.mark.parametrize(
-    ("spec", "item_shape", "expected"),
-    [
-        (FED, None, (None, 8, 6, 3)),
-        (FED, (8, 6, 3), (None, 8, 6, 3)),
-        (TensorSpec("x", "float32", (2, 4)), None, (2, 4)),
-        (TensorSpec("x", "float32", (None, None, 4)), (5, 4), (None, 5, 4)),
-        (TensorSpec("x", "float32", None), (5,), (None, 5)),
-    ],
-)
-def test_only_the_batch_stays_open(
-    spec: TensorSpec, item_shape: tuple[int, ...] | None, expected: tuple[int | None, ...]
-) -> None:
-    assert tensorflow_convert.fed_shape(spec, 2, item_shape, "savedmodel>tflite") == expected
-
-
-@pytest.mark.parametrize(
-    ("spec", "batch", "item_shape", "words"),
-    [
-        (FED, 1, (8, 8, 3), "was asked for"),
-        (TensorSpec("x", "float32", (1, 4)), 2, None, r"takes \[1, 4\] and \[2, 4\]"),
-        (TensorSpec("x", "float32", (None, None)), 1, None, "more than the batch"),
-        (TensorSpec("x", "float32", None), 1, None, "does not say what shape"),
-    ],
-)
-def test_a_shape_that_does_not_fit_is_refused(
-    spec: TensorSpec, batch: int, item_shape: tuple[int, ...] | None, words: str
-) -> None:
-    with pytest.raises(RunnerError, match=words) as caught:
-        tensorflow_convert.fed_shape(spec, batch, item_shape, "savedmodel>tflite")
-    assert caught.value.kind == "unsupported"
 
 
 def test_names_of_outputs_sort_as_they_are_numbered() -> None:
