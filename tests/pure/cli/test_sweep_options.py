@@ -97,7 +97,7 @@ def test_what_a_file_leaves_open_is_named_with_the_options_that_give_it(matrix: 
 def test_a_name_that_is_no_file_and_does_not_ship_is_told_what_does() -> None:
     with pytest.raises(SpecError) as caught:
         meant(Path("nosuchname"))
-    assert "quick, wardrobe" in str(caught.value)
+    assert "quick, tvm, wardrobe" in str(caught.value)
 
 
 def test_a_sweep_that_ships_is_named_without_its_folder() -> None:
