@@ -77,6 +77,15 @@ def test_options_add_what_a_file_leaves_open(matrix: Path) -> None:
     assert (spec.axes.threads, spec.axes.precision) == ((1, 2), ("default",))
 
 
+def test_ceilings_on_instruction_sets_are_an_axis_and_other_names_are_refused(matrix: Path) -> None:
+    model = {"model": [Path("m.onnx")], "recipe": "tf"}
+    assert meant(matrix, **model).axes.instruction_set == ("own",)
+    spec = meant(matrix, **model, instruction_set=["own", "avx2"])
+    assert spec.axes.instruction_set == ("own", "avx2")
+    with pytest.raises(SpecError, match=r"sse4\.1"):
+        meant(matrix, **model, instruction_set=["avx3"])
+
+
 def test_what_a_file_says_itself_is_refused_as_an_option(matrix: Path) -> None:
     with pytest.raises(SpecError, match=r"matrix\.yaml says data\.path, axes\.threads itself"):
         meant(matrix, model=[Path("m.onnx")], data=Path("x"), threads=[4])

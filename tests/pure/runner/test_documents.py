@@ -67,6 +67,13 @@ def test_an_infer_job_gets_its_defaults() -> None:
     assert job.inputs.normalise.subtract == (0.485, 0.456, 0.406)
 
 
+def test_a_ceiling_on_instruction_sets_is_one_of_those_there_are() -> None:
+    assert read_job(json.dumps(infer())).instruction_set == "own"
+    assert read_job(json.dumps({**infer(), "instruction_set": "avx2"})).instruction_set == "avx2"
+    with pytest.raises(RunnerError, match=r"job\.instruction_set: .*'avx512_vnni'.*'avx3'"):
+        read_job(json.dumps({**infer(), "instruction_set": "avx3"}))
+
+
 def test_the_other_kinds_are_read() -> None:
     converted = read_job(json.dumps(convert()))
     assert isinstance(converted, ConvertJob)
