@@ -1,23 +1,26 @@
 """What each library makes of the same photographs: against the reference pixels, and how fast.
 
-    python benchmarks/preprocessing.py [ROUNDS]
+    python -m benchmarks.preprocessing [--json]
 
 Decodes the 500 photographs below HARNESS_TEST_DATA (../shared beside this checkout by default) with
 every preprocessor and setting, at 224 of 256 pixels, bilinear, and prints a table: the share of
 images with any different pixel, the mean and the largest absolute difference of a channel's value
-(0 to 255), and images a second on one core (the fastest of ROUNDS, 3 by default; the time is from
-the first image done to the last, so that importing a library does not count). Differences are to
-what the harness prepares itself, the reference. Environments are built before anything is timed.
+(0 to 255), and images a second on one core (the fastest of three rounds; the time is from the first
+image done to the last, so that importing a library does not count). Differences are to what the
+harness prepares itself, the reference. Environments are built before anything is timed.
+
+The result is the time of the reference by that of the fastest library and setting, the geometric
+mean over the rounds with a t interval. Which one is the fastest is chosen by the same rounds.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,15 +31,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import _common
 from harness.datasets.decode import decoder_versions, image_pixels
 from harness.datasets.recipes import PRESETS, Geometry, geometry
 from harness.environments.provision import Provisioned, provision
 from harness.environments.registry import resolve
-from harness.paths import shipped
 from harness.progress import SilentProgress
 
+ROUNDS = 3
 ENVIRONMENTS = ("imaging-13.0", "torch-2.13", "tensorflow-2.21", "tensorflow-2.15")
-_REPOSITORY = shipped("runner").parent
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,6 @@ class Measured:
     pixels: np.ndarray
     rate: float
     versions: dict[str, Any]
-
-
-def photographs() -> list[Path]:
-    """The sample's files, sorted."""
-    root = Path(os.environ.get("HARNESS_TEST_DATA", _REPOSITORY.parent / "shared"))
-    found = sorted((root / "data/imagenet-sample/val").glob("*/*.JPEG"))
-    if not found:
-        sys.exit(f"There are no photographs below {root}: name a folder with HARNESS_TEST_DATA.")
-    return found
 
 
 def reference(paths: list[Path], plan: Geometry) -> Measured:
@@ -90,7 +84,7 @@ def by_library(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": str(_common.REPOSITORY)},
         ) as process:
             assert process.stdout is not None
             begin, event = 0.0, {}
@@ -119,19 +113,26 @@ def every_setting(made: Provisioned) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    paths = photographs()
+    report = _common.begin("preprocessing", __doc__)
+    paths = sorted(_common.data("data/imagenet-sample/val").glob("*/*.JPEG"))
+    if _common.quick():
+        del paths[8:]
+    rounds = 2 if _common.quick() else ROUNDS
     plan = geometry(PRESETS["torch"], 224, 224)
     built = [provision(resolve(name), SilentProgress()) for name in ENVIRONMENTS]
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {len(paths)} images, Python {platform.python_version()}")
-    expected = max((reference(paths, plan) for _ in range(rounds)), key=lambda one: one.rate)
-    print(f"reference: {_words(expected.versions)}")
-    print("| environment | preprocessor | images that differ | mean | largest | images/s |")
-    print("|---|---|---|---|---|---|")
-    print(f"| – | `reference` | – | – | – | {expected.rate:.0f} |")
+    report.say(
+        f"{datetime.now(UTC):%Y-%m-%d}, {len(paths)} images, Python {platform.python_version()}"
+    )
+    ours = [reference(paths, plan) for _ in range(rounds)]
+    expected = max(ours, key=lambda one: one.rate)
+    report.say(f"reference: {_words(expected.versions)}")
+    report.say("| environment | preprocessor | images that differ | mean | largest | images/s |")
+    report.say("|---|---|---|---|---|---|")
+    report.say(f"| – | `reference` | – | – | – | {expected.rate:.0f} |")
     versions: dict[str, dict[str, Any]] = {}
     seen: dict[tuple[str, str], str] = {}
+    fastest: list[Measured] = []
     for made in built:
         for name, settings in every_setting(made):
             # The same version of a library in a second environment is the same code.
@@ -140,17 +141,20 @@ def main() -> None:
                 continue
             runs = [by_library(made, name, settings, paths, plan) for _ in range(rounds)]
             found = max(runs, key=lambda one: one.rate)
+            if not fastest or found.rate > max(one.rate for one in fastest):
+                fastest = runs
             versions[f"{made.env.name} {name}"] = found.versions
             apart = np.abs(found.pixels.astype(np.float32) - expected.pixels)
             differ = np.count_nonzero(apart.reshape(len(paths), -1).max(axis=1)) / len(paths)
             spelled = ",".join([name, *(f"{key}={_plain(v)}" for key, v in settings.items())])
-            print(
+            report.say(
                 f"| {made.env.name} | `{spelled}` | {differ:.1%} | {apart.mean():.3f} "
-                f"| {apart.max():.1f} | {found.rate:.0f} |",
-                flush=True,
+                f"| {apart.max():.1f} | {found.rate:.0f} |"
             )
     for what, found_versions in versions.items():
-        print(f"{what}: {_words(found_versions)}")
+        report.say(f"{what}: {_words(found_versions)}")
+    logs = [math.log(lib.rate / own.rate) for lib, own in zip(fastest, ours, strict=True)]
+    report.end(_common.estimate(logs), "time of the reference / of the fastest library")
 
 
 def _plain(value: Any) -> str:

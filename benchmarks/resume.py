@@ -1,22 +1,23 @@
 """What resuming saves: the quick sweep in a fresh store against the same command again.
 
-    python benchmarks/resume.py [ROUNDS]
+    python -m benchmarks.resume [--json]
 
-Prints the ratio of the two wall-clock times (geometric mean over rounds, 95 % t interval on its
-logarithm). Environments are built before the first round, so that only running and timing count.
+The ratio of the two wall-clock times: the geometric mean over three rounds, with a t interval.
+Environments are built before the first round, so that only running and timing count.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from scipy import stats
+from benchmarks import _common
+
+ROUNDS = 3
 
 
 def timed(store: Path) -> float:
@@ -32,22 +33,16 @@ def timed(store: Path) -> float:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    report = _common.begin("resume", __doc__)
     logs = []
     with tempfile.TemporaryDirectory() as folder:
         timed(Path(folder) / "warm")
-        for number in range(rounds):
+        for number in range(2 if _common.quick() else ROUNDS):
             store = Path(folder) / str(number)
             first, again = timed(store), timed(store)
             logs.append(math.log(first / again))
-            print(f"round {number}: first {first:.1f} s, again {again:.1f} s")
-    centre = statistics.fmean(logs)
-    half = 0.0
-    if rounds > 1:
-        quantile = float(stats.t.ppf(0.975, rounds - 1))
-        half = quantile * statistics.stdev(logs) / math.sqrt(rounds)
-    low, high = math.exp(centre - half), math.exp(centre + half)
-    print(f"first / again: {math.exp(centre):.1f} (95 % interval {low:.1f} to {high:.1f})")
+            report.say(f"round {number}: first {first:.1f} s, again {again:.1f} s")
+    report.end(_common.estimate(logs), "wall time of a first sweep / of the same again")
 
 
 if __name__ == "__main__":

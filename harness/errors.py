@@ -11,7 +11,8 @@ HarnessError                     something a person should read: message and rem
 ├── NothingRanError              4  nothing could run
 │   ├── ProvisionError              an environment could not be resolved or installed
 │   └── EngineError                 no container engine answers, or it refuses or is gone
-└── ExecutionError               3  recorded against a cell, never shown as a traceback
+└── ExecutionError               3  recorded against a cell, never shown as a traceback; `compare` also
+                                   ends so where a rule about time cannot be told
 """
 
 from __future__ import annotations

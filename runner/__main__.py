@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from typing import List, Optional
 
+from runner import instruction_sets
 from runner.errors import RunnerError, as_document, classify
 from runner.events import Events
 from runner.jobs import ConvertJob, CorruptJob, InferJob, Job, PrepareJob, ProbeJob, read_job
@@ -39,6 +40,21 @@ def main(arguments: List[str]) -> int:
         os.makedirs(job.work, exist_ok=True)
     except (RunnerError, OSError) as error:
         return _failed(classify(error, "job"), work, status=2)
+    try:
+        _begin(job, arguments, events)
+        _do(job, events)
+    except KeyboardInterrupt:
+        return PARENT_GONE
+    except Exception as error:
+        return _failed(classify(error), job.work, status=1)
+    return 0
+
+
+def _begin(job: Job, arguments: List[str], events: Events) -> None:
+    """Make this process ready: its instruction sets, its parent, what was left here, its threads."""
+    if isinstance(job, InferJob):
+        # First of all: the process may begin once more here.
+        instruction_sets.enter(job.instruction_set, arguments, events.give_back)
     if not (isinstance(job, InferJob) and job.commands is not None):
         # What a job with its own commands does needs nobody, as under `docker compose run`, whose
         # standard input may be closed from the start.
@@ -48,13 +64,6 @@ def main(arguments: List[str]) -> int:
     if job.parent_death_signal:
         die_with_parent()
     limit_threads(job.threads)
-    try:
-        _do(job, events)
-    except KeyboardInterrupt:
-        return PARENT_GONE
-    except Exception as error:
-        return _failed(classify(error), job.work, status=1)
-    return 0
 
 
 def _do(job: Job, events: Events) -> None:

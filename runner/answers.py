@@ -17,9 +17,11 @@ from runner.jobs import Axes
 _CHUNK_VALUES = 4_000_000
 """Read back at a time: 16 MB of float32."""
 
+_BEST = 5
+
 
 class AnswerFiles:
-    """Collects outputs into `<work>/output_<i>.npy`; a context manager.
+    """Collects outputs into `<work>/<stem>_<i>.npy`; a context manager.
 
     Written as a stream rather than a memory map, so that a full disk is an error and not SIGBUS.
     The files get their names only in `finish`: what has the name is whole.
@@ -31,6 +33,7 @@ class AnswerFiles:
         max_bytes: of all files together.
         axes: a transposition for each output, where a conversion changed its layout.
         softmax: put a softmax too many on the first output, in the end (`second_softmax`).
+        stem: what the names of the files begin with.
 
     Raises:
         RunnerError: kind `job`, if there are axes for another number of outputs.
@@ -44,13 +47,15 @@ class AnswerFiles:
         max_bytes: int,
         axes: Optional[Sequence[Axes]] = None,
         softmax: bool = False,
+        stem: str = "output",
     ) -> None:
         if axes is not None and len(axes) != len(specs):
             message = f"the job has axes for {len(axes)} outputs and the model has {len(specs)}"
             raise RunnerError("job", message)
         self._work = work
         self._softmax = softmax
-        self._axes = (None,) * len(specs) if axes is None else axes
+        self._stem = stem
+        self._axes = axes
         self._specs = specs
         self._count = count
         self._max_bytes = max_bytes
@@ -77,10 +82,7 @@ class AnswerFiles:
                 not like those before; `output-limit`, if the files would be larger than allowed;
                 `job`, if the work folder can't hold them.
         """
-        values = [
-            _transposed(_rows(np.asarray(output), spec, batch), spec, axes)
-            for output, spec, axes in zip(_checked(outputs, self._specs), self._specs, self._axes)
-        ]
+        values = as_answers(outputs, self._specs, batch, self._axes)
         if not self._kinds:
             if self._softmax:
                 second_softmax.check_scores(values[0], self._specs[0])
@@ -99,7 +101,7 @@ class AnswerFiles:
         self._written += keep
 
     def finish(self) -> List[Dict[str, Any]]:
-        """Give the files their names; the `outputs` of the reply to `answers`."""
+        """Give the files their names; the `outputs` of a reply."""
         if self._written != self._count:
             message = f"{self._written} rows of {self._count} were written"
             raise RunnerError("invalid-output", message)
@@ -109,7 +111,7 @@ class AnswerFiles:
                 self._soften()
             for index, (file, spec) in enumerate(zip(self._files, self._specs)):
                 file.close()
-                name = f"output_{index}.npy"
+                name = f"{self._stem}_{index}.npy"
                 os.replace(file.name, os.path.join(self._work, name))
                 dtype, item = self._kinds[index]
                 outputs.append(
@@ -136,7 +138,7 @@ class AnswerFiles:
             )
         try:
             for index, value in enumerate(values):
-                part = os.path.join(self._work, f"output_{index}.npy.part")
+                part = os.path.join(self._work, f"{self._stem}_{index}.npy.part")
                 file = open(part, "w+b")  # noqa: SIM115 (closed by __exit__)
                 self._files.append(file)
                 self._kinds.append((value.dtype, value.shape[1:]))
@@ -178,6 +180,54 @@ def _nonfinite(values: np.ndarray) -> int:
     if values.dtype.kind != "f":
         return 0
     return int(values.size - np.count_nonzero(np.isfinite(values)))
+
+
+def as_answers(
+    outputs: Optional[Sequence[np.ndarray]],
+    specs: Sequence[TensorSpec],
+    batch: int,
+    axes: Optional[Sequence[Axes]] = None,
+) -> List[np.ndarray]:
+    """A batch's outputs as answers hold them: checked, dequantised, in the source's layout.
+
+    Raises:
+        RunnerError: kind `invalid-output`, if an output does not begin with the batch.
+    """
+    return [
+        _transposed(_rows(np.asarray(output), spec, batch), spec, order)
+        for output, spec, order in zip(
+            _checked(outputs, specs), specs, axes or (None,) * len(specs)
+        )
+    ]
+
+
+def postprocess(
+    outputs: Optional[Sequence[np.ndarray]],
+    specs: Sequence[TensorSpec],
+    batch: int,
+    axes: Optional[Sequence[Axes]] = None,
+) -> Tuple[List[np.ndarray], Optional[np.ndarray]]:
+    """All that lies between a batch's outputs and its labels; what a query costs after the model.
+
+    Returns:
+        The outputs as answers hold them, and the best classes of each row, int64 [B, 5] (fewer
+        where there are fewer classes); None where the first output holds no scores [B, C].
+    """
+    values = as_answers(outputs, specs, batch, axes)
+    for value in values:
+        _nonfinite(value)
+    scores = values[0]
+    if scores.ndim != 2 or scores.dtype.kind != "f" or scores.shape[1] == 0:
+        return values, None
+    return values, best(scores)
+
+
+def best(scores: np.ndarray, count: int = _BEST) -> np.ndarray:
+    """The classes of the largest scores of each row, the largest first: [B, C] to int64 [B, count]."""
+    count = min(count, scores.shape[1])
+    found = np.argpartition(scores, -count, axis=1)[:, -count:]
+    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
 
 
 def check_outputs(outputs: Optional[Sequence[np.ndarray]], specs: Sequence[TensorSpec]) -> None:

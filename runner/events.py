@@ -23,6 +23,10 @@ class Events:
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
+    def give_back(self) -> None:
+        """Point file descriptor 1 at the real standard output again, for who takes over from here."""
+        os.dup2(self._fd, 1)
+
     def emit(self, event: str, droppable: bool = False, **fields: Any) -> None:
         """Write one event.
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 
 from runner.documents import check, parse
 from runner.errors import RunnerError
+from runner.instruction_sets import OWN
 from runner.prepare_jobs import CorruptJob, PrepareJob, read_prepare
 
 SOCKET_PATH_BYTES = 107
@@ -109,6 +110,7 @@ class InferJob:
     input_axes: Axes = None
     output_axes: Optional[Tuple[Axes, ...]] = None
     keep_ir: bool = False
+    instruction_set: str = OWN
     parent_death_signal: bool = False
 
 
@@ -176,6 +178,7 @@ def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
         "max_output_bytes",
         "softmax",
         "keep_ir",
+        "instruction_set",
     )
     return InferJob(
         model_path=document["model"]["path"],

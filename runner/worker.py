@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from runner import backends, ir_files, measure
-from runner.answers import AnswerFiles, check_outputs
+from runner import backends, ir_files, measure, sockets, stages, usage
+from runner.answers import AnswerFiles, check_outputs, postprocess
 from runner.backends.base import Backend, Description, LoadRequest
 from runner.documents import check, parse
 from runner.errors import RunnerError, as_document, classify
-from runner.events import Events, encode
+from runner.events import Events
 from runner.inputs import check_fit, fed_item_shape, open_rows, prepare
 from runner.jobs import InferJob
 
 _TIMED_INPUTS = 64
 _TIMED_BYTES = 256 * 1024**2
 _PROGRESS_NS = 200_000_000
-_LINE_BYTES = 1024**2
 
 
 def serve(job: InferJob, events: Events) -> None:
@@ -66,16 +64,16 @@ def _do_all(worker: ModelWorker, commands: Sequence[Dict[str, Any]], events: Eve
 
 def _listen(worker: ModelWorker, path: str, loaded: Dict[str, Any], events: Events) -> None:
     """Answer commands on a socket until `finish`."""
-    with _listening(path) as listener:
+    with sockets.listening(path) as listener:
         events.emit("loaded", **loaded)
         worker.rest()
         while True:
             connection, _ = listener.accept()
             with connection:
-                for line in _lines(connection):
+                for line in sockets.lines(connection):
                     reply, finished = _answer(worker, line)
                     worker.rest()
-                    sent = _send(connection, reply)
+                    sent = sockets.send(connection, reply)
                     if finished:
                         return
                     if not sent:
@@ -99,6 +97,7 @@ class ModelWorker:
         self._about = description
         self._rows = rows
         self._feeds: Optional[List[np.ndarray]] = None
+        self._last: Optional[measure.Round] = None
         self._cpu_at_rest_ns = time.process_time_ns()
 
     def rest(self) -> None:
@@ -139,20 +138,57 @@ class ModelWorker:
         self, min_iterations: int, max_iterations: int, max_duration_ns: int
     ) -> Dict[str, Any]:
         """Run until the times are steady."""
+        before = usage.read()
         durations, steady = measure.warm_up(
             self._backend.run, self.feeds(), min_iterations, max_iterations, max_duration_ns
         )
-        return {"durations_ns": durations, "steady": steady}
+        told = usage.used(before, self._cpu_at_rest_ns)
+        return dict(told, durations_ns=durations, steady=steady)
 
     def round(self, iterations: int, warmup: int = 0) -> Dict[str, Any]:
         """Time `iterations` runs over the first inputs, in turn."""
-        idle_cpu_ns = time.process_time_ns() - self._cpu_at_rest_ns
-        durations = measure.time_round(self._backend.run, self.feeds(), iterations, warmup)
-        return {
-            "durations_ns": durations,
-            "cpu_ns_since_last": idle_cpu_ns,
-            "rss_mib": round(measure.rss_mib(), 3),
-        }
+        before = usage.read()
+        # What was kept of the round before is freed here, and not in somebody's time.
+        self._last = None
+        timed = measure.time_round(self._backend.run, self.feeds(), iterations, warmup)
+        told = usage.used(before, self._cpu_at_rest_ns)
+        # A copy: some libraries give memory that the next run writes to.
+        self._last = timed._replace(outputs=[np.array(output) for output in timed.outputs])
+        return dict(told, durations_ns=timed.durations_ns)
+
+    def timed_outputs(self) -> Dict[str, Any]:
+        """Write what the last run of the last round gave, as answers are written."""
+        job, last = self._job, self._last
+        if last is None:
+            raise RunnerError("job", "nothing was timed yet: send `round` before `timed_outputs`")
+        if job.softmax:
+            message = "a softmax on the answers is decided by all of them, and these are a few rows"
+            raise RunnerError("unsupported", message)
+        first = last.feed * job.batch
+        keep = min(job.batch, len(self._rows) - first)
+        with AnswerFiles(
+            job.work,
+            self._about.outputs,
+            keep,
+            job.max_output_bytes,
+            job.output_axes,
+            stem="timed",
+        ) as files:
+            files.add(last.outputs, job.batch, keep)
+            return {"outputs": files.finish(), "first_row": first, "rows": keep}
+
+    def stages(self, iterations: int) -> Dict[str, Any]:
+        """Time the parts of a query one by one."""
+        job, about = self._job, self._about
+        count = len(self.feeds())
+        way, absent = stages.way_to(self._backend, job.backend, job.device, self.feeds()[0])
+        found = stages.take_apart(
+            lambda index: self.batch_from(index % count * job.batch),
+            way,
+            lambda given: postprocess(given, about.outputs, job.batch, job.output_axes),
+            iterations,
+        )
+        return {"stages": found, "absent": absent}
 
     def finish(self) -> Dict[str, Any]:
         """Nothing more: the reply is sent, then the runner ends."""
@@ -196,6 +232,7 @@ def _load(job: InferJob, events: Events) -> Any:
             batch=job.batch,
             item_shape=item_shape,
             keep_ir=job.keep_ir,
+            instruction_set=job.instruction_set,
         ),
     )
     try:
@@ -240,6 +277,7 @@ def _loaded(
     }
     if job.keep_ir:
         fields["ir"] = ir_files.keep(backend, os.path.join(job.work, ir_files.FOLDER))
+    measure.settle()
     return worker, fields
 
 
@@ -255,52 +293,3 @@ def _answer(worker: ModelWorker, line: bytes) -> Any:
         print(f"runner: {failure['kind']}: {failure['message']}", flush=True)
         return {"ok": False, "error": failure}, False
     return reply, name == "finish"
-
-
-@contextlib.contextmanager
-def _listening(path: str) -> Iterator[socket.socket]:
-    """A listening socket at `path`, which is removed afterwards."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        try:
-            listener.bind(path)
-            # In a container this may be another user than who connects; its folder is private.
-            os.chmod(path, 0o666)  # noqa: S103
-            listener.listen(1)
-        except OSError as error:
-            raise RunnerError("job", f"the socket {path} can't be made: {error}") from error
-        try:
-            yield listener
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-
-def _lines(connection: socket.socket) -> Iterator[bytes]:
-    """The lines that come; it blocks between them, and ends with the connection."""
-    pending = b""
-    while True:
-        try:
-            received = connection.recv(65536)
-        except ConnectionError:
-            return
-        if not received:
-            return
-        pending += received
-        while b"\n" in pending:
-            line, pending = pending.split(b"\n", 1)
-            yield line
-        if len(pending) > _LINE_BYTES:
-            error = RunnerError("job", "a command is longer than 1 MiB")
-            _send(connection, {"ok": False, "error": as_document(error)})
-            return
-
-
-def _send(connection: socket.socket, reply: Dict[str, Any]) -> bool:
-    """Whether the reply could be sent; a client that went away may come back."""
-    try:
-        connection.sendall(encode(reply))
-    except ConnectionError:
-        return False
-    return True

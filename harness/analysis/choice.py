@@ -18,14 +18,15 @@ from harness.store.load import CellRecord, described, find_cells, labels_of, lis
 Document = dict[str, Any]
 
 _FED = ("variant", "preprocessing", "corruption", "mistake")
-_ALIKE = ("backend", "settings", "precision", "device", "threads", "batch", *_FED, *AXES)
+_RUN = ("precision", "instruction_set", "device", "threads", "batch")
+_ALIKE = ("backend", "settings", *_RUN, *_FED, *AXES)
 _STAGES = (
     ("inputs_key", *_ALIKE, "device_name", "route", "executor", "recipe", "class_offset"),
     ("inputs_key", *_ALIKE),
-    ("inputs_key", "precision", "device", "threads", "batch"),
+    ("inputs_key", *_RUN),
     ("inputs_key",),
     ("images_key", *_ALIKE),
-    ("images_key", "precision", "device", "threads", "batch", "corruption", "mistake"),
+    ("images_key", *_RUN, "corruption", "mistake"),
     ("images_key",),
 )
 """Like is matched with like: first alike in everything but the environment, then loosely; the same

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.analysis import gate, pairing
 from harness.analysis.choice import Choice
 from harness.analysis.gate import Rule
+from harness.analysis.pair_agreement import PairAgreement
+from harness.analysis.pair_times import Timings, add_times
 from harness.analysis.pairs import describe_pair, measure
+from harness.analysis.time_verdict import TimeVerdict
 from harness.errors import UsageError
 from harness.store.load import CellAnswers, CellRecord, described, load_cell, same_images
-from harness.store.sessions import Session, find_sessions
+from harness.store.sessions import find_sessions
 
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    agreement: PairAgreement
+    names: Sequence[str]
 
 
 def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Document:
     """Measure every chosen pair and decide the gate.
 
     Returns:
-        A JSON object: `cells`, `pairs` (as those of a sweep, with every flip under `flipped` and
-        the broken rules under `violations`), `unmeasured` (pairs of which one side has no
-        answers, with the `reason`), `baseline_only`, `candidate_only`, `rules`, `allowed` (None
-        without rules; False where anything is unmeasured), `notes`.
+        A JSON object: `cells`, `pairs` (as those of a sweep, with every flip under `flipped`, the
+        broken rules under `violations` and those about INVALID times under `undecided`; times of
+        one model's pairs are judged as one family), `unmeasured` (pairs of which one side has no
+        answers, with the `reason`), `baseline_only`, `candidate_only`, `rules`, `allowed` (False
+        where a rule is broken or anything is unmeasured; else None without rules, and where one
+        could not be decided), `undecided` (how many could not), `notes`.
 
     Raises:
         UsageError: a pair answered different images or has different classes.
@@ -35,7 +46,11 @@ def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Do
     alone = (*choice.baseline_only, *choice.candidate_only)
     called = described([*records, *failed, *alone])
     sessions = find_sessions(store, [r.key for r in records])
-    pairs = [_compared(store, a, b, sessions, list(rules), called) for a, b in choice.pairs]
+    measured = [_compared(store, a, b, called) for a, b in choice.pairs]
+    pairs = [pair for pair, _ in measured]
+    times = _add_times(choice, pairs, Timings(sessions))
+    for pair, found in measured:
+        _apply(list(rules), pair, found, times[pair["a"], pair["b"]])
     unmeasured = [
         {
             "a": a.key,
@@ -49,6 +64,7 @@ def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Do
         for record in choice.baseline_only
     ]
     broken = any(pair["violations"] for pair in pairs) or bool(missing) or bool(unmeasured)
+    undecided = sum(len(pair["undecided"]) for pair in pairs)
     cells = {r.key: _described(r) for r in (*records, *failed, *alone)}
     return {
         "schema_version": 1,
@@ -58,9 +74,18 @@ def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Do
         "baseline_only": [r.key for r in choice.baseline_only],
         "candidate_only": [r.key for r in choice.candidate_only],
         "rules": [rule.text for rule in rules],
-        "allowed": not broken if rules else None,
+        "allowed": _allowed(rules, broken=broken, undecided=undecided),
+        "undecided": undecided,
         "notes": [*choice.notes, *missing, *(_failure(r, called) for r in alone if r.failure)],
     }
+
+
+def _allowed(rules: Sequence[Rule], *, broken: bool, undecided: int) -> bool | None:
+    if not rules:
+        return None
+    if broken:
+        return False
+    return None if undecided else True
 
 
 def _failure(record: CellRecord, called: Mapping[str, str]) -> str:
@@ -81,22 +106,31 @@ def _compared(
     store: Path,
     a: CellRecord,
     b: CellRecord,
-    sessions: Sequence[Session],
-    rules: list[Rule],
     called: Mapping[str, str],
-) -> Document:
+) -> tuple[Document, _Measured]:
     x, y = (_load(store, record) for record in (a, b))
     _same_images_or_refuse(x, y, called)
     found = measure(x, y)
-    ratio = pairing.pair_ratio(sessions, a.key, b.key)
-    broken = gate.violations(rules, found, ratio)
-    return {
-        **describe_pair(x, y, found.flips, found, ratio),
-        "violations": [
-            {**asdict(v), "images": [{"image": i, "name": x.names[i]} for i in v.images]}
-            for v in broken
-        ],
-    }
+    return describe_pair(x, y, found.flips, found), _Measured(found, x.names)
+
+
+def _add_times(
+    choice: Choice, pairs: Sequence[Document], timings: Timings
+) -> dict[tuple[str, str], TimeVerdict]:
+    families: dict[str, list[Document]] = {}
+    for (a, _), pair in zip(choice.pairs, pairs, strict=True):
+        families.setdefault(str(a.cell.get("model")), []).append(pair)
+    return add_times(families.values(), timings)
+
+
+def _apply(rules: list[Rule], pair: Document, found: _Measured, time: TimeVerdict) -> None:
+    """Add to a pair which rules it breaks, and which about its time cannot be decided."""
+    broken = gate.violations(rules, found.agreement, time)
+    pair["violations"] = [
+        {**asdict(v), "images": [{"image": i, "name": found.names[i]} for i in v.images]}
+        for v in broken
+    ]
+    pair["undecided"] = [asdict(one) for one in gate.undecided(rules, time)]
 
 
 def _load(store: Path, record: CellRecord) -> CellAnswers:

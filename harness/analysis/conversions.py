@@ -26,7 +26,7 @@ _FED = frozenset(
 )
 
 # Cells that differ in one of these were not run alike, whatever was converted.
-_RUN = frozenset({"settings", "precision", "device", "threads", "batch"})
+_RUN = frozenset({"settings", "precision", "instruction_set", "device", "threads", "batch"})
 
 
 @dataclass(frozen=True)

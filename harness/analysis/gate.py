@@ -1,4 +1,14 @@
-"""The gate: `--fail-on 'flips > 0.1%'`, parsed and decided. Pure."""
+"""The gate: `--fail-on 'flips > 0.1%'`, parsed and decided. Pure.
+
+A rule about a pair ends in one of three ways:
+
+- it holds back: the pair breaks it, or its metric has no value, because a gate that could not
+  look must not let through (`violations`; `harness compare` ends with 1);
+- it lets through;
+- it cannot tell: it is about time, and the time was measured but is INVALID. Such a time neither
+  breaks a rule nor keeps it (`undecided`; where no other rule is broken, `harness compare` ends
+  with 3, as where something could not be run).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.pair_agreement import PairAgreement
-from harness.analysis.timing import TimeRatio
+from harness.analysis.time_verdict import TimeVerdict
 from harness.errors import UsageError
 
 _RULE = re.compile(
@@ -37,14 +47,16 @@ class Metric:
             `value` (has no %).
         marked: bool [N], the images to blame whatever the limit.
         each: float64 [N], its value image by image: those beyond the limit are to blame.
+        timed: it is about time, so an INVALID measurement leaves it undecided.
     """
 
     name: str
     meaning: str
-    value: Callable[[PairAgreement, TimeRatio | None], Value]
+    value: Callable[[PairAgreement, TimeVerdict | None], Value]
     unit: Unit = "value"
     marked: Callable[[PairAgreement], npt.NDArray[np.bool_]] | None = None
     each: Callable[[PairAgreement], npt.NDArray[np.float64]] | None = None
+    timed: bool = False
 
 
 def _top1_drop(pair: PairAgreement) -> Fraction | None:
@@ -64,6 +76,12 @@ def _top5_drop(pair: PairAgreement) -> Fraction | None:
 def _flips(pair: PairAgreement) -> int | None:
     # Where neither cell has a label, "no flip" would be a pass that proves nothing.
     return None if pair.unranked else pair.flips
+
+
+def _slower(time: TimeVerdict | None) -> float | None:
+    if time is None or time.ratio is None or time.verdict == "unknown":
+        return None
+    return time.ratio - 1 if time.verdict == "slower" else 0.0
 
 
 def _lists(value: float | None, pair: PairAgreement) -> float | None:
@@ -180,8 +198,16 @@ METRICS = {
         Metric(
             "time_ratio",
             "time of the candidate / time of the baseline (105% is 1.05)",
-            lambda _, ratio: ratio.ratio if ratio else None,
+            lambda _, time: time.ratio if time else None,
             unit="share",
+            timed=True,
+        ),
+        Metric(
+            "slower",
+            "by how much the candidate is slower, where that is beyond noise; else 0",
+            lambda _, time: _slower(time),
+            unit="share",
+            timed=True,
         ),
     )
 }
@@ -204,6 +230,21 @@ class Rule:
     operator: str
     limit: Fraction
     percent: bool
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A rule that could not be decided, because the time that it is about is INVALID.
+
+    Attributes:
+        rule: the rule's text.
+        metric: its metric.
+        message: one line for a person.
+    """
+
+    rule: str
+    metric: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -254,14 +295,40 @@ def parse(text: str) -> Rule:
     )
 
 
-def violations(rules: list[Rule], pair: PairAgreement, ratio: TimeRatio | None) -> list[Violation]:
-    """The rules that a pair breaks. A metric without a value breaks its rule: no silent pass."""
-    found = [_decide(rule, pair, ratio) for rule in rules]
+def violations(rules: list[Rule], pair: PairAgreement, time: TimeVerdict | None) -> list[Violation]:
+    """The rules that a pair breaks. A metric without a value breaks its rule: no silent pass.
+
+    Args:
+        rules: those about a time that is INVALID are left to `undecided`.
+        pair: how the answers agree.
+        time: what may be said of the times; None where they were not measured together.
+    """
+    decided = [rule for rule in rules if not _cannot_tell(rule, time)]
+    found = [_decide(rule, pair, time) for rule in decided]
     return [violation for violation in found if violation is not None]
 
 
-def _decide(rule: Rule, pair: PairAgreement, ratio: TimeRatio | None) -> Violation | None:
-    value = rule.metric.value(pair, ratio)
+def undecided(rules: list[Rule], time: TimeVerdict | None) -> list[Undecided]:
+    """The rules that nobody can decide: about a time that was measured but is INVALID."""
+    why = "; ".join(reason["message"] for reason in time.reasons) if time else ""
+    return [
+        Undecided(
+            rule.text,
+            rule.metric.name,
+            f"{rule.metric.name} cannot be told, its time is INVALID: "
+            f"{why or 'no reason is recorded'} (rule: {rule.text})",
+        )
+        for rule in rules
+        if _cannot_tell(rule, time)
+    ]
+
+
+def _cannot_tell(rule: Rule, time: TimeVerdict | None) -> bool:
+    return rule.metric.timed and time is not None and time.valid is False
+
+
+def _decide(rule: Rule, pair: PairAgreement, time: TimeVerdict | None) -> Violation | None:
+    value = rule.metric.value(pair, time)
     name = rule.metric.name
     if value is None or not math.isfinite(value):
         return Violation(

@@ -1,13 +1,12 @@
-"""Which cells make a pair: the axes in which two differ, and the session that timed both."""
+"""Which cells make a pair: the axes in which two differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from harness.analysis.timing import TimeRatio, round_medians, time_ratio
+from harness.environments.instruction_sets import OWN
 from harness.store.cell_routes import AXES, asked_of, route_of
-from harness.store.sessions import Session
 
 COLUMNS = (
     "model",
@@ -17,6 +16,7 @@ COLUMNS = (
     "backend",
     "settings",
     "precision",
+    "instruction_set",
     "executor",
     "device",
     "device_name",
@@ -65,6 +65,8 @@ def axis_values(cell: Document) -> dict[str, Parts]:
         "backend": (cell.get("backend"),),
         "settings": (dict(sorted((cell.get("settings") or {}).items())),),
         "precision": (cell.get("precision"),),
+        # Cells are older than this axis.
+        "instruction_set": (cell.get("instruction_set", OWN),),
         "device": (cell.get("device"), cell.get("device_name")),
         "threads": (cell.get("threads"),),
         "batch": (cell.get("batch"),),
@@ -117,17 +119,3 @@ def like(cell: Document, names: Sequence[str]) -> tuple[str, ...]:
     # What old stores do not know of was left to the converters.
     values |= dict.fromkeys(AXES) | asked_of(cell)
     return tuple(repr(values.get(name)) for name in names)
-
-
-def pair_ratio(sessions: Iterable[Session], a: str, b: str) -> TimeRatio | None:
-    """The ratio t_b / t_a from the first session that timed both; None where none did.
-
-    Times of different sessions are never compared: the machine may have changed between.
-    """
-    for session in sessions:
-        if {a, b} <= session.members:
-            x, y = (session.samples[key] for key in (a, b))
-            return time_ratio(
-                round_medians(x.rounds, x.durations_ns), round_medians(y.rounds, y.durations_ns)
-            )
-    return None

@@ -8,7 +8,6 @@ from typing import Any
 from harness.analysis import agreement, pairing
 from harness.analysis.pair_agreement import Flip, PairAgreement
 from harness.analysis.significance import wilson
-from harness.analysis.timing import TimeRatio
 from harness.store.load import CellAnswers
 
 Document = dict[str, Any]
@@ -24,17 +23,15 @@ def describe_pair(
     b: CellAnswers,
     flips: int | None,
     found: PairAgreement | None,
-    ratio: TimeRatio | None,
     listed: int | None = None,
 ) -> Document:
-    """A pair's JSON object.
+    """A pair's JSON object, without its times: see `pair_times.add_times`.
 
     Args:
         a: the reference.
         b: the other.
         flips: images whose label changed; None without class scores.
         found: all measures, or None where only labels were compared.
-        ratio: t_b / t_a, or None where no session timed both.
         listed: at most so many flips are listed image by image; None: all. `flipped_whole` says
             whether all are.
     """
@@ -49,11 +46,6 @@ def describe_pair(
         "flip_share": flips / a.count if flips is not None else None,
         "flip_low": low,
         "flip_high": high,
-        "time_ratio": ratio.ratio if ratio else None,
-        "time_low": ratio.low if ratio else None,
-        "time_high": ratio.high if ratio else None,
-        "time_rounds": ratio.rounds if ratio else 0,
-        "time_notes": list(ratio.notes) if ratio else [],
         "identical": found.identical if found else None,
         "max_abs_diff": found.max_abs_diff if found else None,
         "agreement": found.measures() if found else None,

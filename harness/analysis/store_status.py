@@ -22,7 +22,7 @@ SELECT (SELECT count(*) FROM cells WHERE role <> 'control') AS cells,
 _CELLS = """
 SELECT c.key, c.model, c.environment, c.backend,
        concat_ws(' ', nullif(c.settings, ''), nullif(c.variant, '')) AS settings,
-       c.precision, c.device, c.threads, c.batch, c.executor, c.preprocessing, c.corruption,
+       c.precision, c.instruction_set, c.device, c.threads, c.batch, c.executor, c.preprocessing, c.corruption,
        c.mistake, c.recipe, c.route, c.opset, c.quantisation, c.folding, c.layout, c.role,
        c.images, a.top1, a.top5
 FROM cells c LEFT JOIN accuracy a ON a.cell = c.key ORDER BY c.place

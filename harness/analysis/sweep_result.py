@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis import pairing, ranking
+from harness.analysis.cell_times import cell_times
 from harness.analysis.conversions import Compared, find_conversions
+from harness.analysis.pair_times import Timings, add_times
 from harness.analysis.pairs import describe_pair, measure
 from harness.analysis.ranks import TOP
 from harness.analysis.suspected import suspicions_of
-from harness.analysis.timing import describe_latency, latency
 from harness.analysis.values import chunks, value_difference
 from harness.errors import StoreError
 from harness.execution.bundles import answers_folder
@@ -43,8 +44,9 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
 
     Returns:
         `cells` and `controls` (one object a cell), `pairs` (every two comparable cells; those
-        with the model's reference cell carry all measures under `agreement`), `noise` (each
-        control against the cell that it repeats), `conversions` (each converted cell, its steps
+        with the model's reference cell carry all measures under `agreement`; times are judged
+        together with those of all pairs that begin with the same cell), `noise` (each control
+        against the cell that it repeats), `conversions` (each converted cell, its steps
         and how far it is from its source), `suspicions` (what is probably wrong with a
         cell, from its answers alone), `failures`, `skipped`, `excluded` and `problems` (what could not be timed, bundles that could not be read).
 
@@ -61,7 +63,9 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
     cells = [row for row in rows if row["role"] != "control"]
     controls = [row for row in rows if row["role"] == "control"]
     references = _references(cells, seen, sweep.get("baseline"))
-    pairs = _pairs(cells, seen, sessions, references, problems)
+    pairs = _pairs(cells, seen, references, problems)
+    noise = _noise(cells, controls, seen)
+    _add_times(pairs, noise, Timings(sessions))
     return {
         "schema_version": 1,
         "sweep": sweep.get("id", sweep_id),
@@ -70,7 +74,7 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
         "cells": cells,
         "controls": controls,
         "pairs": pairs,
-        "noise": _noise(cells, controls, seen, sessions),
+        "noise": noise,
         "conversions": _conversions(store, sweep, cells, seen, pairs),
         "suspicions": suspicions_of(
             {cell["key"]: seen[cell["key"]].answers for cell in cells if cell["key"] in seen}
@@ -133,14 +137,7 @@ def _cell(
     answers = seen.answers.answers if seen else {}
     for name in ("kind", "load_ns", "compile_ns", "first_inference_ns", "nonfinite"):
         row[name] = answers.get(name)
-    timed = next((s for s in sessions if listed["key"] in s.members), None)
-    found = None
-    if timed is not None:
-        samples = timed.samples[listed["key"]]
-        found = latency(samples.rounds, samples.durations_ns, int(row["batch"] or 1))
-    row.update(describe_latency(found))
-    row["per_second"] = found.per_second if found else None
-    row["session"] = timed.id if timed else None
+    row.update(cell_times(sessions, listed["key"], int(row["batch"] or 1)))
     row["path"] = str(answers_folder(store, listed["key"])) if seen else None
     return row
 
@@ -196,7 +193,6 @@ def _distance(cell: Document, anchor: Document) -> tuple[bool, bool, int]:
 def _pairs(
     cells: Sequence[Document],
     seen: dict[str, _Seen],
-    sessions: Sequence[Session],
     references: dict[str, str],
     problems: list[Document],
 ) -> list[Document]:
@@ -213,16 +209,21 @@ def _pairs(
                 problems.append({"key": b["key"], "message": f"{reason} {a['key'][:12]}"})
             continue
         full = a["model"] == b["model"] and references[str(a["model"])] == a["key"]
-        pairs.append(
-            _pair(
-                a,
-                b,
-                seen,
-                sessions,
-                full=full or (a["model"] != b["model"] and {a["key"], b["key"]} <= leading),
-            )
-        )
+        between = a["model"] != b["model"] and {a["key"], b["key"]} <= leading
+        pairs.append(_pair(a, b, seen, full=full or between))
     return pairs
+
+
+def _add_times(pairs: Sequence[Document], noise: Sequence[Document], timings: Timings) -> None:
+    """Judge the times of all pairs that begin with the same cell as one family.
+
+    For a model's reference these are the pairs that are shown against it. A control asks another
+    question (how much does the same cell differ from itself?), so each is a family of its own.
+    """
+    families: dict[str, list[Document]] = {}
+    for pair in pairs:
+        families.setdefault(pair["a"], []).append(pair)
+    add_times([*families.values(), *([pair] for pair in noise)], timings)
 
 
 def _unlike(a: CellAnswers, b: CellAnswers) -> str:
@@ -234,28 +235,19 @@ def _unlike(a: CellAnswers, b: CellAnswers) -> str:
     return f"has {b.scores.shape[1]} classes, unlike the {a.scores.shape[1]} of"
 
 
-def _pair(
-    a: Document,
-    b: Document,
-    seen: dict[str, _Seen],
-    sessions: Sequence[Session],
-    *,
-    full: bool,
-) -> Document:
+def _pair(a: Document, b: Document, seen: dict[str, _Seen], *, full: bool) -> Document:
     x, y = seen[a["key"]], seen[b["key"]]
     found = measure(x.answers, y.answers) if full else None
     flips = None
     if x.best is not None and y.best is not None:
         flips = int((x.best[:, 0] != y.best[:, 0]).sum())
-    ratio = pairing.pair_ratio(sessions, a["key"], b["key"])
-    return describe_pair(x.answers, y.answers, flips, found, ratio, FLIPS_LISTED)
+    return describe_pair(x.answers, y.answers, flips, found, FLIPS_LISTED)
 
 
 def _noise(
     cells: Sequence[Document],
     controls: Sequence[Document],
     seen: dict[str, _Seen],
-    sessions: Sequence[Session],
 ) -> list[Document]:
     """Each A/A control against the cell that it repeats: what two runs of the same differ by."""
     found = []
@@ -266,7 +258,7 @@ def _noise(
             x, y = seen[cell["key"]].answers, seen[control["key"]].answers
             if pairing.axes(x.cell, y.cell) or not same_images(x.images, y.images):
                 continue
-            found.append(_pair(cell, control, seen, sessions, full=True))
+            found.append(_pair(cell, control, seen, full=True))
             break
     return found
 

@@ -51,7 +51,8 @@ def command(
 ) -> None:
     """Compare two environments or cells: verdict, measures, flips image by image.
 
-    Ends with 3 where a cell to compare has failed and no --fail-on decides.
+    Ends with 3 where a cell to compare has failed and no --fail-on decides, or where a --fail-on
+    about time cannot be told because that time is INVALID.
 
     Example: harness compare --baseline onnxruntime-1.17 --candidate onnxruntime-1.31
     --fail-on 'flips > 0.1%'
@@ -76,7 +77,8 @@ def command(
         print_comparison(found, standard_output())
     if found["allowed"] is False:
         raise DifferencesError("Differences beyond what --fail-on allows.")
-    if found["allowed"] is None and any(cell["failure"] for cell in found["cells"]):
+    failed = any(cell["failure"] for cell in found["cells"])
+    if found["allowed"] is None and (failed or found["undecided"]):
         raise typer.Exit(EXIT_CELLS_FAILED)
 
 

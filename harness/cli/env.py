@@ -255,7 +255,7 @@ def _found(env: Environment | None, place: Place) -> dict[str, Any]:
 def _settings(env: Environment | None, place: Place) -> dict[str, dict[str, list[Any]]]:
     """What each backend and preprocessor can be asked for, where the environment was asked.
 
-    By backend: `precision`, `device`, and its settings, each with its values, the default first. By
+    By backend: `precision`, `device`, `instruction_set`, and its settings, each with its values, the default first. By
     preprocessor: its settings. By library for corruptions: `corruption` and `severity`.
     """
     from harness.environments import provision
@@ -271,6 +271,8 @@ def _settings(env: Environment | None, place: Place) -> dict[str, dict[str, list
     for backend in env.backends:
         if offer := _offer(event, "backends", backend):
             axes = {"precision": offer["precisions"], "device": offer["devices"]}
+            if "instruction_sets" in offer:
+                axes["instruction_set"] = offer["instruction_sets"]
             found[backend] = {**axes, **offer["settings"]}
     for preprocessor in env.preparing.preprocessors:
         if offer := _offer(event, "preprocessors", preprocessor):

@@ -25,7 +25,7 @@ app = typer.Typer(
     "in? And if not: what changed?\n\n"
     "Start with [bold]harness sweep[/bold]: no options needed.",
     epilog="Exit codes: 0 done · 1 differences beyond what --fail-on allows · 2 bad input · "
-    "3 finished, but some cells failed · 4 nothing could run, or a fault of harness itself · 130 interrupted.",
+    "3 finished, but some cells failed, or an INVALID time left a rule undecided · 4 nothing could run, or a fault of harness itself · 130 interrupted.",
 )
 app.command("sweep")(sweep.command)
 app.command("compare")(compare.command)

@@ -47,6 +47,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
     threads: of.Threads = None,
     batch: of.Batch = None,
     precision: of.Precision = None,
+    instruction_set: of.InstructionSets = None,
     baseline: of.Baseline = None,
     route: of.Routes = None,
     opset: of.Opset = None,
@@ -57,7 +58,12 @@ def command(  # noqa: PLR0917 - each parameter is an option
     tolerance: of.Tolerance = None,
     keep_ir: of.KeepIr = False,
     executor: of.ExecutorNames = None,
+    scenario: of.Scenarios = None,
+    offline_batch: of.OfflineBatches = None,
     rounds: of.Rounds = None,
+    round_seconds: of.RoundSeconds = None,
+    min_seconds: of.MinSeconds = None,
+    min_queries: of.MinQueries = None,
     timing: of.Timing = True,
     timeout: of.Timeout = None,
     retry: of.Retry = False,
@@ -91,6 +97,10 @@ def command(  # noqa: PLR0917 - each parameter is an option
 
       harness sweep --model m.keras --recipe tf --data images/ --env tensorflow-2.21 --env onnxruntime-1.31 --route 'keras>onnx:tf2onnx' --route 'keras>onnx:keras' --route keras
 
+    [bold]What can it do in bulk?[/bold]
+
+      harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env openvino-2026.4 --scenario single_stream --scenario offline
+
     [bold]May I upgrade?[/bold]
 
       harness sweep --model m.onnx --inputs x.npy --env onnxruntime==1.25.1 --env onnxruntime==1.31.1
@@ -109,6 +119,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
         "--labels": labels,
         "--limit": limit, "--env": env, "--backend": backend, "--device": device,
         "--threads": threads, "--batch": batch, "--precision": precision,
+        "--instruction-set": instruction_set,
         "--baseline": baseline, "--class": classes, "--only": only, "--split": split,
         "--preprocessing": preprocessing, "--corruption": corruption, "--mistake": mistake,
         "--recipe-of": recipe_of, "--route": route, "--opset": opset,
@@ -117,8 +128,15 @@ def command(  # noqa: PLR0917 - each parameter is an option
     wanted = adjusted(
         spec_of(spec, options, progress),
         executor=executor,
-        rounds=rounds,
-        timing=timing,
+        timing={
+            "enabled": None if timing else False,
+            "scenarios": scenario,
+            "offline_batches": offline_batch,
+            "rounds": rounds,
+            "round_seconds": round_seconds,
+            "min_seconds": min_seconds,
+            "min_queries": min_queries,
+        },
         timeout=timeout,
         calibration=calibration,
         tolerance=tolerance,

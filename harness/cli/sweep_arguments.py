@@ -222,6 +222,16 @@ Precision = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+InstructionSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instruction-set",
+        help="The highest of the processor's that may run: own (what it has), sse4.1, avx, avx2, "
+        "avx512, avx512_vnni, avx512_bf16, amx; so that one machine can stand for others. Repeat "
+        "for an axis. Default own.",
+        rich_help_panel=_WHERE,
+    ),
+]
 Baseline = Annotated[
     str | None,
     typer.Option(
@@ -314,9 +324,52 @@ ExecutorNames = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scenario",
+        help="single_stream (how long one query takes; the default) or offline (the most inputs a "
+        "second, at the batch that gives it); repeat for both.",
+        rich_help_panel=_RUN,
+    ),
+]
+OfflineBatches = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--offline-batch",
+        min=1,
+        help="A batch that offline tries; repeat for several. Otherwise found by doubling.",
+        rich_help_panel=_RUN,
+    ),
+]
 Rounds = Annotated[
     int | None,
-    typer.Option(min=2, help="Interleaved timing rounds. Default 16.", rich_help_panel=_RUN),
+    typer.Option(
+        min=2,
+        help="Interleaved timing rounds. Default 16; fewer than 15 are marked INVALID.",
+        rich_help_panel=_RUN,
+    ),
+]
+RoundSeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="About how long a cell is timed in each round. Default 0.25.", rich_help_panel=_RUN
+    ),
+]
+MinSeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="How long a cell is timed over all rounds, at least. Default 2.",
+        rich_help_panel=_RUN,
+    ),
+]
+MinQueries = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many queries a cell is timed over, at least. Default 100.",
+        rich_help_panel=_RUN,
+    ),
 ]
 Timing = Annotated[
     bool,
@@ -336,7 +389,11 @@ Timeout = Annotated[
 ]
 Retry = Annotated[
     bool,
-    typer.Option("--retry", help="Run cells again that failed before.", rich_help_panel=_RUN),
+    typer.Option(
+        "--retry",
+        help="Run cells again that failed before, and time again what is INVALID.",
+        rich_help_panel=_RUN,
+    ),
 ]
 Store = Annotated[Path, typer.Option(help="The results folder.", rich_help_panel=_RUN)]
 DryRun = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def _document_of(options: Options, *, feeds_array: bool = False) -> dict[str, An
         )
     models = [{**_model(text), **_given(model)} for text in options["--model"] or ()]
     axes = {name: options[f"--{name}"] for name in _AXES}
+    axes["instruction_set"] = options["--instruction-set"]
     axes["recipe"] = options["--recipe-of"]
     axes["layout"] = options["--input-layout"]
     axes["opset"] = [read_opset(text) for text in options["--opset"] or ()]
@@ -280,14 +282,16 @@ def adjusted(
     spec: SweepSpec,
     *,
     executor: list[str] | None = None,
-    rounds: int | None = None,
-    timing: bool = True,
+    timing: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     calibration: int | None = None,
     tolerance: float | None = None,
     keep_ir: bool = False,
 ) -> SweepSpec:
-    """A sweep with what may be said beside a sweep file: how to run, not what."""
+    """A sweep with what may be said beside a sweep file: how to run, not what.
+
+    `timing` holds fields of the spec's `timing`; None or an empty list where one was left away.
+    """
     from harness.spec.load import check_spec
 
     document = spec.model_dump(exclude_unset=True)
@@ -296,7 +300,7 @@ def adjusted(
     if keep_ir:
         document["keep_ir"] = True
     more: dict[str, dict[str, Any]] = {
-        "timing": {"rounds": rounds, "enabled": None if timing else False},
+        "timing": dict(timing or {}),
         "limits": {"timeout_seconds": timeout},
         "conversions": {"calibration": calibration, "tolerance": tolerance},
     }

@@ -11,9 +11,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import docker
 import docker.errors
 
 from harness.containers.engine import Engine, engine_errors
+from harness.containers.group_files import peak_of_group
 from harness.containers.guard import Guard
 from harness.containers.rules import VOLUME, ContainerSpec
 from harness.containers.streams import BoundedLog, Streams
@@ -26,12 +28,16 @@ _POLL_S = (0.01, 0.5)
 
 @dataclass(frozen=True)
 class State:
-    """How a container stands; `status` is its exit status, 128 + n after signal n."""
+    """How a container stands; `status` is its exit status, 128 + n after signal n.
+
+    One that is paused is `running`: it has not ended.
+    """
 
     running: bool
     status: int
     oom_killed: bool
     error: str = ""
+    paused: bool = False
 
 
 class Container:
@@ -123,6 +129,53 @@ class Container:
             )
         return state
 
+    def pause(self) -> None:
+        """Stop all that runs in it, by the kernel's freezer; one that has ended is left alone.
+
+        Raises:
+            EngineError: the engine went away, or cannot pause containers here.
+        """
+        with engine_errors(f"Pausing the container of {self.name}"):
+            try:
+                self._engine.client.api.pause(self.id)
+            except docker.errors.APIError:
+                state = self.state()
+                if state.running and not state.paused:
+                    raise
+
+    def unpause(self) -> None:
+        """Let it go on after `pause`; one that is not paused is left alone.
+
+        Raises:
+            EngineError: the engine went away, or it stays paused.
+        """
+        with engine_errors(f"Unpausing the container of {self.name}"):
+            try:
+                self._engine.client.api.unpause(self.id)
+            except docker.errors.APIError:
+                if self.state().paused:
+                    raise
+
+    def peak_bytes(self) -> int | None:
+        """The most memory it has used so far, page cache and `/tmp` included; None: nobody says.
+
+        To be asked while it runs: its control group goes with it.
+
+        Raises:
+            EngineError: the engine went away.
+        """
+        with engine_errors(f"Asking for the memory of the container of {self.name}"):
+            found = self._engine.client.api.inspect_container(self.id)["State"]
+            pid = int(found.get("Pid") or 0)
+            if not pid:
+                return None
+            if (peak := peak_of_group(pid, self.id)) is not None:
+                return peak
+            if self._engine.info.kind != "docker":
+                return None  # Podman says its limit there
+            stats = self._engine.client.api.stats(self.id, stream=False, one_shot=True)
+            return int(stats.get("memory_stats", {}).get("max_usage") or 0) or None
+
     def close(self) -> None:
         """Let go of its streams: its standard input ends."""
         if self._guard is not None:
@@ -149,12 +202,22 @@ class Container:
 
     def _kill(self) -> None:
         with engine_errors(f"Killing the container of {self.name}"):
-            try:
-                self._engine.client.api.kill(self.id)
-            except docker.errors.APIError:
-                # Engines have several words for one that does not run any more.
-                if self.state().running:
-                    raise
+            for last in (False, True):
+                try:
+                    self._engine.client.api.kill(self.id)
+                except docker.errors.APIError:
+                    # Engines have several words for one that does not run any more, and older
+                    # ones refuse it of one that is paused.
+                    state = self.state()
+                    if state.running and (last or not state.paused):
+                        raise
+                else:
+                    state = self.state()
+                if not state.paused:
+                    return
+                # Not before it was killed, so that nothing of it runs again; Podman leaves that to
+                # us, and a freezer of version 1 lets nothing end.
+                self.unpause()
 
     def _exceeded(self, found_bytes: int) -> None:
         self.exceeded_bytes = found_bytes
@@ -183,8 +246,12 @@ def remove_container(engine: Engine, number: str) -> None:
             except docker.errors.NotFound:
                 break
             except docker.errors.APIError as error:
+                if time.monotonic() > deadline:
+                    raise
+                if _unpaused(api, number):
+                    continue
                 # 409: somebody else is removing it at this moment.
-                if error.status_code != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                if error.status_code != HTTPStatus.CONFLICT:
                     raise
                 time.sleep(_POLL_S[1])
         for name in (str(mount.get("Name") or "") for mount in mounts):
@@ -193,11 +260,26 @@ def remove_container(engine: Engine, number: str) -> None:
                     api.remove_volume(name)
 
 
+def _unpaused(api: docker.APIClient, number: str) -> bool:
+    """Unpause a container; whether it was paused. Older engines refuse to remove one that is."""
+    try:
+        paused = bool(api.inspect_container(number)["State"].get("Paused"))
+        if paused:
+            api.unpause(number)
+    except docker.errors.APIError:
+        return False
+    return paused
+
+
 def read_state(found: dict[str, Any]) -> State:
     """The engine's `State` as a value."""
+    paused = bool(found.get("Paused")) or found.get("Status") == "paused"
+    waiting = found.get("Status") in {"created", "restarting"}
     return State(
-        running=bool(found.get("Running")) or found.get("Status") in {"created", "restarting"},
+        # Podman does not count one that is paused.
+        running=bool(found.get("Running")) or waiting or paused,
         status=int(found.get("ExitCode") or 0),
         oom_killed=bool(found.get("OOMKilled")),
         error=str(found.get("Error") or ""),
+        paused=paused,
     )

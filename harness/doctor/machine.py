@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from harness.doctor.gpus import Gpu
+from harness.doctor.topology import read_topology
 
 
 @cache
@@ -25,7 +26,8 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cpu_flags() -> list[str]:
+def cpu_flags() -> list[str]:
+    """The processor's features by the kernel's names, sorted; none where it does not say."""
     for line in _lines(Path("/proc/cpuinfo")):
         name, _, value = line.partition(":")
         if name.strip() in {"flags", "Features"}:
@@ -58,7 +60,7 @@ def describe_machine(gpu: Gpu | None = None) -> dict[str, Any]:
     Args:
         gpu: the GPU that the cell was given, if it was given one.
     """
-    flags = _cpu_flags()
+    flags = cpu_flags()
     memory = psutil.virtual_memory()
     return {
         "cpu": {
@@ -67,6 +69,7 @@ def describe_machine(gpu: Gpu | None = None) -> dict[str, Any]:
             "flags_sha256": hashlib.sha256(" ".join(flags).encode()).hexdigest(),
             "logical_cores": os.cpu_count(),
             "usable_cores": usable_cores(),
+            "topology": read_topology().record(),
             "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "turbo_disabled": _first_line("/sys/devices/system/cpu/intel_pstate/no_turbo"),
         },

@@ -338,7 +338,9 @@ def _write(
 def as_toml(file: EnvironmentFile) -> str:
     """The text of an `env.toml` (JSON's strings and arrays of strings are TOML too)."""
     document = file.model_dump(mode="json", exclude_defaults=True)
-    tables = {name: document.pop(name, {}) for name in ("backends", "converters")}
+    tables = {
+        name: document.pop(name, {}) for name in ("backends", "instruction_sets", "converters")
+    }
     document.pop("constraints", None)
     lines = [f"{key} = {json.dumps(value)}" for key, value in document.items()]
     for table, entries in tables.items():

@@ -24,6 +24,7 @@ from harness.environments.adopted_image import (
 )
 from harness.environments.adopted_python import ask_here
 from harness.environments.environment import Environment
+from harness.environments.instruction_sets import OWN
 from harness.environments.probe import probe
 from harness.environments.provision import Provisioned
 from harness.environments.uv import redact
@@ -50,6 +51,12 @@ _FIRST = (
 is also what runs where none is named. Others come next, and last Keras, which runs on another."""
 
 
+class _Offer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    instruction_sets: tuple[str, ...] = ()
+
+
 class _Backend(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -59,6 +66,7 @@ class _Backend(BaseModel):
     detail: str = ""
     formats: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    offer: _Offer | None = None
 
 
 class _Converter(BaseModel):
@@ -195,7 +203,14 @@ def environment_from(
         kind=kind,
         reference=reference,
         parts={backend: (one.stack, one.version) for backend, one in working.items()},
+        instruction_sets={backend: _ceilings(one) for backend, one in working.items()},
     )
+
+
+def _ceilings(found: _Backend) -> tuple[str, ...] | str:
+    """The ceilings on instruction sets that a backend said that it keeps to; a text: to none."""
+    said = found.offer.instruction_sets if found.offer else ()
+    return tuple(one for one in said if one != OWN) or "it names none that it keeps to"
 
 
 def _reasons(found: _Probe) -> str:

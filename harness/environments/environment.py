@@ -88,6 +88,8 @@ class Environment:
     """What its image is built from, for one of a folder that runs in containers."""
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
     """Stack and version of each backend, for an adopted one: it may hold several stacks."""
+    instruction_sets: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict, hash=False)
+    """Ceilings on the processor's that each backend keeps to; a text says why it keeps to none."""
     preparing: Preparing = NOTHING
     """What it can do to images. One without backends does only that: it runs no model."""
 
@@ -165,6 +167,7 @@ def _of_folder(folder: EnvironmentFolder, python: str, reference: str) -> Enviro
         lock_sha256=lock_hash(lock_path),
         folder=folder,
         reference=reference or folder.name,
+        instruction_sets=file.instruction_sets,
         preparing=Preparing(file.preprocessors, file.corruptions),
     )
 

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from harness.canonical import sha256_file
+from harness.environments.instruction_sets import InstructionSet
 from harness.errors import EnvironmentSpecError
 
 ENV_FILE = "env.toml"
@@ -107,6 +108,8 @@ class EnvironmentFile(_Strict):
     backends: dict[str, tuple[str, ...]]
     """Backends by name, each with the model formats it reads; empty for one that runs no model:
     it prepares images or converts."""
+    instruction_sets: dict[str, tuple[InstructionSet, ...] | str] = Field(default_factory=dict)
+    """By backend, the ceilings on the processor's that it keeps to; a text says why none."""
     converters: Converters = Field(default_factory=dict)
     """Conversions offered, such as `onnx>torch`, each with the options that a person may choose."""
     preprocessors: tuple[str, ...] = ()
@@ -131,6 +134,12 @@ class EnvironmentFile(_Strict):
                 "an environment has a backend, or else converters, preprocessors or corruptions: "
                 "it is to do something"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _instruction_sets_of_backends(self) -> EnvironmentFile:
+        if others := sorted(set(self.instruction_sets) - set(self.backends)):
+            raise ValueError(f"instruction_sets names {', '.join(others)}, which is no backend")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.containers.rules import Limits
 from harness.datasets.inputs import PreparedInputs
+from harness.environments.instruction_sets import OWN
 from harness.environments.provision import Provisioned
 from harness.execution.bundles import artifact_folder, is_whole
 from harness.execution.conversion_tasks import (
@@ -24,7 +25,11 @@ from harness.execution.documents import (
     SessionTask,
 )
 from harness.plan.cells import Cell
+from harness.plan.groups import OFFLINE
 from harness.spec.models import SweepSpec
+from harness.spec.timing import Timing
+
+_NS = 1_000_000_000
 
 
 def group_document(
@@ -133,4 +138,33 @@ def infer_job(cell: Cell, model_path: str, inputs: PreparedInputs) -> dict[str, 
         "max_output_bytes": cell.output_bytes,
         "inputs": inputs_of_job(cell.inputs, inputs),
         **({"softmax": True} if cell.inputs.softmax else {}),
+        **({} if cell.instruction_set == OWN else {"instruction_set": cell.instruction_set}),
     }
+
+
+def session_task(
+    timing: Timing, scenario: str | None, reference: str, control: str | None
+) -> SessionTask:
+    """How a group is timed.
+
+    Args:
+        timing: the sweep's.
+        scenario: the group's.
+        reference: key of the cell that times are related to.
+        control: key of its A/A repeat, if there is one.
+    """
+    offline = scenario == OFFLINE
+    batches = timing.offline_batches
+    return SessionTask(
+        scenario="offline" if offline else "single_stream",
+        reference=reference,
+        control=control,
+        rounds=timing.rounds,
+        round_ns=round(timing.round_seconds * _NS),
+        min_ns=round(timing.min_seconds * _NS),
+        min_queries=timing.min_queries,
+        warmup_ns=round(timing.warmup_seconds * _NS),
+        offline_batches=batches if offline and batches != "auto" else None,
+        floor=timing.floor,
+        control_bound=timing.control_bound,
+    )

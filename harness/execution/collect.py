@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,9 +15,11 @@ from harness.environments.provision import Provisioned
 from harness.errors import ExecutionError
 from harness.execution import attempts
 from harness.execution.attempts import Failure
-from harness.execution.commit import commit_answers, commit_artifact, commit_session
+from harness.execution.commit import commit_answers, commit_artifact
+from harness.execution.cores import keep_off
 from harness.execution.documents import GroupDocument
 from harness.execution.ir_bundles import commit_ir
+from harness.execution.session_bundles import commit_session, reasons_against
 from harness.plan.cells import Cell
 from harness.progress import Progress, Task
 from harness.spec.models import Limits
@@ -73,7 +75,8 @@ class Collector:
         self._unanswered, self._unkept = unanswered, unkept
         self._limits, self._gpu = limits, gpu
         self._started: dict[str, str] = {}
-        self._session_told = False
+        self._off = contextlib.ExitStack()
+        self._told: set[str] = set()
         self._unopened: dict[str, str] = {}
         self._missed: set[tuple[str, str]] = set()
         self.answered: set[str] = set()
@@ -91,6 +94,7 @@ class Collector:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._off.close()
         self._bar.close()
 
     def on(self, event: Event) -> None:
@@ -117,7 +121,7 @@ class Collector:
             if document.session is not None:
                 if key in self._unopened:
                     self._not_timed(key, self._unopened[key])
-                elif not self._session_told:
+                elif key not in self._told:
                     self._not_timed(key, early)
 
     def _on_worker(self, event: Event) -> None:
@@ -231,21 +235,54 @@ class Collector:
             limits=event["limits"],
         )
 
+    def _on_searching(self, event: Event) -> None:
+        self._show(f"Trying batch {event['batch']}: {event['label']}", None)
+
+    def _on_part(self, event: Event) -> None:
+        self._progress.note(
+            f"{event['loaded']} cells fill the free memory; {event['left']} are timed after them, "
+            "beside the same reference."
+        )
+
     def _on_timing(self, event: Event) -> None:
-        self._show(f"Timing {event['members']} cells in turn", int(event["rounds"]))
+        """This process too keeps off the cores on which others are being timed."""
+        self._off.close()
+        self._off.enter_context(keep_off(event["cores"]))
+        offline = ", offline" if event["scenario"] == "offline" else ""
+        self._show(f"Timing {event['members']} cells in turn{offline}", int(event["rounds"]))
 
     def _on_round(self, event: Event) -> None:
         self._advance(int(event["done"]))
 
     def _on_timed(self, event: Event) -> None:
-        self._session_told = True
+        self._off.close()
         try:
-            commit_session(self._store, Path(event["folder"]))
+            document = commit_session(self._store, Path(event["folder"]), event["outputs"])
         except ExecutionError as error:
-            for key in self._cells:
+            for key in event["members"]:
                 self._not_timed(key, str(error))
+        else:
+            self._tell_reasons(reasons_against(document))
         for key, reason in event["dropped"].items():
             self._not_timed(key, reason)
+        self._told |= {*event["members"], *event["dropped"]}
+
+    def _on_not_timed(self, event: Event) -> None:
+        self._off.close()
+        for key in event["keys"]:
+            self._not_timed(key, event["reason"])
+        self._told |= set(event["keys"])
+
+    def _tell_reasons(self, reasons: Iterable[Mapping[str, str]]) -> None:
+        """Say why times may not be believed; cells of which the same is said stand together."""
+        whose: dict[str, list[Mapping[str, str]]] = {}
+        for reason in reasons:
+            whose.setdefault(reason["kind"], []).append(reason)
+        for kind, same in whose.items():
+            labels = [self._cells[one["key"]].label for one in same if "key" in one]
+            of = f" {labels[0]}" if labels else " this session"
+            more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            self._progress.note(f"INVALID ({kind}):{of}{more}: {same[0]['message']}")
 
     def _not_timed(self, key: str, reason: str) -> None:
         """Its answers are kept: a cell that cannot be timed has not failed."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from harness.execution.bundles import (
     is_whole,
     read_array,
     seal,
-    session_folder,
     write_parquet,
 )
 from harness.execution.reported import check_plain
@@ -199,43 +196,6 @@ def commit_artifact(
         )
         seal(staged)
     return target
-
-
-def commit_session(store: Path, made: Path) -> str:
-    """Check a session's samples and commit them; returns its id.
-
-    Raises:
-        ExecutionError: kind `invalid-output`: the samples are not what was announced.
-        StoreError: the store is full or read-only.
-    """
-    document = json.loads((made / "session.json").read_text(encoding="utf-8"))
-    keys = [str(member["key"]) for member in document["members"]]
-    positions = {int(member["position"]): str(member["key"]) for member in document["members"]}
-    rows = read_array(made / "timings.npy", max_bytes=8 << 30)
-    if rows.dtype != np.int64 or rows.ndim != 2 or rows.shape[1] != 4:
-        raise ExecutionError("invalid-output", "The session's samples have a wrong form.")
-    if not len(rows) or not keys or set(np.unique(rows[:, 0]).tolist()) != set(positions):
-        raise ExecutionError("invalid-output", "The session holds no samples of its members.")
-    if int(rows[:, 3].min()) <= 0:
-        raise ExecutionError("invalid-output", "The session holds times that are not positive.")
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    session_id = f"{stamp}-{uuid.uuid4().hex[:6]}"
-    with atomic_folder(session_folder(store, session_id)) as staged:
-        _write(staged / "session.json", {**document, "id": session_id})
-        names = np.array([positions[int(i)] for i in rows[:, 0]], dtype=object)
-        write_parquet(
-            staged / "timings.parquet",
-            {
-                "cell": names,
-                "round": rows[:, 1],
-                "iteration": rows[:, 2],
-                "duration_ns": rows[:, 3],
-            },
-            "cell::VARCHAR AS cell, round::INTEGER AS round, iteration::INTEGER AS iteration, "
-            "duration_ns::BIGINT AS duration_ns",
-        )
-        seal(staged)
-    return session_id
 
 
 def _output(made: Path, described: Document, max_bytes: int, count: int) -> Array:

@@ -1,14 +1,13 @@
 """The conductor: carries a group document out at the place where the cells run.
 
-`python -m harness.execution.conductor GROUP.json` opens workers, collects answers and leads
-the interleaved rounds. Events are JSON lines on standard output; results are files in the
+`python -m harness.execution.conductor GROUP.json` opens workers, collects answers and has them
+timed. Events are JSON lines on standard output; results are files in the
 group's folder, which the orchestrator checks and commits. Standard input is a pipe held by
 whoever started it: when that end closes, every worker is ended and so is the conductor.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -16,20 +15,17 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.containers.engine import Engine, connect
-from harness.containers.strays import owner_labels
-from harness.doctor.machine import usable_cores
-from harness.errors import EXIT_INTERRUPTED, EngineError, ExecutionError, HarnessError, StoreError
-from harness.execution.container_worker import ContainerWorker
+from harness.errors import EXIT_INTERRUPTED, ExecutionError
 from harness.execution.converting import Converting
-from harness.execution.documents import CellTask, ConversionTask, GroupDocument, TrialTask
+from harness.execution.documents import CellTask, GroupDocument
+from harness.execution.opening import Opener
 from harness.execution.proof import check_device
-from harness.execution.timing import Member, run_session
-from harness.execution.workers import ProcessWorker, Worker
+from harness.execution.sessions import Sessions
+from harness.execution.turns import Member
+from harness.execution.workers import Worker
 from harness.trees import remove_tree, temporary_folder
 
 _KILL_SECONDS = 15.0
@@ -44,36 +40,33 @@ class Conductor:
     def __init__(self, group: GroupDocument, sockets: Path) -> None:
         self._group = group
         self._sockets = sockets
-        self._open: dict[str, Worker] = {}
-        self._containers: list[ContainerWorker] = []
-        self._engine: Engine | None = None
-        self._count = 0
         self._events = threading.Lock()
-        self._conversions = Converting(group, self._worker, self._forget, self.tell)
+        self._opener = Opener(group, sockets, self.tell)
+        self._conversions = Converting(group, self._opener.start, self._opener.forget, self.tell)
 
     def run(self) -> None:
         """Convert, answer, time; each failure is told and the rest goes on."""
         try:
             for conversion in self._group.conversions:
                 self._conversions.make(conversion)
-            members: dict[str, Member] = {}
+            if self._group.session is not None:
+                Sessions(self._group, self._opener, self._answer, self._open_at, self.tell).run()
+                return
             for cell in self._group.cells:
-                member = self._answer(cell)
-                if member is not None:
-                    members[cell.key] = member
-            if self._group.session is not None and members:
-                self._time(members)
+                self._answer(cell)
+                self._opener.close(cell.key)
         finally:
-            for worker in list(self._open.values()):
+            for worker in list(self._opener.open.values()):
                 worker.close()
-            for worker in self._containers:
-                if worker.left_behind:
-                    self.tell("left-behind", container=worker.id, reason=worker.left_behind)
+            for container in self._opener.containers:
+                if container.left_behind:
+                    self.tell("left-behind", container=container.id, reason=container.left_behind)
 
     def kill_workers(self) -> None:
         """End every worker at once; an engine that does not answer is not waited for long."""
         killers = [
-            threading.Thread(target=worker.kill, daemon=True) for worker in self._open.values()
+            threading.Thread(target=worker.kill, daemon=True)
+            for worker in list(self._opener.open.values())
         ]
         for killer in killers:
             killer.start()
@@ -90,95 +83,14 @@ class Conductor:
             sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
             sys.stdout.flush()
 
-    def _forget(self, key: str) -> None:
-        self._open.pop(key, None)
-
-    def _worker(
-        self,
-        task: CellTask | ConversionTask | TrialTask,
-        job: Mapping[str, Any],
-        folder: Path,
-        memory_mib: int | None = None,
-    ) -> Worker:
-        self._count += 1
-        threads, gpu = (task.threads, task.gpu) if isinstance(task, CellTask) else (1, None)
-        if task.image is not None:
-            return self._container(task, task.image, job, folder, threads, gpu, memory_mib)
-        worker = ProcessWorker(
-            task.python,
-            self._group.runner,
-            job,
-            folder,
-            self._sockets / f"{self._count}.s",
-            cores=_cores_for(threads),
-            environment={"CUDA_VISIBLE_DEVICES": gpu or ""},
-            memory_mib=memory_mib,
-        )
-        self._open[task.key] = worker
-        self.tell("worker", key=task.key, pid=worker.pid)
-        return worker
-
-    def _container(
-        self,
-        task: CellTask | ConversionTask | TrialTask,
-        image: str,
-        job: Mapping[str, Any],
-        folder: Path,
-        threads: int,
-        gpu: str | None,
-        memory_mib: int | None,
-    ) -> Worker:
-        sockets = self._sockets / str(self._count)
-        sockets.mkdir()
-        owner, limits = self._group.owner, self._group.limits
-        try:
-            if self._engine is None:
-                self._engine = connect()
-            worker = ContainerWorker(
-                self._engine,
-                image=image,
-                python=str(task.python),
-                runner=self._group.runner,
-                job=job,
-                work=folder,
-                made=self._group.results,
-                socket_folder=sockets,
-                cores=_cores_for(threads),
-                limits=replace(limits, memory_mib=memory_mib) if memory_mib else limits,
-                gpu=gpu,
-                labels=owner_labels(owner.pid, owner.started) if owner else {},
-                name=task.label,
-            )
-        except EngineError as error:
-            raise ExecutionError("engine", error.message, error.remedy) from error
-        except ExecutionError:
-            raise
-        except (HarnessError, OSError) as error:
-            full = isinstance(error, StoreError) or getattr(error, "errno", 0) == errno.ENOSPC
-            kind = "disk-full" if full else "engine"
-            raise ExecutionError(kind, f"Its container cannot be prepared: {error}") from error
-        self._open[task.key] = worker
-        self._containers.append(worker)
-        self.tell("worker", key=task.key, container=worker.id)
-        return worker
-
     def _answer(self, task: CellTask) -> Member | None:
-        """Open a cell, get its answers if they are wanted, and leave it open for the session."""
-        folder = self._group.results / "cells" / task.key
-        folder.mkdir(parents=True)
-        job = dict(task.job)
+        """Open a cell, get its answers if they are wanted, and leave it open."""
+        folder = _fresh(self._group.results / "cells" / task.key)
         self.tell("opening", key=task.key, label=task.label)
         worker: Worker | None = None
         try:
-            if task.conversion is not None and task.conversion in self._conversions.broken:
-                raise _because(self._conversions.broken[task.conversion])
-            if task.conversion is not None and not Path(job["model"]["path"]).is_absolute():
-                made = self._conversions.folder(task.conversion)
-                job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
-                job.update(self._conversions.axes[task.conversion])
-            worker = self._worker(task, job, folder)
-            loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
-            check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
+            job = self._job_of(task)
+            worker, loaded = self._opened(task, job, folder)
             if job.get("keep_ir"):
                 self.tell("compiled", key=task.key, folder=str(folder / "ir"), files=loaded["ir"])
             if task.answers:
@@ -189,24 +101,50 @@ class Conductor:
                     lambda event: self._progress(task.key, event),
                 )
                 self.tell("answered", key=task.key, folder=str(folder), loaded=loaded, reply=reply)
-            if self._group.session is None:
-                worker.close()
-                del self._open[task.key]
         except ExecutionError as error:
             if worker is not None:
                 worker.kill()
-                self._open.pop(task.key, None)
+                self._opener.forget(task.key)
             self._failed(task, error, folder)
             return None
-        return Member(task.key, worker, loaded)
+        return Member(task.key, worker, folder, loaded, int(job.get("batch", 1)))
 
-    def _time(self, members: dict[str, Member]) -> None:
-        session = self._group.session
-        assert session is not None  # noqa: S101 - the caller looked
-        folder = self._group.results / "session"
-        folder.mkdir()
-        dropped = run_session(session, members, folder, self._group.timeout_s, self.tell)
-        self.tell("timed", folder=str(folder), dropped=dropped)
+    def _open_at(self, task: CellTask, batch: int, folder: Path) -> tuple[Worker, dict[str, Any]]:
+        """Open a cell with another batch than its own, for its times alone."""
+        job = {**self._job_of(task), "batch": batch}
+        job.pop("keep_ir", None)
+        try:
+            return self._opened(task, job, folder)
+        except ExecutionError as error:
+            _blame_a_full_disk(error, folder)
+            raise
+
+    def _opened(
+        self, task: CellTask, job: Mapping[str, Any], folder: Path
+    ) -> tuple[Worker, dict[str, Any]]:
+        """A worker that has loaded its model, on the device that was asked for."""
+        worker = self._opener.start(task, job, folder)
+        try:
+            loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
+            check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
+        except ExecutionError:
+            worker.kill()
+            self._opener.forget(task.key)
+            raise
+        return worker, loaded
+
+    def _job_of(self, task: CellTask) -> dict[str, Any]:
+        """Its job; of a model that is made in this group, with where it lies and how it is fed."""
+        job = dict(task.job)
+        if task.conversion is None:
+            return job
+        if task.conversion in self._conversions.broken:
+            raise _because(self._conversions.broken[task.conversion])
+        if not Path(job["model"]["path"]).is_absolute():
+            made = self._conversions.folder(task.conversion)
+            job["model"] = {**job["model"], "path": str(made / job["model"]["path"])}
+            job.update(self._conversions.axes[task.conversion])
+        return job
 
     def _progress(self, key: str, event: Mapping[str, Any]) -> None:
         if event.get("event") == "progress":
@@ -246,10 +184,14 @@ def _because(cause: ExecutionError) -> ExecutionError:
     return error
 
 
-def _cores_for(threads: int) -> list[int] | None:
-    """The last cores, as many as threads; the first stay free for whoever leads the rounds."""
-    cores = usable_cores()
-    return cores[-threads:] if threads < len(cores) else None
+def _fresh(folder: Path) -> Path:
+    """A new folder of this name; a cell that is opened again has one with a number."""
+    made, number = folder, 1
+    while made.exists():
+        number += 1
+        made = folder.with_name(f"{folder.name}-{number}")
+    made.mkdir(parents=True)
+    return made
 
 
 def _end_with_parent(conductor: Conductor) -> None:

@@ -18,12 +18,15 @@ from harness.errors import EngineError, ExecutionError, ModelError
 from harness.execution.attempts import tail
 from harness.execution.contained import JOB, RUNNER, SOCKET, contained
 from harness.execution.exits import explain_container_exit, read_error
+from harness.execution.guardian import GUARDIAN
 from harness.execution.link import Link, OnEvent
 from harness.execution.readable import let_read
 from harness.execution.sources import real_source, real_sources
 from harness.execution.workers import DETAIL_BYTES, KILL_WAIT_S, hung_up, timed_out
 from harness.paths import cache_dir
 from harness.trees import remove_tree
+
+_MIB = 1 << 20
 
 
 class ContainerWorker:
@@ -82,6 +85,7 @@ class ContainerWorker:
         self._limits = limits
         self._ending = threading.Lock()
         self._ended = False
+        self._frozen = False
         self._sockets = socket_folder
         self._copies = work.with_name(f"{work.name}.readable")
         work.mkdir(parents=True, exist_ok=True)
@@ -130,7 +134,56 @@ class ContainerWorker:
             ExecutionError: the command failed (the worker lives on), or the worker ended, or
                 took too long (it is killed then).
         """
+        self.thaw()
         return self._link.command(document, timeout_s, on_event)
+
+    def freeze(self) -> None:
+        """Pause it: all that runs in it stands still.
+
+        If this process is killed meanwhile, `guardian.py` removes it.
+
+        Raises:
+            ExecutionError: kind `engine`: it cannot be paused, and runs on; kind `environment`:
+                nobody could be told to look after it.
+        """
+        with self._ending:
+            if self._ended or self._frozen:
+                return
+            GUARDIAN.hold_container(self.id)
+            try:
+                self._container.pause()
+            except EngineError as error:
+                raise ExecutionError("engine", error.message, error.remedy) from error
+            self._frozen = True
+
+    def thaw(self) -> None:
+        """Unpause it.
+
+        Raises:
+            ExecutionError: kind `engine`: it stays paused.
+        """
+        with self._ending:
+            if self._ended or not self._frozen:
+                return
+            try:
+                self._container.unpause()
+            except EngineError as error:
+                raise ExecutionError("engine", error.message, error.remedy) from error
+            self._frozen = False
+
+    def peak_mib(self) -> float | None:
+        """The most memory it has used so far, MiB, with page cache and `/tmp`.
+
+        None where neither this machine's control groups nor the engine says it, and once it has
+        ended.
+        """
+        if self._ended:
+            return None
+        try:
+            found = self._container.peak_bytes()
+        except EngineError:
+            return None
+        return None if found is None else found / _MIB
 
     def close(self) -> None:
         """Ask it to finish; kill it if it does not; remove it."""
@@ -155,6 +208,7 @@ class ContainerWorker:
                 if self._container.state().running:
                     self._container.kill()
                 self._container.remove()
+                GUARDIAN.release(self.id)
             except EngineError as error:
                 # A container outlives its engine; what can still hear is asked to end by itself.
                 self._link.say({"command": "finish"})

@@ -89,10 +89,23 @@ class Owner(_Document):
 class SessionTask(_Document):
     """How the group's members are timed against each other."""
 
+    scenario: Literal["single_stream", "offline"] = "single_stream"
     reference: str
     control: str | None = None
     rounds: int
-    round_ns: int
+    round_ns: int = Field(description="About how long a member is timed in each round, at least.")
+    min_ns: int = Field(0, description="How long over all rounds, at least.")
+    min_queries: int = Field(1, description="How many queries over all rounds, at least.")
+    warmup_ns: int = Field(5_000_000_000, description="The most that a warm-up may take.")
+    offline_batches: tuple[int, ...] | None = Field(
+        None, description="Batches that offline tries; None: found by doubling."
+    )
+    floor: float = Field(
+        0.01, description="Relative differences of times below this are never claimed."
+    )
+    control_bound: float = Field(
+        0.05, description="What the reference and its control may differ by."
+    )
 
 
 class GroupDocument(_Document):

@@ -21,6 +21,7 @@ from harness.datasets.inputs import PreparedInputs
 from harness.datasets.layouts import discover
 from harness.datasets.subsets import subset
 from harness.doctor.gpus import Gpu
+from harness.doctor.machine import cpu_flags
 from harness.environments.base import ensure_base
 from harness.errors import DatasetError, ModelError, SpecError
 from harness.execution.assemble import container_limits
@@ -77,7 +78,7 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
     """
     named = find_models(spec)
     devices, gpus = devices_of(spec)
-    place = Place(runner_sha256=runner_tree()[1], devices=devices)
+    place = Place(runner_tree()[1], devices, frozenset(cpu_flags()))
     found = resolve_stacks(spec, progress)
     with (
         closed_on_error(found.engine),

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
+
+MOST_ITERATIONS = 10_000
+"""In a round, where nothing asks for more: what takes microseconds is known well enough by then."""
+
+MOST_SAMPLES = 1_000_000
+"""Over all rounds, however long a cell is to be timed: two seconds of microseconds say no more."""
 
 
 def balanced_order(members: int, rounds: int) -> list[list[int]]:
@@ -20,10 +27,37 @@ def balanced_order(members: int, rounds: int) -> list[list[int]]:
     return orders
 
 
-def iterations_for(durations_ns: Sequence[int], round_ns: int, most: int = 10_000) -> int:
-    """How many iterations fill a round of about `round_ns`, judged by a warm-up's second half."""
+def typical_ns(durations_ns: Sequence[int]) -> float:
+    """What an iteration takes: the median of a warm-up's second half, at least 1 ns."""
     if not durations_ns:
-        return 1
-    settled = durations_ns[len(durations_ns) // 2 :]
-    typical = max(1.0, statistics.median(settled))
-    return max(1, min(most, round(round_ns / typical)))
+        return 1.0
+    return max(1.0, statistics.median(durations_ns[len(durations_ns) // 2 :]))
+
+
+def iterations_for(
+    durations_ns: Sequence[int],
+    round_ns: int,
+    *,
+    rounds: int = 1,
+    min_iterations: int = 1,
+    min_ns: int = 0,
+) -> int:
+    """How many iterations a round has, judged by a warm-up.
+
+    It fills `round_ns`, with no more than `MOST_ITERATIONS`; and it is longer where all rounds
+    together would fall short of what is asked for.
+
+    Args:
+        durations_ns: of the warm-up.
+        round_ns: about how long a round is to take.
+        rounds: how many there are.
+        min_iterations: over all rounds, at least.
+        min_ns: how long all rounds together take, at least.
+    """
+    if not durations_ns:
+        return max(1, math.ceil(min_iterations / rounds))
+    typical = typical_ns(durations_ns)
+    filling = min(MOST_ITERATIONS, round(round_ns / typical))
+    enough = math.ceil(min_iterations / rounds)
+    long_enough = min(MOST_SAMPLES // rounds, math.ceil(min_ns / rounds / typical))
+    return max(1, filling, enough, long_enough)

@@ -240,4 +240,5 @@ def _stack(entry: EnvironmentEntry, env: Environment) -> Stack:
         accelerator=env.accelerator,
         lock_sha256=env.lock_sha256,
         parts=env.parts,
+        instruction_sets=env.instruction_sets,
     )

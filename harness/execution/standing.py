@@ -4,25 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.execution import attempts
 from harness.execution.attempts import Failure
 from harness.execution.bundles import answers_folder, is_whole
 from harness.plan.cells import Cell
-from harness.plan.groups import Group
+from harness.plan.groups import OFFLINE, SINGLE_STREAM, Group
+
+OF_THE_MOMENT = frozenset(
+    {
+        *("drift", "not-steady", "throttled", "clocks-changed", "stolen", "busy-machine"),
+        *("control-off", "spinning"),
+    }
+)
+"""Reasons against times that another try may be free of; too few rounds stay too few."""
+
+MOST_TRIES = 2
+"""A cell is timed again once by itself; where that is INVALID too, the machine is like that."""
 
 
 @dataclass(frozen=True)
 class PastSession:
-    """A committed timing: who took part, related to whom, over how many rounds."""
+    """A committed timing: who took part, related to whom, over how many rounds.
+
+    Attributes:
+        id: the session's name.
+        members: keys of those that were timed.
+        reference: key of the cell that times are related to.
+        control: key of its A/A repeat, if there was one.
+        rounds: how many there were.
+        scenario: how they were timed.
+        batches: of offline, the batches that were to be tried; None: found by doubling.
+        against: the kinds of reasons against the times of each member, the session's own among
+            them; nothing is known of sessions that were not judged.
+    """
 
     id: str
     members: frozenset[str]
     reference: str
     control: str | None
     rounds: int
+    scenario: str = SINGLE_STREAM
+    batches: tuple[int, ...] | None = None
+    against: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def against_pair(self, key: str) -> frozenset[str]:
+        """The kinds of reasons against relating a member's times to the reference's."""
+        nothing: frozenset[str] = frozenset()
+        return self.against.get(key, nothing) | self.against.get(self.reference, nothing)
 
 
 @dataclass(frozen=True)
@@ -77,11 +109,28 @@ def past_sessions(store: Path) -> list[PastSession]:
                     reference=str(document["reference"]),
                     control=document["control"],
                     rounds=int(document["rounds"]),
+                    scenario=str(document.get("scenario") or SINGLE_STREAM),
+                    batches=_batches(document.get("offline_batches")),
+                    against=_against(document.get("validity")),
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
+
+
+def _batches(found: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if found is None else tuple(int(batch) for batch in found)
+
+
+def _against(validity: Mapping[str, Any] | None) -> dict[str, frozenset[str]]:
+    if validity is None:
+        return {}
+    own = {str(reason["kind"]) for reason in validity["session"]}
+    return {
+        str(key): frozenset(own | {str(reason["kind"]) for reason in cell["reasons"]})
+        for key, cell in validity["cells"].items()
+    }
 
 
 @dataclass(frozen=True)
@@ -103,22 +152,29 @@ def remaining(
     standing: Standing,
     rounds: int,
     has_ir: Callable[[str], bool] = lambda _: True,
+    *,
+    batches: tuple[int, ...] | None = None,
+    retry: bool = False,
 ) -> list[Work]:
     """What is left to do of each group; finished groups are left out.
 
     A cell that was never timed beside its reference is timed together with it again, since a
-    ratio of times exists only inside a session.
+    ratio of times exists only inside a session. So is one whose times are INVALID for a reason of
+    the moment, such as a busy machine: once more, and with `retry` always.
 
     Args:
         groups: of the plan.
         standing: what the store holds.
         rounds: of a timing.
         has_ir: whether what a cell's backend compiles is there, or nobody wants it.
+        batches: that offline is to try; None: found by doubling.
+        retry: time everything again that is INVALID, whatever the reason.
     """
     left: list[Work] = []
     for group in groups:
+        asked = _Asked(rounds, batches if group.scenario == OFFLINE else None, retry)
         unanswered = frozenset(c.key for c in group.cells if c.key not in standing.done)
-        untimed = _untimed(group, standing.sessions, rounds)
+        untimed = _untimed(group, standing.sessions, asked)
         unkept = frozenset(c.key for c in group.cells if c.role == "cell" and not has_ir(c.key))
         wanted = unanswered | untimed | unkept
         if not wanted:
@@ -136,11 +192,36 @@ def sessions_of(groups: Sequence[Group], sessions: Sequence[PastSession]) -> lis
     return [s.id for s in sessions if s.members & keys]
 
 
-def _untimed(group: Group, sessions: Sequence[PastSession], rounds: int) -> frozenset[str]:
+@dataclass(frozen=True)
+class _Asked:
+    """What a session must be like to count."""
+
+    rounds: int
+    batches: tuple[int, ...] | None
+    retry: bool
+
+    def met_by(self, session: PastSession, group: Group) -> bool:
+        """Whether it was timed as asked for, beside the group's reference."""
+        return (
+            session.reference == group.reference
+            and session.reference in session.members
+            and session.scenario == (group.scenario or SINGLE_STREAM)
+            and session.rounds >= self.rounds
+            and session.batches == self.batches
+        )
+
+
+def _untimed(group: Group, sessions: Sequence[PastSession], asked: _Asked) -> frozenset[str]:
+    """The members that no session timed beside the reference in a way that counts."""
     if group.reference is None:
         return frozenset()
-    beside: set[str] = set()
-    for session in sessions:
-        if session.reference == group.reference and session.rounds >= rounds:
-            beside |= session.members
-    return frozenset(cell.key for cell in group.cells if cell.key not in beside)
+    fitting = [session for session in sessions if asked.met_by(session, group)]
+    return frozenset(cell.key for cell in group.cells if not _is_timed(cell.key, fitting, asked))
+
+
+def _is_timed(key: str, sessions: Sequence[PastSession], asked: _Asked) -> bool:
+    beside = [session for session in sessions if key in session.members]
+    against = [session.against_pair(key) for session in beside]
+    if asked.retry:
+        return any(not kinds for kinds in against)
+    return len(beside) >= MOST_TRIES or any(not kinds & OF_THE_MOMENT for kinds in against)

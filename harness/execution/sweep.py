@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from harness.environments.provide import provide
 from harness.environments.provision import Provisioned
 from harness.errors import EngineError, HarnessError, ProvisionError, StoreError
 from harness.execution import attempts
-from harness.execution.assemble import group_document
+from harness.execution.assemble import group_document, session_task
 from harness.execution.attempts import Failure
 from harness.execution.bundles import answers_folder, is_whole
 from harness.execution.collect import Collector
@@ -27,26 +26,22 @@ from harness.execution.conversion_tasks import fault_of_kept, missing
 from harness.execution.documents import GroupDocument, SessionTask
 from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
-from harness.execution.ir_bundles import ir_folder
 from harness.execution.offers import refusal
 from harness.execution.outcome import Outcome, record
 from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
+from harness.execution.resuming import note_again, plan_standing, work_left
 from harness.execution.scheduler import DEVICE_LANE, LANES, Ended, Job, Scheduler
 from harness.execution.standing import (
     Standing,
     Work,
-    look,
-    remaining,
 )
 from harness.execution.workspace import Workspace, leased_devices, workspace
 from harness.plan.build import Plan, build_plan
 from harness.plan.cells import Cell
-from harness.plan.groups import Group, make_groups
 from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
 _POLL_S = 0.5
-_NS = 1_000_000_000
 
 
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
@@ -77,9 +72,8 @@ def foresee(spec: SweepSpec, store: Path, progress: Progress, *, retry: bool) ->
     """Plan a sweep over a store as it is; nothing is run or written there."""
     resolved, plan = plan_sweep(spec, progress)
     resolved.stacks.close()
-    groups, standing = _standing(spec, store, plan, retry=retry)
-    has_ir = partial(_has_ir, spec, store)
-    works = remaining(groups, standing, spec.timing.rounds, has_ir)
+    groups, standing = plan_standing(spec, store, plan, retry=retry)
+    works = work_left(spec, store, groups, standing, retry=retry)
     return Forecast(plan, standing, tuple(works))
 
 
@@ -115,7 +109,7 @@ def run_sweep(
         if engine := resolved.stacks.engine:
             for name in remove_strays(engine):
                 progress.note(f"Removed container {name}, left by a sweep that was killed.")
-        groups, standing = _standing(spec, store, plan, retry=retry)
+        groups, standing = plan_standing(spec, store, plan, retry=retry)
         for cell in plan.cells:
             if failure := standing.failed.get(cell.key):
                 progress.note(
@@ -126,39 +120,10 @@ def run_sweep(
             _keep_inputs(store, key, resolved)
         _note_idle_limits(spec, plan, progress)
         run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
-        has_ir = partial(_has_ir, spec, store)
-        run.carry_out(remaining(groups, standing, spec.timing.rounds, has_ir))
+        works = work_left(spec, store, groups, standing, retry=retry)
+        note_again(works, standing, progress)
+        run.carry_out(works)
         return record(spec, store, plan, groups, standing, run.failures, run.problems)
-
-
-def _standing(
-    spec: SweepSpec, store: Path, plan: Plan, *, retry: bool
-) -> tuple[list[Group], Standing]:
-    """The groups without cells that are known to fail, and how all their cells stand."""
-    limits = spec.limits.model_dump()
-    limits |= {
-        f"conversions.{name}": value for name, value in spec.conversions.model_dump().items()
-    }
-    standing = look(store, plan.cells, retry=retry, limits=limits)
-    live = [cell for cell in plan.cells if cell.key not in standing.failed]
-    groups = make_groups(
-        live, baseline=plan.baseline, timed=spec.timing.enabled, control=spec.timing.control
-    )
-    controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
-    standing = standing.joined(look(store, controls.values(), retry=retry, limits=limits))
-    return [
-        Group(
-            tuple(cell for cell in group.cells if cell.key not in standing.failed),
-            group.reference,
-            None if group.control in standing.failed else group.control,
-        )
-        for group in groups
-    ], standing
-
-
-def _has_ir(spec: SweepSpec, store: Path, key: str) -> bool:
-    """Whether what a cell's backend compiles is kept, or nobody asked for it."""
-    return not spec.keep_ir or is_whole(ir_folder(store, key))
 
 
 def _note_idle_limits(spec: SweepSpec, plan: Plan, progress: Progress) -> None:
@@ -308,7 +273,9 @@ class _Run:
         self._kept |= collector.kept
         self.failures.update(collector.failures)
         self._broken.update(collector.broken)
-        self.problems.update(collector.problems)
+        for key, said in collector.problems.items():
+            before = f"{self.problems[key]}; " if key in self.problems else ""
+            self.problems[key] = f"{before}{said}"
 
     def _follow(self, document: GroupDocument, collector: Collector) -> None:
         name = self._executor.submit(document)
@@ -371,11 +338,10 @@ class _Run:
         return None
 
     def _session(self, work: Work, keys: set[str], members: list[Cell]) -> SessionTask:
-        reference = work.group.reference
-        timing = self._spec.timing
-        return SessionTask(
-            reference=reference if reference in keys else members[0].key,
-            control=work.group.control if work.group.control in keys else None,
-            rounds=timing.rounds,
-            round_ns=int(timing.round_seconds * _NS),
+        group = work.group
+        return session_task(
+            self._spec.timing,
+            group.scenario,
+            group.reference if group.reference in keys else members[0].key,
+            group.control if group.control in keys else None,
         )

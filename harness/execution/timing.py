@@ -3,135 +3,261 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.doctor.machine import describe_machine
 from harness.errors import ExecutionError
 from harness.execution.attempts import now
+from harness.execution.cores import keep_off
 from harness.execution.documents import SessionTask
-from harness.execution.rounds import balanced_order, iterations_for
-from harness.execution.workers import Worker
-
-# A warm-up may take this many times the length of a round.
-_WARMUP_ROUNDS = 4
-_WARMUP_MOST = 1000
-# The part of a round that is run again, unrecorded, to wake caches up after waiting.
-_REWARM_SHARE = 0.2
-
-
-@dataclass
-class Member:
-    """A loaded cell that takes part in a session."""
-
-    key: str
-    worker: Worker
-    loaded: dict[str, Any]
-    iterations: int = 1
-    warmup: dict[str, Any] = field(default_factory=dict)
-    idle_cpu_ns: list[int] = field(default_factory=list)
-    rss_mib: float = 0.0
-
+from harness.execution.energy import EnergyMark, EnergyMeter
+from harness.execution.machine_samples import Sampler, snapshot
+from harness.execution.rounds import balanced_order
+from harness.execution.stage_times import stage_times
+from harness.execution.timed_outputs import fetch
+from harness.execution.turns import (
+    Asked,
+    Gauges,
+    Member,
+    Turn,
+    look_at_idling,
+    release,
+    take_turn,
+    warm_up,
+)
 
 Tell = Callable[..., None]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the members of a session run.
+
+    Attributes:
+        cores: the leased cores.
+        taken: what whoever leads the rounds stays off.
+        gpu: UUID of the leased GPU.
+        notes: what is not as it should be about the cores, for a person.
+    """
+
+    cores: tuple[int, ...]
+    taken: tuple[int, ...] = ()
+    gpu: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Taken:
+    """What the rounds gave, by key."""
+
+    rows: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    spans: dict[str, list[tuple[EnergyMark, EnergyMark]]] = field(default_factory=dict)
+    queries: dict[str, int] = field(default_factory=dict)
+    order: list[list[str]] = field(default_factory=list)
+
+    def add(self, position: int, number: int, turn: Turn) -> None:
+        """Keep one turn."""
+        key = turn.record["key"]
+        durations = np.asarray(turn.durations_ns, dtype=np.int64)
+        rows = np.empty((len(durations), 4), dtype=np.int64)
+        rows[:, 0], rows[:, 1], rows[:, 3] = position, number, durations
+        rows[:, 2] = np.arange(len(durations))
+        self.rows.setdefault(key, []).append(rows)
+        self.turns.append(turn.record)
+        self.spans.setdefault(key, []).append(turn.span)
+        self.queries[key] = self.queries.get(key, 0) + turn.queries
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What came of a session.
+
+    Attributes:
+        members: keys of those that were timed.
+        dropped: why others were left out, by key.
+        outputs: what each member computed in its last timed call, as `fetch` gives it, by key.
+        ailing: members that were timed and failed afterwards: no good for another session.
+    """
+
+    members: tuple[str, ...]
+    dropped: dict[str, str]
+    outputs: dict[str, dict[str, Any]]
+    ailing: frozenset[str] = frozenset()
+
+
 def run_session(
-    session: SessionTask, members: dict[str, Member], folder: Path, timeout_s: float, tell: Tell
-) -> dict[str, str]:
+    session: SessionTask,
+    members: dict[str, Member],
+    folder: Path,
+    timeout_s: float,
+    tell: Tell,
+    place: Place,
+    searched: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> Timed:
     """Warm every member up, then time all in balanced rounds.
 
-    Writes `timings.npy`, int64 [M, 4] (member, round, iteration, duration in ns), and
-    `session.json`. A member that fails is left out of the session and named in it; what was
-    timed of it is dropped, since a part of its rounds can be paired with nothing.
+    Writes `timings.npy`, int64 [M, 4] (member, round, iteration, duration in ns), `samples.jsonl`
+    and `session.json`. A member that fails is left out of the session and named in it; what was
+    timed of it is dropped, since a part of its rounds can be paired with nothing. It is taken out
+    of `members`.
 
-    Returns:
-        Why members were left out, by key.
+    Args:
+        session: how they are timed.
+        members: those that are loaded, by key.
+        folder: where to write.
+        timeout_s: how long one command may take.
+        tell: writes an event.
+        place: where they run.
+        searched: of offline, the batches that were tried, by key.
+
+    Raises:
+        ExecutionError: the machine's samples cannot be written.
     """
-    dropped: dict[str, str] = {}
-    started = describe_machine()
+    machine = describe_machine()
     created = now()
-    tell("timing", state="warm-up", rounds=session.rounds, members=len(members))
-    for member in list(members.values()):
-        try:
-            _warm_up(member, session.round_ns, timeout_s)
-        except ExecutionError as error:
-            dropped[member.key] = str(error)
-            del members[member.key]
-    positions = {key: index for index, key in enumerate(members)}
-    rows: list[tuple[int, int, int, int]] = []
-    order: list[list[str]] = []
-    ordered = list(members.values())
-    for number, turn in enumerate(balanced_order(len(ordered), session.rounds)):
-        order.append([ordered[i].key for i in turn if ordered[i].key in members])
-        for index in turn:
-            member = ordered[index]
-            if member.key not in members:
-                continue
-            try:
-                durations = _one_round(member, timeout_s)
-            except ExecutionError as error:
-                dropped[member.key] = str(error)
-                del members[member.key]
-                continue
-            rows.extend((index, number, i, ns) for i, ns in enumerate(durations))
-        tell("round", done=number + 1, total=session.rounds)
-    kept = [row for row in rows if ordered[row[0]].key in members]
-    np.save(folder / "timings.npy", np.asarray(kept, dtype=np.int64).reshape(-1, 4))
+    dropped: dict[str, str] = {}
+    started_ns = time.monotonic_ns()
+    tell(
+        "timing",
+        state="warm-up",
+        rounds=session.rounds,
+        members=len(members),
+        cores=list(place.taken),
+        scenario=session.scenario,
+    )
+    meter = EnergyMeter(place.cores, place.gpu)
+    gauges = Gauges(
+        now_ns=lambda: time.monotonic_ns() - started_ns,
+        core_times=lambda: snapshot(place.cores),
+        energy=meter.mark,
+    )
+    try:
+        with keep_off(place.taken) as is_off:
+            _warm_all(session, members, dropped, timeout_s, gauges)
+            meter.measure_baseline()
+            positions = {key: index for index, key in enumerate(members)}
+            samples = folder / "samples.jsonl"
+            with Sampler(samples, place.cores, place.gpu, started_ns=started_ns):
+                taken = _rounds(session, members, dropped, timeout_s, gauges, tell)
+            # Before anything else is asked: they hold the outputs of their last timed call.
+            outputs = {m.key: fetch(m.worker, m.folder, timeout_s) for m in members.values()}
+            stages = {m.key: stage_times(m, timeout_s) for m in members.values()}
+        energy = {key: meter.account(taken.spans[key], taken.queries[key]) for key in members}
+    finally:
+        meter.close()
+    kept = [rows for key in members for rows in taken.rows[key]]
+    timings = np.concatenate(kept) if kept else np.empty((0, 4), dtype=np.int64)
+    np.save(folder / "timings.npy", timings)
+    everyone = list(members.values())
     document = {
-        "schema_version": 1,
+        "schema_version": 2,
+        "scenario": session.scenario,
         "members": [{"key": key, "position": positions[key]} for key in members],
         "reference": session.reference,
         "control": session.control if session.control in members else None,
         "rounds": session.rounds,
         "round_ns": session.round_ns,
-        "order": [[key for key in turn if key in members] for turn in order],
-        "warmup": {m.key: m.warmup for m in members.values()},
-        "iterations": {m.key: m.iterations for m in members.values()},
-        "idle_cpu_ns": {m.key: m.idle_cpu_ns for m in members.values()},
-        "rss_mib": {m.key: m.rss_mib for m in members.values()},
-        "loaded": {m.key: m.loaded for m in members.values()},
+        "min_ns": session.min_ns,
+        "min_queries": session.min_queries,
+        "offline_batches": session.offline_batches and list(session.offline_batches),
+        "floor": session.floor,
+        "control_bound": session.control_bound,
+        "cores": list(place.cores),
+        "gpu": place.gpu,
+        "kept_off": is_off,
+        "notes": list(place.notes),
+        "order": [[key for key in turn if key in members] for turn in taken.order],
+        "turns": [turn for turn in taken.turns if turn["key"] in members],
+        "warmup": {m.key: m.warmup for m in everyone},
+        "iterations": {m.key: m.iterations for m in everyone},
+        "batch": {m.key: m.batch for m in everyone},
+        "idle_cpu_ns": {m.key: m.idle_cpu_ns for m in everyone},
+        "spinning": {m.key: m.spinning for m in everyone if m.spinning is not None},
+        "not_frozen": {m.key: m.cannot_freeze for m in everyone if m.cannot_freeze is not None},
+        "rss_mib": {m.key: m.rss_mib for m in everyone},
+        "peak_rss_mib": {m.key: m.peak_rss_mib for m in everyone},
+        "peak_container_mib": {m.key: m.worker.peak_mib() for m in everyone},
+        "gpu_mib": {m.key: m.gpu_mib for m in everyone if m.gpu_mib is not None},
+        "stages": stages,
+        "energy": energy,
+        "offline_search": {key: list(tried) for key, tried in (searched or {}).items()},
+        "loaded": {m.key: m.loaded for m in everyone},
         "dropped": dropped,
-        "machine": started,
+        "machine": machine,
         "load_average_after": describe_machine()["load_average"],
         "created": created,
     }
     (folder / "session.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
-    return dropped
+    ailing = frozenset(key for key, found in stages.items() if "failed" in found)
+    return Timed(tuple(members), dropped, outputs, ailing)
 
 
-def _warm_up(member: Member, round_ns: int, timeout_s: float) -> None:
-    reply = member.worker.command(
-        {
-            "command": "warmup",
-            "min_iterations": 3,
-            "max_iterations": _WARMUP_MOST,
-            "max_duration_ns": round_ns * _WARMUP_ROUNDS,
-        },
-        timeout_s,
-        lambda _: None,
+def asked_of(session: SessionTask) -> Asked:
+    """What a session asks of each member's rounds."""
+    return Asked(
+        rounds=session.rounds,
+        round_ns=session.round_ns,
+        min_ns=session.min_ns,
+        min_queries=session.min_queries,
+        warmup_ns=session.warmup_ns,
+        offline=session.scenario == "offline",
     )
-    durations = [int(ns) for ns in reply["durations_ns"]]
-    member.iterations = iterations_for(durations, round_ns)
-    member.warmup = {
-        "iterations": len(durations),
-        "steady": bool(reply["steady"]),
-        "first_ns": durations[0] if durations else None,
-        "last_ns": durations[-1] if durations else None,
-    }
 
 
-def _one_round(member: Member, timeout_s: float) -> list[int]:
-    again = max(1, round(member.iterations * _REWARM_SHARE))
-    reply = member.worker.command(
-        {"command": "round", "iterations": member.iterations, "warmup": again},
-        timeout_s,
-        lambda _: None,
-    )
-    member.idle_cpu_ns.append(int(reply["cpu_ns_since_last"]))
-    member.rss_mib = max(member.rss_mib, float(reply["rss_mib"]))
-    return [int(ns) for ns in reply["durations_ns"]]
+def _warm_all(
+    session: SessionTask,
+    members: dict[str, Member],
+    dropped: dict[str, str],
+    timeout_s: float,
+    gauges: Gauges,
+) -> None:
+    asked = asked_of(session)
+    for member in list(members.values()):
+        try:
+            warm_up(member, asked, timeout_s, gauges.now_ns)
+        except ExecutionError as error:
+            dropped[member.key] = str(error)
+            del members[member.key]
+    failed = look_at_idling(list(members.values()), timeout_s, gauges.now_ns)
+    for key, reason in failed.items():
+        dropped[key] = str(reason)
+        del members[key]
+
+
+def _rounds(
+    session: SessionTask,
+    members: dict[str, Member],
+    dropped: dict[str, str],
+    timeout_s: float,
+    gauges: Gauges,
+    tell: Tell,
+) -> _Taken:
+    taken = _Taken()
+    ordered = list(members.values())
+    for number, order in enumerate(balanced_order(len(ordered), session.rounds)):
+        taken.order.append([ordered[i].key for i in order if ordered[i].key in members])
+        for index in order:
+            member = ordered[index]
+            if member.key not in members:
+                continue
+            try:
+                taken.add(index, number, take_turn(member, number, timeout_s, gauges))
+            except ExecutionError as error:
+                dropped[member.key] = str(error)
+                del members[member.key]
+        tell("round", done=number + 1, total=session.rounds)
+    for member in list(members.values()):
+        try:
+            release(member)
+        except ExecutionError as error:
+            dropped[member.key] = str(error)
+            del members[member.key]
+    return taken

@@ -16,7 +16,10 @@ import psutil
 from harness.environments.variables import runner_variables
 from harness.errors import ExecutionError
 from harness.execution.attempts import tail
+from harness.execution.cores import own_cores
 from harness.execution.exits import explain_exit, read_error
+from harness.execution.freezing import end, family, go_on, stop_family
+from harness.execution.guardian import GUARDIAN
 from harness.execution.link import Link, OnEvent
 from harness.execution.memory import MemoryWatch, session_pids
 
@@ -35,7 +38,29 @@ class Worker(Protocol):
     def command(
         self, document: Mapping[str, Any], timeout_s: float, on_event: OnEvent
     ) -> dict[str, Any]:
-        """Send a command and wait for its reply."""
+        """Send a command and wait for its reply; a frozen worker is thawed first."""
+
+    def freeze(self) -> None:
+        """Stop it with everything it started, until `thaw`; it uses no processor time then.
+
+        A worker that has ended, or is frozen already, is left as it is.
+
+        Raises:
+            ExecutionError: it cannot be frozen; it runs on.
+        """
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`; a worker that is not frozen is left as it is.
+
+        Raises:
+            ExecutionError: it stays frozen, so it is of no more use.
+        """
+
+    def peak_mib(self) -> float | None:
+        """The most memory it has used so far as a container, MiB; None where nobody says.
+
+        What a process used at most, its runner says itself in its replies.
+        """
 
     def close(self) -> None:
         """Ask it to finish, and make sure that it is gone."""
@@ -53,7 +78,7 @@ class ProcessWorker:
         job: the job document; `work` and (for `infer`) `socket` are added here.
         work: the worker's own folder: outputs, log, home.
         socket_path: where it listens; a socket's path holds 107 bytes, so a short one.
-        cores: the cores that it may run on; None: all.
+        cores: the cores that it may run on; None: all that this process had before `keep_off`.
         environment: variables beside the usual ones, such as CUDA_VISIBLE_DEVICES.
         memory_mib: what it may use with all that it starts; None: no limit.
     """
@@ -95,11 +120,12 @@ class ProcessWorker:
                     f"Cannot start {python}: {error.strerror}.",
                     "Build the environment again: `harness env remove`, then `harness env build`.",
                 ) from error
-        if cores and hasattr(os, "sched_setaffinity"):
+        if hasattr(os, "sched_setaffinity"):
             with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(self._process.pid, cores)
+                os.sched_setaffinity(self._process.pid, cores or own_cores())
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         self._link = Link(self, self._process.stdout.fileno(), socket_path)
+        self._frozen: tuple[psutil.Process, ...] = ()
         self._memory_mib = memory_mib
         self._watch = MemoryWatch(self.pid, memory_mib, self._end) if memory_mib else None
 
@@ -125,7 +151,38 @@ class ProcessWorker:
             ExecutionError: the command failed (the worker lives on), or the worker ended, or
                 took too long (it is killed then).
         """
+        self.thaw()
         return self._link.command(document, timeout_s, on_event)
+
+    def freeze(self) -> None:
+        """Stop all processes of its session, and wait until they stand still.
+
+        Those that left its group are stopped too, and those that began a session of their own.
+        If this process is killed meanwhile, `guardian.py` ends them.
+
+        Raises:
+            ExecutionError: kind `environment`: nobody could be told to look after them.
+        """
+        if self._frozen or self._process.returncode is not None:
+            return
+        name = str(self.pid)
+        GUARDIAN.hold_processes(name, _numbers(family(self.pid)))
+        self._frozen = stop_family(self.pid)
+        try:
+            # The first look may have missed some.
+            GUARDIAN.hold_processes(name, _numbers(self._frozen))
+        except ExecutionError:
+            self.thaw()
+            raise
+
+    def thaw(self) -> None:
+        """Let all that `freeze` stopped go on."""
+        frozen, self._frozen = self._frozen, ()
+        go_on(frozen)
+
+    def peak_mib(self) -> float | None:
+        """None: its runner says what it used at most."""
+        return None
 
     def close(self) -> None:
         """Ask it to finish; kill it if it does not."""
@@ -143,6 +200,7 @@ class ProcessWorker:
             self._watch.stop()
         self._end()
         self._process.wait()
+        GUARDIAN.release(str(self.pid))
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
@@ -150,10 +208,17 @@ class ProcessWorker:
         self._link.close()
 
     def _end(self) -> None:
-        """End the process group, and those of the session that left the group."""
+        """End the process group, those of the session that left the group, and descendants.
+
+        What is stopped is ended as well: no process can put SIGKILL off.
+        """
+        # Those with a session of their own can be told only from where they were seen before.
+        end(self._frozen)
         # A number is given to nobody else while its session has processes.
         if self._process.returncode is not None and psutil.pid_exists(self.pid):
             return
+        with contextlib.suppress(psutil.Error, OSError):
+            end(family(self.pid))
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(psutil.Error, OSError):
@@ -177,6 +242,15 @@ class ProcessWorker:
             return hung_up(tail(self.log, DETAIL_BYTES))
         note = read_error(self.work / "error.json")
         return explain_exit(status, note, tail(self.log, DETAIL_BYTES))
+
+
+def _numbers(processes: Sequence[psutil.Process]) -> list[tuple[int, float]]:
+    """The number of each process, and when it was created; those that ended are left out."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found.append((process.pid, process.create_time()))
+    return found
 
 
 def timed_out(timeout_s: float | None, log_tail: str) -> ExecutionError:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from harness.canonical import storage_errors, write_json
 from harness.execution.documents import Owner
+from harness.execution.freezing import end, family
 from harness.paths import cache_dir
 from harness.progress import Progress
 from harness.trees import remove_tree
@@ -119,9 +120,11 @@ def remove_strays(store: Path) -> list[int]:
             workers = []
         for pid, started in workers:
             if _alive(pid, started):
+                with contextlib.suppress(psutil.Error, OSError):
+                    end(family(pid))
+                    ended.append(pid)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
-                    ended.append(pid)
         remove_tree(path)
     if not alive:
         _remove_staged(store)

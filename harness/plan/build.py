@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from harness.errors import SpecError
+from harness.plan.ceilings import refused
 from harness.plan.cells import Cell
 from harness.plan.checks import (
     baseline_name,
@@ -79,11 +80,21 @@ def build_plan(
         for way in ways:
             backend = way.backend
             for point in product(_points(spec, stack.entry, subject), fed, _variants(subject)):
-                (asked, threads, batch, precision, settings), (feed, inputs), variant = point
+                settled, (feed, inputs), variant = point
+                asked, threads, batch, precision, ceiling, settings = settled
                 device = place.devices[asked]
                 if device.kind not in {"cpu", stack.accelerator}:
                     reason = f"{stack.name} is a stack for {stack.accelerator}, not {device.kind}"
                     skipped.append(Skipped(subject.name, stack.name, backend, reason))
+                    continue
+                if why := refused(
+                    ceiling,
+                    backend=backend,
+                    kept=stack.instruction_sets.get(backend),
+                    device=device.kind,
+                    flags=place.cpu_flags,
+                ):
+                    skipped.append(Skipped(subject.name, stack.name, backend, why))
                     continue
                 conversion = _conversion(
                     subject, way, makers, batch, variant, place, spec.conversions.calibration
@@ -119,6 +130,7 @@ def build_plan(
                         architecture=subject.network.architecture if subject.network else None,
                         variant=variant,
                         wishes=way.wishes,
+                        instruction_set=ceiling,
                         output_bytes=spec.limits.output_bytes,
                     )
                 )
@@ -132,6 +144,7 @@ def build_plan(
         baseline=baseline,
         timed=spec.timing.enabled,
         control=spec.timing.control,
+        scenarios=spec.timing.scenarios,
     )
     return Plan(tuple(unique), tuple(groups), tuple(skipped), baseline)
 
@@ -250,7 +263,7 @@ def _the_same(feed: Feed, first: Feed) -> str:
 
 def _points(
     spec: SweepSpec, entry: EnvironmentEntry, subject: Subject
-) -> list[tuple[str, int, int, str, dict[str, Any]]]:
+) -> list[tuple[str, int, int, str, str, dict[str, Any]]]:
     axes = spec.axes
     batches = axes.batch
     if subject.batch is not None:
@@ -267,6 +280,7 @@ def _points(
             entry.threads or axes.threads,
             batches,
             entry.precision or axes.precision,
+            entry.instruction_set or axes.instruction_set,
             entry.settings or ({},),
         )
     )

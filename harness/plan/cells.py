@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.canonical import key_of
+from harness.environments.instruction_sets import OWN
 from harness.plan.conversions import Conversion
 from harness.plan.feeds import USUAL, CellInputs, Feed
 from harness.plan.wishes import NO_WISHES, Wishes
@@ -55,6 +56,8 @@ class Cell:
     """How the network is built where that was said; its conversion's key holds it."""
     wishes: Wishes = NO_WISHES
     """What was wanted of the conversions; their keys hold it."""
+    instruction_set: str = OWN
+    """The highest of the processor's that may run; `own`: what it has."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -79,6 +82,8 @@ class Cell:
             "pixels": self.inputs.pixels_key,
             "feeding": self.inputs.feeding,
             "repeat": self.repeat,
+            # Left out where there is no ceiling: keys are older than this axis.
+            **({} if self.instruction_set == OWN else {"instruction_set": self.instruction_set}),
         }
 
     @cached_property
@@ -100,6 +105,8 @@ class Cell:
             extra.append(self.route)
         if self.precision != "f32":
             extra.append(f"precision={self.precision}")
+        if self.instruction_set != OWN:
+            extra.append(f"up to {self.instruction_set}")
         if self.threads != 1:
             extra.append(f"threads={self.threads}")
         if self.batch != 1:
@@ -134,6 +141,7 @@ class Cell:
             "backend": self.backend,
             "settings": dict(self.settings),
             "precision": self.precision,
+            "instruction_set": self.instruction_set,
             "device": self.device,
             "device_name": self.device_name,
             "threads": self.threads,

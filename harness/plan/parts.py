@@ -67,6 +67,8 @@ class Stack:
     """Of what is installed, where that is a lock; None for what was found installed."""
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Stack and version of a backend, where an environment holds several stacks."""
+    instruction_sets: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict)
+    """The ceilings that each backend keeps to; a text says why it keeps to none."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,17 @@ class DeviceHere:
 
 @dataclass(frozen=True)
 class Place:
-    """The machine that the cells run on: the runner, and devices by the name asked for."""
+    """The machine that the cells run on: the runner, and devices by the name asked for.
+
+    Attributes:
+        runner_sha256: hash of the runner's tree.
+        devices: by the name asked for.
+        cpu_flags: the features of its processor, by the kernel's names.
+    """
 
     runner_sha256: str
     devices: Mapping[str, DeviceHere]
+    cpu_flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

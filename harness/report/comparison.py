@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import words
+from harness.analysis.time_verdict import NOT_JUDGED
+from harness.report import times, words
 from harness.report.verdict import comparison_verdict
 from harness.store.cell_routes import AXES
+from harness.store.sessions import SINGLE_STREAM
 
 FLIPS_SHOWN = 20
 
@@ -63,6 +65,8 @@ def _print_pair(
     console.print(table)
     for violation in pair["violations"]:
         _print_violation(violation, console)
+    for one in pair["undecided"]:
+        console.print(Text(f"cannot tell: {one['message']}", style="bold red"), soft_wrap=True)
     _print_flips(pair, console)
     for note in pair["agreement"]["notes"]:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
@@ -119,17 +123,22 @@ def measures_in_words(pair: Document) -> list[tuple[str, str]]:
         lines.append(("ties", ties))
     if len(m["outputs"]) > 1 or pair["flips"] is None:
         lines += [(f"output {o['name']}", _output(o)) for o in m["outputs"]]
-    if pair["time_ratio"] is not None:
-        reach = words.interval(pair["time_low"], pair["time_high"])
-        lines.append(
-            (
-                "time",
-                f"{words.ratio(pair['time_ratio'])} (95 %: {reach}; {words.plural(pair['time_rounds'], 'round')})",
-            )
-        )
-    else:
-        lines.append(("time", "not measured in one session"))
-    return lines
+    return [*lines, *_times(pair)]
+
+
+def _times(pair: Document) -> list[tuple[str, str]]:
+    lines = []
+    for scenario, found in pair["time_scenarios"].items():
+        verdict = found["verdict"]
+        name = "time" if scenario == SINGLE_STREAM else f"time, {scenario}"
+        reach = words.interval(found["low"], found["high"])
+        rounds = words.plural(found["rounds"], "round")
+        lines.append((name, f"{words.ratio(found['ratio'])} (95 %: {reach}; {rounds})"))
+        lines.append(("", times.said(verdict)))
+        if verdict["valid"] is not False:
+            lines.append(("", times.validity(verdict["valid"], verdict["reasons"])))
+        lines += [("", note) for note in verdict["notes"] if note != NOT_JUDGED]
+    return lines or [("time", "not measured in one session")]
 
 
 def _output(output: Document) -> str:

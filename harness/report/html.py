@@ -16,12 +16,13 @@ import yaml
 from markupsafe import Markup, escape
 
 from harness.analysis.sweep_result import sweep_result
+from harness.analysis.time_verdict import NOT_JUDGED
 from harness.canonical import storage_errors
 from harness.errors import StoreError
-from harness.report import charts, words
+from harness.report import charts, times, words
 from harness.report.conversions import LEAD, SQUARE, model_views
 from harness.report.suspicions import gathered
-from harness.report.times import noise_floor, time_state
+from harness.report.time_views import PAPER, paper_rows, parts, throughput
 from harness.report.verdict import verdict
 from harness.store import layout
 
@@ -87,7 +88,7 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
     )
     for name in (
         *("count", "plural", "share", "percent", "duration"),
-        *("ratio", "interval", "difference", "moment", "reason"),
+        *("ratio", "interval", "difference", "moment", "reason", "rate"),
     ):
         templates.filters[name] = getattr(words, name)
     templates.filters["breakable"] = _breakable
@@ -99,6 +100,10 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
         whole_names=words.whole_names(_by_key(result).values()),
         models=[_model(name, result) for name in _models(result)],
         across=_across(result),
+        paper=paper_rows(p for p in result["pairs"] if p["agreement"] is not None),
+        paper_lead=PAPER,
+        claims=times.CLAIMS,
+        cell_validity=times.cell_validity,
         conversions=model_views(result),
         conversions_lead=LEAD,
         conversions_square=SQUARE,
@@ -141,11 +146,10 @@ def _model(name: str, result: Document) -> Document:
     judged = [p for p in inside if p["agreement"] is not None]
     noise = [p for p in result["noise"] if p["a"] in keys]
     compared = [*judged, *noise]
-    times = charts.ratio_scale(
+    ratios = charts.ratio_scale(
         p[side] for p in compared for side in ("time_ratio", "time_low", "time_high")
     )
     shares = charts.share_scale(p["flip_high"] for p in compared)
-    floor = noise_floor(noise)
     reference = cells[compared[0]["a"]] if compared else None
     changed = sum(bool(p["flipped"]) for p in judged)
     shown = max(_FLIPS_AT_LEAST, FLIPS_SHOWN * _PAIRS_WHOLE // max(_PAIRS_WHOLE, changed))
@@ -156,35 +160,46 @@ def _model(name: str, result: Document) -> Document:
         "labelled": any(cell["top1"] is not None for cell in own),
         "timed": any(p["time_ratio"] is not None for p in compared),
         "reference": reference,
-        "rows": [_row(p, cells, times, shares, floor) for p in compared],
-        "ticks": times.ticks,
+        "rows": [_row(p, cells, ratios, shares) for p in compared],
+        "ticks": ratios.ticks,
+        "invalid": _invalid(name, result),
+        "throughput": throughput(own, judged),
+        "parts": parts(own),
         "matrix": _matrix(own, inside),
         "flips": [_flips(p, shown) for p in judged if p["flipped"]],
         "too_many": len(own) > _SQUARE_CELLS,
     }
 
 
+def _invalid(model: str, result: Document) -> list[str]:
+    cells = _by_key(result)
+    own = (cell for cell in cells.values() if str(cell["model"]) == model)
+    return times.invalid_in_words(own, words.whole_names(cells.values()))
+
+
 def _row(
     pair: Document,
     cells: dict[str, Document],
-    times: charts.RatioScale,
+    ratios: charts.RatioScale,
     shares: charts.ShareScale,
-    floor: float,
 ) -> Document:
     """A comparison with the reference: texts, and places on the two small charts."""
     a, b = cells[pair["a"]], cells[pair["b"]]
     time = flips = None
     if pair["time_ratio"] is not None:
         low, high = pair["time_low"] or pair["time_ratio"], pair["time_high"] or pair["time_ratio"]
-        state, said = time_state(pair, floor)
+        verdict = pair["time_verdict"]
         time = {
-            "at": times.at(pair["time_ratio"]),
-            "low": times.at(low),
-            "high": times.at(high),
-            "one": times.at(1.0),
-            "ticks": times.ticks,
-            "words": said,
-            "state": state,
+            "at": ratios.at(pair["time_ratio"]),
+            "low": ratios.at(low),
+            "high": ratios.at(high),
+            "one": ratios.at(1.0),
+            "ticks": ratios.ticks,
+            "words": times.said(verdict),
+            "state": times.state(verdict),
+            "valid": verdict["valid"],
+            "validity": times.validity(verdict["valid"], verdict["reasons"]),
+            "notes": [note for note in verdict["notes"] if note != NOT_JUDGED],
         }
     if pair["flips"] is not None:
         flips = {

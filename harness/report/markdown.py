@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.report import suspicions, words
+from harness.report import suspicions, times, words
 from harness.report.conversions import SQUARE, ModelView, model_views
+from harness.report.time_views import PAPER, paper_rows, throughput
 from harness.report.verdict import verdict
 
 FLIPS_SHOWN = 50
@@ -15,7 +16,7 @@ Document = dict[str, Any]
 
 _HEADS = (
     *("environment", "backend", "route", "top-1", "top-5", "flips", "largest difference"),
-    *("p50", "time", "95 % interval"),
+    *("p50", "time", "95 % interval", "verdict", "timing"),
 )
 
 
@@ -37,7 +38,13 @@ def as_markdown(result: Document) -> str:
         if len(models) > 1:
             parts.append(f"### {_text(model)}")
         parts.append(_cells(cells, result))
+        if offline := _throughput(cells, result):
+            parts.append(offline)
+    if invalid := _invalid(result):
+        parts.append(invalid)
     parts += [_conversions(view) for view in model_views(result)]
+    if paper := _paper(result):
+        parts.append(paper)
     if flips := _flips(result):
         parts.append(flips)
     names = words.whole_names(result["cells"])
@@ -69,8 +76,44 @@ def _cells(cells: Sequence[Document], result: Document) -> str:
         row.append(words.duration(cell["latency_p50_ns"]))
         row.append(words.ratio(pair["time_ratio"]) if pair else words.NOTHING)
         row.append(words.interval(pair["time_low"], pair["time_high"]) if pair else words.NOTHING)
+        row.append(times.short(pair["time_verdict"]) if pair else words.NOTHING)
+        row.append(times.cell_validity(cell))
         rows.append(row)
     return _table(_HEADS, rows, left=3)
+
+
+def _throughput(cells: Sequence[Document], result: Document) -> str:
+    """A row for each cell that was timed offline; empty without any."""
+    names = words.names(result["cells"])
+    rows = [
+        [
+            *(names[row.key], row.batch, row.per_second, row.ratio, row.interval),
+            *(row.verdict, row.validity),
+        ]
+        for row in throughput(cells, _against_reference(result).values())
+    ]
+    heads = ("offline", "batch", "images/s", "time", "95 % interval", "verdict", "timing")
+    return _table(heads, rows, left=1) if rows else ""
+
+
+def _invalid(result: Document) -> str:
+    cells = [*result["cells"], *result["controls"]]
+    lines = times.invalid_in_words(cells, words.whole_names(cells))
+    return "\n".join(f"- INVALID time of {_text(line)}" for line in lines)
+
+
+def _paper(result: Document) -> str:
+    """Times as the paper gives them; empty where nothing was timed side by side."""
+    names = words.whole_names(result["cells"])
+    rows = [
+        [names[row.key], *row.percentages, row.mann_whitney, row.a12, row.anova, row.validity]
+        for row in paper_rows(_against_reference(result).values())
+    ]
+    if not rows:
+        return ""
+    divided = ("time %, of the reference", "time %, of the slower one")
+    table = _table(("cell", *divided, "Mann-Whitney p", "A12", "ANOVA p", "timing"), rows, left=1)
+    return f"### Times as the paper gives them\n\n{_text(PAPER)}\n\n{table}"
 
 
 def _against_reference(result: Document) -> dict[str, Document]:

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import suspicions, words
+from harness.report import suspicions, times, words
 from harness.report.conversions import print_conversions
+from harness.report.time_views import throughput
 from harness.report.verdict import verdict
 
 FLIPS_SHOWN = 20
 _PIPED_WIDTH = 1000
-# From this width on, the backend and the 99th percentile have a column too.
+# From this width on, the backend and two more percentiles have a column too.
 _ROOMY = 100
 _READABLE = 140
 
@@ -58,6 +59,8 @@ def print_sweep(result: Document, console: Console) -> None:
     console.print()
     _print_cells(result, console)
     _print_pairs(result, console)
+    _print_throughput(result, console)
+    _print_invalid(result, console)
     print_conversions(result, console, _table)
     _print_suspicions(result, console)
     _print_failures(result, console)
@@ -72,17 +75,18 @@ def _print_cells(result: Document, console: Console) -> None:
     names = words.names(cells)
     roomy = console.width >= _ROOMY
     heads = ["cell", "environment", *(["backend"] if roomy else []), "top-1", "top-5", "images"]
-    heads += ["p50", *(["p99"] if roomy else []), "status"]
+    heads += ["p50", *(["p95", "p99"] if roomy else []), "timing", "status"]
     for model, group in _by_model(cells).items():
         table = _table(
-            f"Cells · {model}", *heads, left=("cell", "environment", "backend", "status")
+            f"Cells · {model}", *heads, left=("cell", "environment", "backend", "timing", "status")
         )
         for cell in group:
             row = [cell["key"][:8], names[cell["key"]]]
             row += [words.backend(cell)] if roomy else []
             row += [words.share(cell["top1"]), words.share(cell["top5"])]
             row += [words.count(cell["images"]), words.duration(cell["latency_p50_ns"])]
-            row += [words.duration(cell["latency_p99_ns"])] if roomy else []
+            row += [words.duration(cell[f"latency_{p}_ns"]) for p in ("p95", "p99") if roomy]
+            row += [times.cell_validity(cell)]
             style = "red" if cell["status"] == "failed" else None
             table.add_row(*(Text(text) for text in [*row, str(cell["status"])]), style=style)
         console.print(table)
@@ -116,8 +120,8 @@ def _print_pairs(result: Document, console: Console) -> None:
         of_model = f" · {reference['model']}" if several else ""
         table = _table(
             f"Against {names[key]}{of_model}",
-            *("compared", "flips", "%", "largest diff", "time", "95 % interval"),
-            left=("compared",),
+            *("compared", "flips", "%", "largest diff", "time", "95 % interval", "verdict"),
+            left=("compared", "verdict"),
         )
         for pair in pairs:
             _add_pair(table, pair, reference, cells[pair["b"]], names)
@@ -125,10 +129,33 @@ def _print_pairs(result: Document, console: Console) -> None:
     if by_reference:
         console.print(
             Text(
-                "flips: images whose label changed; time: theirs as a multiple of the reference's",
+                "flips: images whose label changed; time: theirs as a multiple of the reference's; "
+                "none seen (2 %): no difference that this measurement can see, the smallest it could "
+                "being 2 %",
                 style="dim",
             )
         )
+
+
+def _print_throughput(result: Document, console: Console) -> None:
+    names = words.names(result["cells"])
+    pairs = [pair for pair in result["pairs"] if pair["agreement"] is not None]
+    for model, cells in _by_model(result["cells"]).items():
+        rows = throughput(cells, pairs)
+        if not rows:
+            continue
+        heads = ("cell", "batch", "images/s", "time", "95 % interval", "verdict", "timing")
+        table = _table(f"Offline · {model}", *heads, left=("cell", "verdict", "timing"))
+        for row in rows:
+            texts = [names[row.key], row.batch, row.per_second, row.ratio, row.interval]
+            table.add_row(*(Text(text) for text in [*texts, row.verdict, row.validity]))
+        console.print(table)
+
+
+def _print_invalid(result: Document, console: Console) -> None:
+    cells = [*result["cells"], *result["controls"]]
+    for line in times.invalid_in_words(cells, words.whole_names(cells)):
+        console.print(Text(f"INVALID time of {line}", style="red"), soft_wrap=True)
 
 
 def _add_pair(
@@ -145,6 +172,7 @@ def _add_pair(
         Text(words.largest(pair)),
         Text(words.ratio(pair["time_ratio"])),
         Text(words.interval(pair["time_low"], pair["time_high"])),
+        Text(times.short(pair["time_verdict"])),
         style="dim" if control else None,
     )
 

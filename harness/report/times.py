@@ -1,50 +1,123 @@
-"""What may be said of a time ratio: nothing below the noise floor."""
+"""Times in words: what may be said of a pair, and whether a time may be believed at all."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from harness.report import words
 
 Document = dict[str, Any]
-State = Literal["even", "faster", "slower"]
+State = Literal["even", "faster", "slower", "unknown"]
+
+_STATES: dict[str, State] = {"faster": "faster", "slower": "slower", "no-difference": "even"}
+
+CLAIMS = (
+    "A time is called faster or slower only if it is not INVALID, a sign-flip permutation test "
+    "over its rounds is below 0.05 after Holm's correction, and the whole interval lies beyond the "
+    "noise floor. The correction is over all timed pairs of one model and scenario that are shown "
+    "against the same reference. The floor is the larger of the recorded one (1 % unless asked "
+    "otherwise) and what the reference run twice came out apart."
+)
 
 
-def noise_floor(noise: Sequence[Document]) -> float:
-    """How far |log ratio| of the same cell run twice reaches (its interval's farther end)."""
-    reaches = [
-        abs(math.log(pair[side]))
-        for pair in noise
-        for side in ("time_ratio", "time_low", "time_high")
-        if pair[side] is not None
-    ]
-    return max(reaches, default=0.0)
+def state(verdict: Document) -> State:
+    """What a verdict claims, for colours: nothing (`even`), or that it knows nothing."""
+    return _STATES.get(verdict["verdict"], "unknown")
 
 
-def time_state(pair: Document, floor: float) -> tuple[State, str]:
-    """Whether b is faster or slower than a, and that in words; the pair has a time ratio."""
-    ratio, low, high = pair["time_ratio"], pair["time_low"], pair["time_high"]
-    if low is None or high is None:
-        return "even", "one round only: no interval"
-    if low <= 1 <= high:
-        return "even", "no difference shown"
-    if abs(math.log(ratio)) <= floor:
-        return "even", "within the noise floor"
+def said(verdict: Document) -> str:
+    """A pair's verdict in one phrase."""
+    if verdict["verdict"] in {"faster", "slower"}:
+        return f"{verdict['verdict']}: {_change(verdict['ratio'])}"
+    if verdict["verdict"] == "no-difference":
+        return f"no difference that this measurement can see ({_could(verdict)})"
+    told = "; ".join(reason["message"] for reason in verdict["reasons"])
+    return f"INVALID: {told}" if verdict["valid"] is False else told
+
+
+def short(verdict: Document) -> str:
+    """The same in a word or two, for a column; a dash where nothing was timed."""
+    if verdict["verdict"] in {"faster", "slower"}:
+        return str(verdict["verdict"])
+    if verdict["verdict"] == "no-difference":
+        visible = verdict["smallest_visible"]
+        return "none seen" if visible is None else f"none seen ({_size(visible)})"
+    if verdict["ratio"] is None:
+        return words.NOTHING
+    return "INVALID" if verdict["valid"] is False else "unknown"
+
+
+def _change(ratio: float) -> str:
     if ratio < 1:
-        return "faster", f"takes {100 * (1 - ratio):.0f} % less time"
-    if ratio < 2:
-        return "slower", f"takes {100 * (ratio - 1):.0f} % more time"
-    return "slower", f"takes {ratio:.1f} times as long"
+        return f"takes {_size(1 - ratio)} less time"
+    return (
+        f"takes {_size(ratio - 1)} more time" if ratio < 2 else f"takes {ratio:.1f} times as long"
+    )
 
 
-def times_in_words(pairs: Sequence[Document], floor: float, names: dict[str, str]) -> str:
-    """One sentence for pairs with one reference; empty where nothing may be claimed."""
-    found: dict[State, list[str]] = {"even": [], "faster": [], "slower": []}
+def _could(verdict: Document) -> str:
+    visible = verdict["smallest_visible"]
+    if visible is None:
+        return "with so few rounds it could see none"
+    return f"smallest it could: {_size(visible)}"
+
+
+def _size(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
+
+
+def validity(valid: bool | None, reasons: Sequence[Document], *, timed: bool = True) -> str:
+    """VALID, or INVALID with the kinds of its reasons; what nobody judged is said to be so."""
+    if not timed:
+        return words.NOTHING
+    if valid is None:
+        return "not judged"
+    kinds = ", ".join(dict.fromkeys(str(reason["kind"]) for reason in reasons))
+    return "VALID" if valid else f"INVALID: {kinds}" if kinds else "INVALID"
+
+
+def cell_validity(cell: Document) -> str:
+    """Whether a cell's times may be believed, in all the scenarios that it was timed in."""
+    found = (cell.get("scenarios") or {}).values()
+    judged = [one["valid"] for one in found]
+    valid = False if False in judged else None if None in judged else True
+    reasons = [reason for one in found for reason in one["reasons"]]
+    return validity(valid, reasons, timed=bool(judged))
+
+
+def invalid_in_words(cells: Iterable[Document], names: dict[str, str]) -> list[str]:
+    """Why times are INVALID, a line a reason: whose time, the kind, and the message.
+
+    What is wrong with a whole session is said once, not once for each of its cells.
+    """
+    lines: dict[str, None] = {}
+    for cell in cells:
+        for scenario, one in (cell.get("scenarios") or {}).items():
+            for reason in one["reasons"]:
+                whose = names.get(str(reason["key"]), "the whole session")
+                if scenario != "single_stream":
+                    whose += f", {scenario}"
+                lines[f"{whose}: {reason['kind']}: {reason['message']}"] = None
+    return list(lines)
+
+
+def times_in_words(pairs: Sequence[Document], names: dict[str, str]) -> str:
+    """A sentence or two for pairs with one reference; empty where nothing may be claimed."""
+    found: dict[State, list[str]] = {}
     for pair in pairs:
-        if pair["time_ratio"] is not None:
-            state, _ = time_state(pair, floor)
-            found[state].append(f"{names[pair['b']]} ({words.ratio(pair['time_ratio'])})")
-    told = [f"{s.capitalize()}: {'; '.join(found[s])}." for s in ("faster", "slower") if found[s]]
+        if pair["time_ratio"] is None:
+            continue
+        verdict = pair["time_verdict"]
+        name = names[pair["b"]]
+        if state(verdict) in {"faster", "slower"}:
+            name += f" ({words.ratio(pair['time_ratio'])})"
+        if state(verdict) != "unknown" or verdict["valid"] is False:
+            found.setdefault(state(verdict), []).append(name)
+    heads: tuple[tuple[State, str], ...] = (
+        ("faster", "Faster"),
+        ("slower", "Slower"),
+        ("unknown", "Times INVALID, so nothing is said of them"),
+    )
+    told = [f"{head}: {'; '.join(found[kind])}." for kind, head in heads if kind in found]
     return " ".join(told)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from harness.report import words
-from harness.report.times import noise_floor, times_in_words
+from harness.report.times import times_in_words
 
 Document = dict[str, Any]
 State = Literal["same", "differs", "unknown", "alone"]
@@ -44,7 +44,7 @@ def verdict(result: Document) -> Verdict:
         return _nothing_compared(result)
     found = judge(judged, result["cells"]) if judged else _between_models(across, result["cells"])
     if len({cells[pair["a"]]["model"] for pair in judged}) == 1:
-        times = times_in_words(judged, noise_floor(result["noise"]), words.names(result["cells"]))
+        times = times_in_words(judged, words.names(result["cells"]))
         found = replace(found, detail=f"{found.detail} {times}".strip())
     controls = {control["key"] for control in result["controls"]}
     failed = sum(failure["key"] not in controls for failure in result["failures"])
@@ -64,6 +64,10 @@ def comparison_verdict(found: Document) -> Verdict:
         return Verdict(judged.state, f"Allowed. {judged.headline}", judged.detail)
     detail = f"{judged.headline} {judged.detail}".strip()
     broken = [f"could not be measured: {pair['reason']}" for pair in unmeasured]
+    untold = [one["message"] for pair in pairs for one in pair["undecided"]]
+    if found["allowed"] is None and untold and not broken:
+        more = f", and {len(untold) - 1} more" if len(untold) > 1 else ""
+        return Verdict("unknown", f"Cannot tell: {untold[0]}{more}.", detail)
     if found["allowed"] is None and not broken:
         return judged if pairs else Verdict("unknown", "Nothing could be compared.")
     if found["allowed"] is None:

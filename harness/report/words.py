@@ -22,8 +22,10 @@ __all__ = [
     "largest",
     "moment",
     "names",
+    "p_value",
     "percent",
     "plural",
+    "rate",
     "ratio",
     "reason",
     "share",
@@ -89,13 +91,30 @@ def duration(ns: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A time ratio with two decimals and a multiplication sign."""
-    return NOTHING if value is None else f"{value:.2f}\u00d7"
+    """A time ratio with a multiplication sign: 1.30\u00d7; near 1 with three decimals."""
+    return NOTHING if value is None else f"{_near_one(value)}\u00d7"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of ratios: 1.02 to 1.06."""
-    return NOTHING if low is None or high is None else f"{low:.2f} to {high:.2f}"
+    """An interval of ratios: 0.998 to 1.21."""
+    return NOTHING if low is None or high is None else f"{_near_one(low)} to {_near_one(high)}"
+
+
+def _near_one(value: float) -> str:
+    # Floors are a per cent: two decimals would round a claim onto its own limit.
+    return f"{value:.3f}" if 0.9 < value < 1.1 else f"{value:.2f}"
+
+
+def rate(value: float | None) -> str:
+    """Things a second: 1,234 or 12.3."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with two digits: 0.034, 3.1e-05."""
+    return NOTHING if value is None else f"{value:.2g}"
 
 
 def difference(value: float | None, *, identical: bool = False) -> str:
@@ -118,6 +137,8 @@ def backend(cell: Document) -> str:
     if cell.get("precision") not in {None, "f32"}:
         precision = str(cell["precision"])
         parts.append("default precision" if precision == "default" else precision)
+    if cell.get("instruction_set") not in {None, "own"}:
+        parts.append(spoken(cell, "instruction_set"))
     if cell.get("threads") not in {None, 1}:
         parts.append(f"{cell['threads']} threads")
     if cell.get("batch") not in {None, 1}:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from harness.environments.instruction_sets import InstructionSet
 from harness.spec.feeding import (
     NONE,
     REFERENCE,
@@ -23,6 +24,7 @@ from harness.spec.feeding import (
     canonical_preprocessing,
 )
 from harness.spec.routes import canonical_route
+from harness.spec.timing import Timing
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Precision = Literal["f32", "default"]
@@ -202,6 +204,7 @@ class EnvironmentEntry(_Strict):
     )
     precision: tuple[Precision, ...] | None = Field(None, min_length=1)
     threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None = Field(None, min_length=1)
+    instruction_set: tuple[InstructionSet, ...] | None = Field(None, min_length=1)
     settings: tuple[dict[str, Any], ...] | None = Field(
         None, min_length=1, description="Each a cell of its own: options of the backend."
     )
@@ -226,6 +229,13 @@ class Axes(_Strict):
     threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((1,), min_length=1)
     batch: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((1,), min_length=1)
     precision: tuple[Precision, ...] = Field(("f32",), min_length=1)
+    instruction_set: tuple[InstructionSet, ...] = Field(
+        ("own",),
+        min_length=1,
+        description="The highest that may run on the CPU, so that one machine can stand for "
+        "others: own (what the processor has), sse4.1, avx, avx2 (with FMA), avx512, avx512_vnni, "
+        "avx512_bf16 or amx. Where a stack does not keep to it the combination is skipped.",
+    )
     preprocessing: tuple[Preprocessing, ...] = Field(
         (REFERENCE,),
         min_length=1,
@@ -270,19 +280,6 @@ class Axes(_Strict):
     )
     layout: tuple[ModelLayout, ...] = Field(
         ("own",), min_length=1, description="Of the input of what conversions make."
-    )
-
-
-class Timing(_Strict):
-    """How cells are timed against each other."""
-
-    enabled: bool = True
-    rounds: int = Field(16, ge=2, le=1000, description="Interleaved rounds, in balanced order.")
-    round_seconds: float = Field(
-        0.25, gt=0, le=600, description="About how long a cell is timed in each round."
-    )
-    control: bool = Field(
-        True, description="Run the reference twice, to see what this machine's noise is."
     )
 
 

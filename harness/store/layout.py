@@ -15,6 +15,9 @@ from harness.errors import StoreError
 
 CATALOGUE = "catalogue.duckdb"
 
+_VERSIONS = {"session.json": (1, 2)}
+"""Of documents that had others than 1; older ones lack what came later."""
+
 Document = dict[str, Any]
 
 
@@ -78,7 +81,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def read_document(path: Path) -> Document:
-    """The JSON object of a small document, with `schema_version` 1.
+    """The JSON object of a small document, of a schema version that this harness reads.
 
     Raises:
         StoreError: the file is missing, is not a JSON object, or has another schema version.
@@ -96,9 +99,11 @@ def read_document(path: Path) -> Document:
             f"{path} is damaged: not a JSON object.",
             "Remove its folder; the next sweep makes it again.",
         )
-    if value.get("schema_version") != 1:
+    known = _VERSIONS.get(path.name, (1,))
+    if value.get("schema_version") not in known:
         raise StoreError(
-            f"{path} has schema version {value.get('schema_version')!r}; this harness reads 1.",
+            f"{path} has schema version {value.get('schema_version')!r}; this harness reads "
+            f"{' and '.join(map(str, known))}.",
             "Use the harness that wrote it, or another --store.",
         )
     return value

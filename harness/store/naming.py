@@ -20,6 +20,7 @@ _TELLING = (
     "settings",
     "variant",
     "precision",
+    "instruction_set",
     "device",
     "threads",
     "batch",
@@ -153,6 +154,7 @@ def spoken(cell: Document, axis: str) -> str:
     value = cell.get(axis)
     return {
         "precision": f"{value} precision",
+        "instruction_set": "own instruction set" if value == "own" else f"up to {value}",
         "threads": f"{value} thread" if value == 1 else f"{value} threads",
         "batch": f"batch {value}",
         "preprocessing": "reference pixels"

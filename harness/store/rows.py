@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.environments.instruction_sets import OWN
 from harness.errors import StoreError
 from harness.execution.bundles import validate
 from harness.store import layout
@@ -15,6 +16,7 @@ from harness.store.cell_routes import AXES
 from harness.store.layout import Document
 from harness.store.load import open_array
 from harness.store.naming import settings_text
+from harness.store.session_rows import session_rows
 
 Row = dict[str, Any]
 
@@ -120,6 +122,8 @@ def _add_answers(rows: Rows, path: Path, relative: str) -> None:
         "key": path.name,
         **_some(cell, *named, "device_name", "threads", "batch", "executor", "repeat"),
         **_some(cell, "route", "inputs_key", "preprocessing", "corruption", "mistake", "recipe"),
+        # Cells are older than this axis.
+        "instruction_set": cell.get("instruction_set", OWN),
         "settings": settings_text(cell.get("settings") or {}),
         "variant": settings_text(cell.get("variant") or {}),
         "converted_in": cell.get("converted_in"),
@@ -142,14 +146,11 @@ def _add_session(rows: Rows, path: Path, relative: str) -> None:
     validate(path)
     document = layout.read_document(path / "session.json")
     parquet = _parquet(path / "timings.parquet")
-    members = [
-        {"session": path.name, "key": str(m["key"]), "place": m.get("position")}
-        for m in document.get("members") or []
-    ]
-    taken = _some(document, "created", "reference", "control", "rounds")
-    rows.add("sessions", {"id": path.name, **taken, "path": relative})
-    for member in members:
-        rows.add("session_members", member)
+    found = session_rows(path.name, document)
+    rows.add("sessions", {**found.pop("sessions")[0], "path": relative})
+    for table, content in found.items():
+        for row in content:
+            rows.add(table, row)
     rows.add_file("timings", parquet, path.name)
 
 
@@ -182,6 +183,7 @@ def _add_attempt(rows: Rows, path: Path, relative: str) -> None:
         **_some(cell, "model", "environment", "backend", "precision", "device", "threads"),
         **_some(cell, "batch", "executor", "route"),
         **_asked(cell),
+        "instruction_set": cell.get("instruction_set", OWN) if cell else None,
         "settings": settings_text(cell.get("settings") or {}),
         **said,
         "path": relative,

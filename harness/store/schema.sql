@@ -15,6 +15,7 @@ CREATE TABLE cells (
     backend VARCHAR,
     settings VARCHAR,                -- as "name=value name=value"
     precision VARCHAR,
+    instruction_set VARCHAR,         -- the highest of the processor's that may run; own: what it has
     device VARCHAR,
     device_name VARCHAR,
     threads INTEGER,
@@ -80,11 +81,29 @@ CREATE TABLE sessions (
     created VARCHAR,
     reference VARCHAR,
     control VARCHAR,
+    scenario VARCHAR,                -- single_stream or offline
     rounds INTEGER,
+    floor DOUBLE,                    -- relative differences below it are never claimed
+    valid BOOLEAN,                   -- all members; NULL: recorded before times were judged
     path VARCHAR NOT NULL
 );
 
-CREATE TABLE session_members (session VARCHAR NOT NULL, key VARCHAR NOT NULL, place INTEGER);
+CREATE TABLE session_members (
+    session VARCHAR NOT NULL,
+    key VARCHAR NOT NULL,
+    place INTEGER,
+    batch INTEGER,                   -- images a call
+    valid BOOLEAN,                   -- the session's own reasons included
+    peak_rss_mib DOUBLE,
+    joules_per_query DOUBLE,         -- the idle baseline taken off
+    power_w DOUBLE                   -- likewise
+);
+
+-- Why times are INVALID; the key is NULL where the whole session is.
+CREATE TABLE time_reasons (session VARCHAR NOT NULL, key VARCHAR, kind VARCHAR, message VARCHAR);
+
+-- Medians of a query's parts, measured apart from its rounds.
+CREATE TABLE stages (session VARCHAR NOT NULL, key VARCHAR NOT NULL, stage VARCHAR, median_ns DOUBLE);
 
 CREATE TABLE failures (
     key VARCHAR,
@@ -93,6 +112,7 @@ CREATE TABLE failures (
     backend VARCHAR,
     settings VARCHAR,
     precision VARCHAR,
+    instruction_set VARCHAR,
     device VARCHAR,
     threads INTEGER,
     batch INTEGER,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -18,6 +19,9 @@ from harness.store import layout
 from harness.store.layout import Document
 
 Integers = npt.NDArray[np.int64]
+
+SINGLE_STREAM = "single_stream"
+"""One query after another: what sessions were before they had scenarios."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,71 @@ class Session:
         key = self.document.get("reference")
         return str(key) if key else None
 
+    @property
+    def scenario(self) -> str:
+        """What was timed: `single_stream` or `offline`."""
+        return str(self.document.get("scenario") or SINGLE_STREAM)
+
+    @property
+    def floor(self) -> float | None:
+        """Relative differences below this were never to be claimed; None: not recorded."""
+        found = self.document.get("floor")
+        return float(found) if isinstance(found, int | float) else None
+
+    def batch(self, key: str) -> int | None:
+        """Images a call of a member; None where the session does not say."""
+        found = self.of(key, "batch")
+        return int(found) if isinstance(found, int) and found > 0 else None
+
+    def of(self, key: str, name: str) -> Any:
+        """What the session recorded of a member under a name; None where there is nothing."""
+        found = self.document.get(name)
+        return found.get(key) if isinstance(found, dict) else None
+
+    def validity(self, *keys: str) -> Validity:
+        """Whether the times of these members may be believed, all of them together."""
+        return validity_of(self.document, keys)
+
     @cached_property
     def members(self) -> frozenset[str]:
         """Keys of the cells that have samples."""
         return frozenset(self.samples)
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Whether times may be believed.
+
+    Attributes:
+        valid: None where nobody judged, as in sessions that were recorded before.
+        reasons: why not; each `kind`, `message`, and `key`, the member that it is about or None
+            for the whole session.
+    """
+
+    valid: bool | None
+    reasons: tuple[Document, ...] = ()
+
+
+def validity_of(document: Document, keys: Iterable[str]) -> Validity:
+    """What a session says of its members' times: its own reasons hold for each of them.
+
+    Args:
+        document: session.json.
+        keys: of members; one that was not judged makes the whole not judged, unless there is a
+            reason against it already.
+    """
+    found = document.get("validity")
+    if not isinstance(found, dict):
+        return Validity(None)
+    judged = [(key, (found.get("cells") or {}).get(key)) for key in keys]
+    reasons = [
+        {"kind": one["kind"], "message": one["message"], "key": key}
+        for key, said in ((None, {"reasons": found.get("session")}), *judged)
+        for one in (said or {}).get("reasons") or ()
+    ]
+    if reasons or any(said and not said["valid"] for _, said in judged):
+        return Validity(False, tuple(reasons))
+    return Validity(None if any(said is None for _, said in judged) else True)
 
 
 def load_session(store: Path, session_id: str) -> Session:

@@ -13,7 +13,7 @@ WITH judged AS (
     WHERE i.label IS NOT NULL
     GROUP BY a.cell, a.image
 )
-SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.device,
+SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.instruction_set, c.device,
        c.threads, c.batch, c.executor, c.route, c.opset, c.quantisation, c.folding, c.layout,
        c.variant, c.preprocessing, c.corruption, c.mistake,
        c.recipe, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
@@ -42,6 +42,7 @@ SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.backend AS backend_a, q.backend AS backend_b,
        p.settings AS settings_a, q.settings AS settings_b,
        p.precision AS precision_a, q.precision AS precision_b,
+       p.instruction_set AS instruction_set_a, q.instruction_set AS instruction_set_b,
        p.device AS device_a, q.device AS device_b,
        p.executor AS executor_a, q.executor AS executor_b,
        p.route AS route_a, q.route AS route_b,
@@ -75,37 +76,68 @@ LEFT JOIN classes ca ON ca.inputs_key = p.inputs_key AND ca.class = x.class
 LEFT JOIN classes cb ON cb.inputs_key = p.inputs_key AND cb.class = y.class
 ORDER BY p.place, q.place, x.image;
 
--- Latency of each cell in each session, in nanoseconds.
+-- Latency of each cell in each session, in nanoseconds a query, and throughput. `valid` is false
+-- where a time is INVALID (`time_reasons` says why) and NULL where it was never judged.
 CREATE VIEW latency AS
-SELECT t.session, t.cell, c.model, c.environment, c.backend, c.settings,
-       c.device, c.executor, count(*) AS samples, count(DISTINCT t.round) AS rounds,
+SELECT t.session, s.scenario, t.cell, c.model, c.environment, c.backend, c.settings,
+       c.instruction_set, c.device, c.executor, any_value(m.valid) AS valid,
+       count(*) AS samples, count(DISTINCT t.round) AS rounds,
        quantile_cont(t.duration_ns, 0.5) AS p50_ns, quantile_cont(t.duration_ns, 0.9) AS p90_ns,
-       quantile_cont(t.duration_ns, 0.99) AS p99_ns, avg(t.duration_ns) AS mean_ns
-FROM timings t LEFT JOIN cells c ON c.key = t.cell
+       quantile_cont(t.duration_ns, 0.95) AS p95_ns, quantile_cont(t.duration_ns, 0.99) AS p99_ns,
+       avg(t.duration_ns) AS mean_ns, min(t.duration_ns) AS min_ns, max(t.duration_ns) AS max_ns,
+       stddev_samp(t.duration_ns) AS std_ns,
+       any_value(coalesce(m.batch, c.batch, 1)) AS batch,
+       1e9 / avg(t.duration_ns) AS queries_per_second,
+       any_value(coalesce(m.batch, c.batch, 1)) * 1e9 / avg(t.duration_ns) AS images_per_second
+FROM timings t
+LEFT JOIN sessions s ON s.id = t.session
+LEFT JOIN session_members m ON m.session = t.session AND m.key = t.cell
+LEFT JOIN cells c ON c.key = t.cell
 GROUP BY ALL
 ORDER BY t.session, any_value(c.place);
 
--- t_b / t_a for every two cells of a session: geometric mean over rounds of the ratio of round
--- medians, with a 95 % t interval on its logarithm (as harness.analysis.timing).
+-- t_b / t_a, an image, for every two cells of a session: geometric mean over rounds of the ratio
+-- of round medians, with a 95 % t interval on its logarithm, widened where rounds resemble their
+-- neighbours (as harness.analysis.time_ratio, which says why). Tests and verdicts, which take a
+-- whole family, are in `harness sweep --json`.
 CREATE VIEW time_ratios AS
 WITH medians AS (
-    SELECT session, cell, round, median(duration_ns) AS ns FROM timings GROUP BY ALL
-), logs AS (
-    SELECT x.session, x.cell AS a, y.cell AS b, avg(ln(y.ns / x.ns)) AS centre,
-           stddev_samp(ln(y.ns / x.ns)) AS spread, count(*) AS rounds
+    SELECT t.session, t.cell, t.round, median(t.duration_ns) / any_value(coalesce(m.batch, 1)) AS ns
+    FROM timings t LEFT JOIN session_members m ON m.session = t.session AND m.key = t.cell
+    GROUP BY ALL
+), ratios AS (
+    SELECT x.session, x.cell AS a, y.cell AS b, x.round, ln(y.ns / x.ns) AS log
     FROM medians x
     JOIN medians y ON y.session = x.session AND y.round = x.round AND y.cell <> x.cell
     WHERE x.ns > 0 AND y.ns > 0
-    GROUP BY ALL
+), centred AS (
+    SELECT *, log - avg(log) OVER pair AS rest,
+           lag(log) OVER (pair ORDER BY round) - avg(log) OVER pair AS before
+    FROM ratios WINDOW pair AS (PARTITION BY session, a, b)
+), logs AS (
+    SELECT session, a, b, avg(log) AS centre, stddev_samp(log) AS spread, count(*) AS rounds,
+           CASE WHEN count(*) < 8 OR sum(rest * rest) <= count(*) * 1e-24 THEN 0
+                ELSE greatest(0, least(0.9,
+                     (sum(rest * before) / sum(rest * rest) + 1 / count(*)) / (1 - 3 / count(*))))
+           END AS alike
+    FROM centred GROUP BY ALL
+), errors AS (
+    SELECT *, sqrt((1 + alike) / (1 - alike)) * spread / sqrt(rounds) AS error FROM logs
 )
-SELECT l.session, l.a, l.b, p.environment AS environment_a, q.environment AS environment_b,
+SELECT l.session, s.scenario, l.a, l.b,
+       p.environment AS environment_a, q.environment AS environment_b,
        p.backend AS backend_a, q.backend AS backend_b,
+       p.instruction_set AS instruction_set_a, q.instruction_set AS instruction_set_b,
        p.device AS device_a, q.device AS device_b,
        p.executor AS executor_a, q.executor AS executor_b, l.rounds,
        exp(l.centre) AS ratio,
-       exp(l.centre - t.value * l.spread / sqrt(l.rounds)) AS low,
-       exp(l.centre + t.value * l.spread / sqrt(l.rounds)) AS high
-FROM logs l
+       exp(l.centre - t.value * l.error) AS low,
+       exp(l.centre + t.value * l.error) AS high,
+       m.valid AND n.valid AS valid
+FROM errors l
+LEFT JOIN sessions s ON s.id = l.session
+LEFT JOIN session_members m ON m.session = l.session AND m.key = l.a
+LEFT JOIN session_members n ON n.session = l.session AND n.key = l.b
 LEFT JOIN cells p ON p.key = l.a
 LEFT JOIN cells q ON q.key = l.b
 LEFT JOIN t_quantiles t ON t.degrees = l.rounds - 1

@@ -25,6 +25,7 @@ from typing import (
 )
 
 from runner.errors import RunnerError
+from runner.instruction_sets import NO_CEILING, OWN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,9 @@ Shape = Tuple[Optional[int], ...]
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _DTYPES = ("float32", "float16", "float64", *_INTEGERS, "bool")
 """What answers may be made of."""
+
+STAGES = ("host_to_device", "compute", "device_to_host")
+"""What a call on another device than the CPU is made of."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class LoadRequest:
     batch: int
     item_shape: Tuple[int, ...]
     keep_ir: bool = False
+    instruction_set: str = OWN
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ class Offer:
     precisions: Tuple[str, ...] = ("f32", "default")
     devices: Tuple[str, ...] = ("cpu",)
     settings: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+    instruction_sets: Tuple[str, ...] = ()
+    """Ceilings on the processor's instruction sets that it keeps to (`runner.instruction_sets`)."""
 
     def accept(self, request: LoadRequest) -> Dict[str, Any]:
         """The effective settings for a request.
@@ -119,6 +126,7 @@ class Offer:
         ):
             if asked not in allowed:
                 raise unsupported(self.backend, what, asked, allowed)
+        self._accept_ceiling(request)
         unknown = [name for name in request.settings if name not in self.settings]
         if unknown:
             raise unsupported(self.backend, "setting", unknown[0], tuple(self.settings))
@@ -130,11 +138,22 @@ class Offer:
             effective[name] = value
         return effective
 
+    def _accept_ceiling(self, request: LoadRequest) -> None:
+        """Refuse a ceiling that the library does not keep to, or that is of no use on a device."""
+        asked, allowed = request.instruction_set, (OWN, *self.instruction_sets)
+        if asked not in allowed:
+            why = NO_CEILING.get(self.backend, "its library can't be told")
+            raise unsupported(self.backend, "instruction set", asked, allowed, why=why)
+        if asked != OWN and request.device != "cpu":
+            what = f"instruction set on {request.device}"
+            raise unsupported(self.backend, what, asked, (OWN,), why="a ceiling is for the CPU")
+
     def as_document(self) -> Dict[str, Any]:
         """The object `offer` of a backend's probe."""
         return {
             "precisions": list(self.precisions),
             "devices": list(self.devices),
+            "instruction_sets": [OWN, *self.instruction_sets],
             "settings": {name: list(values) for name, values in self.settings.items()},
         }
 
@@ -214,6 +233,11 @@ def start_each(
     return tuple(started), refused
 
 
+def stages_between(started: int, copied: int, computed: int, ended: int) -> Dict[str, int]:
+    """Nanoseconds of each of `STAGES`, by the times at which they begin and end."""
+    return dict(zip(STAGES, (copied - started, computed - copied, ended - computed)))
+
+
 class Backend(Protocol):
     """The life of a loaded model: load, compile, run many times, close.
 
@@ -222,6 +246,12 @@ class Backend(Protocol):
     One whose library shows what it compiles a model to has `keep_ir(folder) -> None` besides. It is
     called once, where it was asked for, after `prove` and before anything is timed; it writes text or
     binary files into the folder and changes neither what runs nor how fast.
+
+    One for another device than the CPU that can tell copies from computing has
+    `run_in_stages(batch) -> (outputs, nanoseconds of each of STAGES)` besides: what `run` does, with
+    the device waited for, or its own events recorded, between the parts. It is never called in a
+    round. A RunnerError of kind `unsupported` is the reason why this version can't, and the whole
+    call is told as `compute` instead.
     """
 
     def load(self) -> None:

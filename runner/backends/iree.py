@@ -36,7 +36,8 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError
-from runner.support import iree_ir, native_threads, onnx_model
+from runner.instruction_sets import HONOURED, LLVM, OWN
+from runner.support import ceiling, iree_ir, native_threads, onnx_model
 
 STACK = "iree"
 
@@ -49,6 +50,7 @@ _OFFER = Offer(
         "opt_level": ("default", "O0", "O1", "O2", "O3"),
         "data_tiling": ("default", True, False),
     },
+    instruction_sets=HONOURED["iree"],
 )
 _DRIVERS = ("local-sync", "local-task")
 _WORKER = "iree-worker"
@@ -58,7 +60,7 @@ class Iree:
     """One compiled module in a context of its own."""
 
     def __init__(self, request: LoadRequest) -> None:
-        self._settings = _OFFER.accept(request)
+        self._settings = _accept(request)
         self._request = request
         self._driver = _driver(self._settings["driver"], request.threads)
         self._device: Optional[Any] = None
@@ -99,9 +101,11 @@ class Iree:
         outputs = results if isinstance(results, (tuple, list)) else (results,)
         return [output.to_host() for output in outputs]
 
-    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
-        """Nothing: there is no other place than the CPU."""
-        return {}
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """There is only the CPU: what shows that a ceiling on its instruction sets is kept."""
+        flags = [flag for flag in self._compiled.flags if "target-cpu" in flag]
+        proved = {"iree": f"compiled by {' '.join(flags)}"}
+        return ceiling.told("iree", self._request, lambda: self.run(batch), proved)
 
     def keep_ir(self, folder: str) -> None:
         """The module, and what the compiler makes on the way, by compiling once more."""
@@ -118,7 +122,7 @@ class Iree:
         from runner.support import iree_compile
 
         request = self._request
-        flags = (*_flags(self._settings), *more)
+        flags = (*_flags(self._settings, request.instruction_set), *more)
         if request.format == "mlir":
             return iree_compile.compile_mlir(self._model, flags)
         return iree_compile.compile_model(self._model, (request.batch, *request.item_shape), flags)
@@ -211,9 +215,28 @@ def _driver(asked: str, threads: int) -> str:
     return asked
 
 
-def _flags(settings: Dict[str, Any]) -> Tuple[str, ...]:
-    """The compiler's flags for settings."""
+def _accept(request: LoadRequest) -> Dict[str, Any]:
+    """The effective settings: under a ceiling `target_cpu` is LLVM's name for that.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    settings = _OFFER.accept(request)
+    asked = request.instruction_set
+    if asked != OWN:
+        if settings["target_cpu"] != "host":
+            why = "both choose the processor; leave the setting away"
+            raise unsupported("iree", "instruction set with target_cpu", asked, (OWN,), why=why)
+        settings["target_cpu"] = LLVM[asked][0]
+    return settings
+
+
+def _flags(settings: Dict[str, Any], instruction_set: str) -> Tuple[str, ...]:
+    """The compiler's flags for settings and a ceiling."""
     flags = [f"--iree-llvmcpu-target-cpu={settings['target_cpu']}"]
+    features = () if instruction_set == OWN else LLVM[instruction_set][1]
+    if features:
+        flags.append(f"--iree-llvmcpu-target-cpu-features={','.join(features)}")
     if settings["opt_level"] != "default":
         flags.append(f"--iree-opt-level={settings['opt_level']}")
     if settings["data_tiling"] != "default":

@@ -6,7 +6,8 @@ On the CPU or one NVIDIA GPU. Settings:
   are, or compiled in, where XLA can lay them out beforehand.
 - `matmul_precision` = auto | default | high | highest: JAX's name for how products and
   convolutions compute. `auto` is highest for the precision f32, else JAX's own default.
-- `ynnpack` = true | false: whether XLA gives convolutions and products to YNNPACK on the CPU.
+- `ynnpack` = true | false: whether XLA gives convolutions and products to YNNPACK on the CPU; false
+  under a ceiling on instruction sets.
 - `optimization_level` = 3 | 2 | 1 | 0: XLA's backend optimisation.
 
 JAX is imported when a model is loaded: it reads its platform and number of threads then.
@@ -15,6 +16,7 @@ JAX is imported when a model is loaded: it reads its platform and number of thre
 from __future__ import annotations
 
 import sys
+import time
 from importlib.util import find_spec
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -30,17 +32,21 @@ from runner.backends.base import (
     installed_version,
     only_input,
     require_file,
+    stages_between,
     start_each,
     unsupported,
 )
 from runner.errors import RunnerError, classify
+from runner.instruction_sets import HONOURED, OWN
 from runner.support import (
+    ceiling,
     cuda,
     jax_archive,
     jax_ir,
     jax_runtime,
     native_threads,
     onnx_model,
+    xla_ceiling,
     xla_hlo,
 )
 
@@ -50,6 +56,7 @@ _OFFER = Offer(
     backend="jax",
     formats=("jax",),
     devices=("cpu", "cuda"),
+    instruction_sets=HONOURED["jax"],
     settings={
         "weights": ("arguments", "constants"),
         "matmul_precision": ("auto", *jax_archive.PRECISIONS),
@@ -57,7 +64,7 @@ _OFFER = Offer(
         "optimization_level": (3, 2, 1, 0),
     },
 )
-_YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+_YNNPACK = xla_ceiling.YNNPACK
 _ONLY_CPU = ("ynnpack",)
 
 
@@ -65,11 +72,14 @@ class Jax:
     """A compiled function, and its weights where it takes them."""
 
     def __init__(self, request: LoadRequest) -> None:
-        self._settings = _OFFER.accept(request)
+        self._settings = _accept(request)
         self._request = request
         self._on_gpu = request.device == "cuda"
         self._matmul = _matmul_precision(request, self._settings["matmul_precision"])
         self._options = _compiler_options(self._settings, on_gpu=self._on_gpu)
+        if request.instruction_set != OWN:
+            # The flags of the process say so already, as far as this XLA knows of it.
+            self._options.pop(_YNNPACK, None)
         self._proof: Dict[str, Any] = {}
         self._lowered: Optional[Any] = None
         self._compiled: Optional[Any] = None
@@ -81,7 +91,7 @@ class Jax:
         require_file(request.path)
         if self._on_gpu:
             self._proof = cuda.require("jax", request.precision)
-        self._told = jax_runtime.prepare(request.device, request.threads)
+        self._told = jax_runtime.prepare(request.device, request.threads, request.instruction_set)
         archive = jax_archive.read(request.path)
         self._about = archive.about
         if request.precision == "f32":
@@ -152,10 +162,24 @@ class Jax:
         """One call; from the GPU the outputs come back."""
         return [np.asarray(output) for output in self._wait(self._call(batch))]
 
+    def run_in_stages(self, batch: np.ndarray) -> Tuple[List[np.ndarray], Dict[str, int]]:
+        """One call, with the device waited for after each part; JAX has no events of its own."""
+        compiled: Any = self._compiled
+        clock = time.perf_counter_ns
+        started = clock()
+        fed = self._wait(self._put(batch, self._device))
+        copied = clock()
+        ready = self._wait(compiled(fed, *self._arguments))
+        computed = clock()
+        outputs = [np.asarray(output) for output in ready]
+        ended = clock()
+        return outputs, stages_between(started, copied, computed, ended)
+
     def prove(self, batch: np.ndarray) -> Dict[str, Any]:
         """The GPU, and how many weights and outputs are on it: all of them."""
         if not self._on_gpu:
-            return {}
+            untold = xla_ceiling.shown(str(self._told["xla_flags"]))
+            return ceiling.told("jax", self._request, lambda: self.run(batch), unproved=untold)
         held = {f"weight {i}": value for i, value in enumerate(self._arguments)}
         held.update((f"output {i}", value) for i, value in enumerate(self._call(batch)))
         elsewhere = {
@@ -205,6 +229,22 @@ class Jax:
                 f"jax: the function takes {list(shape)} and {list(asked)} is to be fed; convert "
                 "the model for that batch and shape",
             )
+
+
+def _accept(request: LoadRequest) -> Dict[str, Any]:
+    """The effective settings; YNNPACK takes what the processor has, so a ceiling is without it.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    settings = _OFFER.accept(request)
+    if request.instruction_set != OWN:
+        if request.settings.get("ynnpack"):
+            why = "YNNPACK keeps to no instruction set"
+            asked = request.instruction_set
+            raise unsupported("jax", "instruction set with ynnpack", asked, (OWN,), why=why)
+        settings["ynnpack"] = False
+    return settings
 
 
 def create(request: LoadRequest) -> Jax:

@@ -28,6 +28,7 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError
 from runner.inputs import check_fit
+from runner.instruction_sets import HONOURED, OWN
 from runner.support import keras_engine, keras_saved, predict_engines, tensorflow_operators
 from runner.support.tensorflow_operators import Operator
 
@@ -122,6 +123,8 @@ class KerasPredict:
             if watches is not None:
                 proof.update(tensorflow_operators.require_gpu(_NAME, self._operators))
             found["device_proof"] = dict(self._engine.proof, **proof)
+        operators = dict(found.get("operators", {}))
+        found.update(self._engine.kept(lambda: self.run(batch), operators))
         return found
 
     def close(self) -> None:
@@ -132,8 +135,16 @@ class KerasPredict:
         """Have the model compiled, or not, as the settings say.
 
         Raises:
-            RunnerError: kind `unsupported`, where Keras would go on without being compiled.
+            RunnerError: kind `unsupported`, where Keras would go on without being compiled, or
+                compile above the ceiling on instruction sets.
         """
+        self._set_compiled(model)
+        if bool(model.jit_compile) and not self._engine.compiles:
+            why = "the XLA of this TensorFlow can't be told; ask for jit_compile: false, or a newer one"
+            asked = self._request.instruction_set
+            raise unsupported(_NAME, "instruction set with jit_compile", asked, (OWN,), why=why)
+
+    def _set_compiled(self, model: Any) -> None:
         model.run_eagerly = self._settings["run_eagerly"]
         wanted = self._settings["jit_compile"]
         if self._settings["run_eagerly"]:
@@ -211,6 +222,7 @@ def _offer(engines: Any) -> Offer:
         backend=_NAME,
         formats=("keras",),
         devices=("cpu", "cuda"),
+        instruction_sets=HONOURED[_NAME],
         settings={
             "engine": tuple(engines),
             "jit_compile": ("auto", True, False),

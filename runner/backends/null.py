@@ -1,4 +1,4 @@
-"""The backend `null`: no framework, a seeded linear layer in NumPy.
+"""The backend `null`: no framework, a seeded linear layer in NumPy, or nothing at all.
 
 It is for tests and to measure what the harness itself adds to a query: an environment with only
 NumPy, answers that are known in advance, and every way to fail. Never a stand-in for a model.
@@ -7,6 +7,9 @@ Its format is `json`, one object:
 
 * `classes`: values of the one output `scores`, float32 [N, classes]; default 10;
 * `seed`: of the weights; default 0;
+* `work`: linear | nothing; default linear. With `nothing` a query does nothing: it returns the same
+  outputs each time, which were made before, whatever it is fed. What such a query takes is what the
+  harness adds to every query, and it is timed for that;
 * `latency_ns`: time that a call lasts at least (it spins, as inference does); default 0;
 * `input`: {`dtype`, `shape`, `scale`, `zero_point`} as in the event `loaded`; default float32 of
   any shape. `shape` includes the batch, null where dynamic;
@@ -22,7 +25,7 @@ import json
 import os
 import signal
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -34,6 +37,7 @@ _OFFER = Offer(backend="null", formats=("json",), settings={"offset": (0, 1)})
 _KEYS = (
     "classes",
     "seed",
+    "work",
     "latency_ns",
     "input",
     "outputs",
@@ -41,6 +45,7 @@ _KEYS = (
     "fault_after",
 )
 _FAULTS = (None, "crash", "hang", "nan", "exit", "memory", "error", "shape", "load")
+_WORK = ("linear", "nothing")
 _FEATURES = 64
 
 
@@ -63,6 +68,7 @@ class Null:
         if unknown or model.get("fault") not in _FAULTS or model.get("fault") == "load":
             message = f"{self._request.path}: not a null model (keys: {', '.join(_KEYS)})"
             raise RunnerError("model", message)
+        _check_work(self._request.path, model)
         self._model: Dict[str, Any] = model
         declared = model.get("outputs") or [
             {"name": "scores", "dtype": "float32", "shape": [model.get("classes", 10)]}
@@ -78,6 +84,8 @@ class Null:
         self._weights = [
             generator.standard_normal((_FEATURES, int(np.prod(item)))) for item in self._items
         ]
+        if self._model.get("work") == "nothing":
+            self.run = self._doing_nothing()  # type: ignore[method-assign, assignment]
 
     def describe(self) -> Description:
         """What the JSON file declares."""
@@ -93,6 +101,24 @@ class Null:
         self._runs += 1
         if fault is not None:
             _strike(fault)
+        outputs = self._computed(batch, fault)
+        while time.perf_counter_ns() < ends:
+            pass
+        return outputs
+
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
+        """NumPy runs on the CPU."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _doing_nothing(self) -> Callable[[np.ndarray], List[np.ndarray]]:
+        """What is called instead of `run`: it gives the outputs of a batch of ones."""
+        made = self._computed(np.ones((self._request.batch, _FEATURES)), None)
+        return lambda batch: made  # noqa: ARG005
+
+    def _computed(self, batch: np.ndarray, fault: Optional[str]) -> List[np.ndarray]:
         features = _features(batch)
         outputs = []
         for spec, item, weights in zip(self._outputs, self._items, self._weights):
@@ -105,16 +131,7 @@ class Null:
                 values = np.clip(np.rint(np.nan_to_num(stored)), info.min, info.max)
             values = values.astype(spec.dtype).reshape((len(batch),) + item)
             outputs.append(values[0] if fault == "shape" else values)
-        while time.perf_counter_ns() < ends:
-            pass
         return outputs
-
-    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
-        """NumPy runs on the CPU."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def create(request: LoadRequest) -> Null:
@@ -144,6 +161,18 @@ def _features(batch: np.ndarray) -> np.ndarray:
     features = np.zeros((len(batch), _FEATURES))
     features[:, : taken.shape[1]] = taken
     return features
+
+
+def _check_work(path: str, model: Dict[str, Any]) -> None:
+    """Refuse a kind of work that there is not, and one that does nothing and something else too."""
+    work = model.get("work", _WORK[0])
+    if work not in _WORK:
+        message = f"{path}: `work` is one of {', '.join(_WORK)}, not {work!r}"
+        raise RunnerError("model", message)
+    beside = [key for key in ("latency_ns", "fault", "fault_after") if model.get(key)]
+    if work == "nothing" and beside:
+        message = f"{path}: a model whose work is nothing has no {', '.join(beside)}; leave it out"
+        raise RunnerError("model", message)
 
 
 def _spec(given: Dict[str, Any], lead: Tuple[Any, ...]) -> TensorSpec:

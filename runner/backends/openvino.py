@@ -34,7 +34,8 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
-from runner.support import openvino_graph, openvino_ir, openvino_outputs
+from runner.instruction_sets import HONOURED
+from runner.support import openvino_ceiling, openvino_graph, openvino_ir, openvino_outputs
 
 STACK = "openvino"
 
@@ -42,6 +43,7 @@ _OFFER = Offer(
     backend="openvino",
     formats=("onnx", "tflite", "openvino", "graphdef", "savedmodel"),
     settings={"execution_mode": ("performance", "accuracy"), "cpu_pinning": (True, False)},
+    instruction_sets=HONOURED["openvino"],
 )
 
 
@@ -134,9 +136,9 @@ class OpenVino:
         results = self._infer.infer([batch], share_inputs=True)
         return [results[index] for index in range(len(results))]
 
-    def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
-        """Only the CPU is offered."""
-        return {}
+    def prove(self, batch: np.ndarray) -> Dict[str, Any]:
+        """Only the CPU is offered: what shows that a ceiling on its instruction sets is kept."""
+        return openvino_ceiling.told(self._request, lambda: self.run(batch), self._nodes)
 
     def keep_ir(self, folder: str) -> None:
         """The graph that runs, with the kernel of each node."""

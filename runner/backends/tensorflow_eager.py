@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
+from runner.instruction_sets import HONOURED
 from runner.support import tensorflow_operators, tensorflow_program
 from runner.support.tensorflow_operators import Operator
 from runner.support.tensorflow_program import Call, TensorFlowProgram, Way
@@ -31,6 +32,7 @@ _WAY = Way(
         backend="tensorflow.eager",
         formats=("keras",),
         devices=("cpu", "cuda"),
+        instruction_sets=HONOURED["tensorflow.eager"],
         settings={"onednn": (True, False)},
     ),
     make=_make,

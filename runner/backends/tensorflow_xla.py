@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
+from runner.instruction_sets import HONOURED
 from runner.support import tensorflow_ir, tensorflow_operators, tensorflow_program
 from runner.support.tensorflow_freeze import frozen
 from runner.support.tensorflow_operators import Operator
@@ -46,6 +47,7 @@ _WAY = Way(
         backend="tensorflow.xla",
         formats=("keras", "savedmodel", "graphdef"),
         devices=("cpu", "cuda"),
+        instruction_sets=HONOURED["tensorflow.xla"],
         settings={"freeze": (False, True), "onednn": (True, False)},
     ),
     make=_make,

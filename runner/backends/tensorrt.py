@@ -19,6 +19,7 @@ import numpy as np
 
 from runner import gpus, tiny
 from runner.backends.base import (
+    STAGES,
     BackendProbe,
     Description,
     LoadRequest,
@@ -103,6 +104,13 @@ class TensorRt:
         outputs: List[np.ndarray] = engine.run(batch)
         return outputs
 
+    def run_in_stages(self, batch: np.ndarray) -> Tuple[List[np.ndarray], Dict[str, int]]:
+        """The same between events of the driver, which the stream passes in order."""
+        engine: Any = self._engine
+        outputs: List[np.ndarray]
+        outputs, durations = engine.run_between_events(batch)
+        return outputs, durations
+
     def prove(self, batch: np.ndarray) -> Dict[str, Any]:  # noqa: ARG002
         """The GPU that the buffers lie on; TensorRT has no kernels for anything else.
 
@@ -147,6 +155,7 @@ class _Engine:
         self._log = log
         self._memory = CudaMemory()
         self._addresses: List[int] = []
+        self._marks: List[Any] = []
         try:
             self._runtime: Any = trt.Runtime(logger)
             self.engine: Any = self._runtime.deserialize_cuda_engine(plan)
@@ -160,13 +169,32 @@ class _Engine:
         """The outputs for one batch, as new arrays."""
         memory = self._memory
         memory.copy_in(self._addresses[0], np.ascontiguousarray(batch))
-        if not self._context.execute_async_v3(memory.stream):
-            raise RunnerError("backend", f"TensorRT could not run the engine: {self._log.said()}")
-        outputs = [np.empty(shape, spec.dtype) for spec, shape in zip(self.outputs, self._shapes)]
-        for array, address in zip(outputs, self._addresses[1:]):
-            memory.copy_out(array, address)
+        self._execute()
+        outputs = self._fetch()
         memory.synchronize()
         return outputs
+
+    def run_between_events(self, batch: np.ndarray) -> Tuple[List[np.ndarray], Dict[str, int]]:
+        """The outputs for one batch, and the nanoseconds of each part."""
+        memory = self._memory
+        if not self._marks:
+            self._marks = [memory.event() for _ in range(len(STAGES) + 1)]
+        marks = self._marks
+        fed = np.ascontiguousarray(batch)
+        memory.synchronize()
+        memory.record(marks[0])
+        memory.copy_in(self._addresses[0], fed)
+        memory.record(marks[1])
+        self._execute()
+        memory.record(marks[2])
+        outputs = self._fetch()
+        memory.record(marks[3])
+        memory.synchronize()
+        durations = {
+            stage: memory.between_ns(begin, end)
+            for stage, begin, end in zip(STAGES, marks, marks[1:])
+        }
+        return outputs, durations
 
     def places(self) -> List[int]:
         """The numbers of the GPUs that the buffers lie on."""
@@ -176,6 +204,18 @@ class _Engine:
         """Drop the context and the engine, then free the memory."""
         self._context = self.engine = self._runtime = None
         self._memory.close()
+
+    def _execute(self) -> None:
+        """Queue the engine in the stream."""
+        if not self._context.execute_async_v3(self._memory.stream):
+            raise RunnerError("backend", f"TensorRT could not run the engine: {self._log.said()}")
+
+    def _fetch(self) -> List[np.ndarray]:
+        """New arrays, and the copies to them queued in the stream."""
+        outputs = [np.empty(shape, spec.dtype) for spec, shape in zip(self.outputs, self._shapes)]
+        for array, address in zip(outputs, self._addresses[1:]):
+            self._memory.copy_out(array, address)
+        return outputs
 
     def _new_context(self) -> Any:
         context = self.engine.create_execution_context() if self.engine is not None else None

@@ -14,6 +14,7 @@ import torch
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
 from runner.errors import RunnerError, classify
+from runner.instruction_sets import HONOURED
 from runner.support import torch_inductor
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_inductor import Workshop
@@ -30,6 +31,7 @@ _OFFER = Offer(
     backend="torch.compile",
     formats=("pt2",),
     devices=("cpu", "cuda"),
+    instruction_sets=HONOURED["torch.compile"],
     settings={
         "mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
         "freezing": (False, True),

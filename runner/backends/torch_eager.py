@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Tuple
 import torch
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
+from runner.instruction_sets import HONOURED
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_probe import as_it_is, kernels, probed
 from runner.support.torch_program import TorchProgram, held, made_on_cpu
@@ -22,6 +23,7 @@ _OFFER = Offer(
     backend="torch.eager",
     formats=("pt2",),
     devices=("cpu", "cuda"),
+    instruction_sets=HONOURED["torch.eager"],
     settings={"onednn": (True, False), "memory_format": ("contiguous", "channels_last")},
 )
 

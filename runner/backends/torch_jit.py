@@ -15,6 +15,7 @@ import torch
 from runner import ir_files
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
 from runner.errors import RunnerError, classify
+from runner.instruction_sets import HONOURED
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_operators import in_graph
 from runner.support.torch_probe import kernels, probed
@@ -27,6 +28,7 @@ _OFFER = Offer(
     backend="torch.jit",
     formats=("pt2",),
     devices=("cpu", "cuda"),
+    instruction_sets=HONOURED["torch.jit"],
     settings={
         "freeze": (True, False),
         "optimize_for_inference": (False, True),

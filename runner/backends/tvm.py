@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from importlib import import_module
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -33,11 +34,13 @@ from runner.backends.base import (
     LoadRequest,
     Offer,
     installed_version,
+    stages_between,
     start_each,
     unsupported,
 )
 from runner.errors import RunnerError
-from runner.support import cuda, tvm_build, tvm_ir, tvm_model, tvm_relax
+from runner.instruction_sets import GCC, HONOURED, LLVM, OWN
+from runner.support import ceiling, cuda, tvm_build, tvm_ir, tvm_model, tvm_relax
 from runner.support.tally import most
 
 STACK = "tvm"
@@ -54,6 +57,7 @@ _OFFER = Offer(
         "pipeline": tvm_build.PIPELINES,
         "fast_math": (False, True),
     },
+    instruction_sets=HONOURED["tvm"],
 )
 
 
@@ -123,10 +127,31 @@ class Tvm:
         result = main(tvm.runtime.tensor(batch, self._device))
         return [tensor.numpy() for tensor in _flat(result)]
 
+    def run_in_stages(self, batch: np.ndarray) -> Tuple[List[np.ndarray], Dict[str, int]]:
+        """One call, with the device waited for after each part."""
+        main: Any = self._main
+        clock, wait = time.perf_counter_ns, self._device.sync
+        started = clock()
+        fed = tvm.runtime.tensor(batch, self._device)
+        wait()
+        copied = clock()
+        result = main(fed)
+        wait()
+        computed = clock()
+        outputs = [tensor.numpy() for tensor in _flat(result)]
+        ended = clock()
+        return outputs, stages_between(started, copied, computed, ended)
+
     def prove(self, batch: np.ndarray) -> Dict[str, Any]:
-        """On the GPU: its name by TVM, and that the outputs lie in its memory."""
+        """On the GPU: its name by TVM, and that the outputs lie in its memory.
+
+        On the CPU what shows that a ceiling on instruction sets is kept.
+        """
         if self._request.device != "cuda":
-            return {}
+            flags = self._ran.get("compiler_flags")
+            words = f"{' '.join(flags)}" if flags else str(self._ran["target"])
+            proved = {"tvm": f"compiled for {words}"}
+            return ceiling.told("tvm", self._request, lambda: self.run(batch), proved)
         main: Any = self._main
         result = main(tvm.runtime.tensor(batch, self._device))
         places = sorted({str(tensor.device) for tensor in _flat(result)})
@@ -156,8 +181,13 @@ class Tvm:
         settings = self._settings
         if self._request.device == "cuda":
             return tvm_build.gpu_target(kind, self._device)
-        mcpu = tvm_build.processor(settings["mcpu"])
-        return tvm_build.cpu_target(kind, mcpu, fast_math=settings["fast_math"])
+        asked = self._request.instruction_set
+        if asked != OWN:
+            mcpu, features = LLVM[asked]
+            settings["mcpu"] = "".join((mcpu, *features))
+        else:
+            mcpu, features = tvm_build.processor(settings["mcpu"]), ()
+        return tvm_build.cpu_target(kind, mcpu, fast_math=settings["fast_math"], features=features)
 
     def _gpu(self, kind: str) -> Any:
         """The one GPU, as TVM's device of a kind.
@@ -181,7 +211,9 @@ class Tvm:
     def _by_compiler(self, executable: Any) -> Any:
         settings = self._settings
         path, said = tvm_build.compiler()
-        flags = tvm_build.compiler_flags(settings["mcpu"], fast_math=settings["fast_math"])
+        asked = self._request.instruction_set
+        arch = settings["mcpu"] if asked == OWN else GCC[asked]
+        flags = tvm_build.compiler_flags(arch, fast_math=settings["fast_math"])
         self._ran.update(compiler=said, compiler_flags=flags)
         self._folder = tempfile.mkdtemp(prefix="tvm-c-")
         return tvm_build.compile_c(executable, self._folder, path, flags)
@@ -226,6 +258,10 @@ def _accept(request: LoadRequest) -> Dict[str, Any]:
         RunnerError: kind `unsupported`.
     """
     settings = _OFFER.accept(request)
+    if request.instruction_set != OWN and settings["mcpu"] != "host":
+        why = "both choose the processor; leave the setting away"
+        asked = request.instruction_set
+        raise unsupported("tvm", "instruction set with mcpu", asked, (OWN,), why=why)
     targets = _TARGETS[request.device]
     if settings["target"] == "auto":
         settings["target"] = targets[0]

@@ -1,4 +1,4 @@
-"""Memory and a stream on the one GPU, by the driver's own library: no package is needed."""
+"""Memory, a stream and events on the one GPU, by the driver's own library: no package is needed."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class CudaMemory:
         self._device, context = ctypes.c_int(0), ctypes.c_void_p()
         self._stream = ctypes.c_void_p()
         self._buffers: List[int] = []
+        self._events: List[Any] = []
         self._ask("cuInit", 0)
         self._ask("cuDeviceGet", ctypes.byref(self._device), 0)
         self._ask("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
@@ -77,6 +78,23 @@ class CudaMemory:
         """Wait for all that was queued; an error of the GPU shows here."""
         self._ask("cuStreamSynchronize", self._stream)
 
+    def event(self) -> Any:
+        """An event that keeps the time at which the stream passes it; freed by `close`."""
+        event = ctypes.c_void_p()
+        self._ask("cuEventCreate", ctypes.byref(event), 0)
+        self._events.append(event)
+        return event
+
+    def record(self, event: Any) -> None:
+        """Queue an event in the stream."""
+        self._ask("cuEventRecord", event, self._stream)
+
+    def between_ns(self, begin: Any, end: Any) -> int:
+        """Nanoseconds between two events that were passed, by the GPU's own clock (steps of 0.5 µs)."""
+        elapsed_ms = ctypes.c_float(0)
+        self._ask("cuEventElapsedTime", ctypes.byref(elapsed_ms), begin, end)
+        return round(elapsed_ms.value * 1_000_000)
+
     def place(self, address: int) -> int:
         """The number of the GPU that a buffer lies on."""
         ordinal = ctypes.c_int(-1)
@@ -89,10 +107,13 @@ class CudaMemory:
         return ordinal.value
 
     def close(self) -> None:
-        """Free the buffers and the stream, and let go of the context. Twice does nothing more."""
+        """Free buffers, events and stream, and let go of the context. Twice does nothing more."""
         for address in self._buffers:
             self._driver.cuMemFree_v2(ctypes.c_uint64(address))
         self._buffers.clear()
+        for event in self._events:
+            self._driver.cuEventDestroy_v2(event)
+        self._events.clear()
         if self._stream.value:
             self._driver.cuStreamDestroy_v2(self._stream)
             self._stream = ctypes.c_void_p()

@@ -12,7 +12,8 @@ import sys
 from typing import Any, Dict, Optional
 
 from runner.errors import RunnerError
-from runner.support import native_threads
+from runner.instruction_sets import OWN
+from runner.support import native_threads, xla_ceiling
 
 _THREADS = ("PJRT_NPROC", "NPROC")
 """How many threads XLA's pools on the CPU get; older jaxlibs know the second only."""
@@ -22,20 +23,21 @@ _POOL = "tf_XLAEigen"
 """What XLA calls the threads that compute, in the 15 characters that the kernel keeps."""
 
 
-def prepare(device: str, threads: int) -> Dict[str, Any]:
-    """Set platform, threads and cores; for `ran`, what was set.
+def prepare(device: str, threads: int, ceiling: str = OWN) -> Dict[str, Any]:
+    """Set platform, threads, cores and instruction sets; for `ran`, what was set.
 
     Raises:
         RunnerError: kind `backend`, where JAX has been imported already: it would not look again;
-            `unsupported`, where a process can't be held to cores.
+            `unsupported`, where a process can't be held to cores, or XLA to a ceiling.
     """
     if "jaxlib" in sys.modules:
         raise RunnerError("backend", "jax was imported before its number of threads was set")
+    flags = xla_ceiling.set_flags("jax", "jaxlib", ceiling, os.environ.get("XLA_FLAGS", ""))
     chosen = {
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
         # Int64 of an ONNX file stays int64; JAX makes it int32 otherwise, without a word.
         "JAX_ENABLE_X64": "1",
-        "XLA_FLAGS": _flags(os.environ.get("XLA_FLAGS", ""), threads),
+        "XLA_FLAGS": _flags(flags, threads),
         # Memory is taken as it is needed, not three quarters of the GPU at the start.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }

@@ -14,12 +14,14 @@ from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional,
 from runner.backends.base import LoadRequest, installed_version, unsupported
 from runner.errors import RunnerError
 from runner.support import (
+    ceiling,
     cuda,
     jax_runtime,
     keras_engine,
     native_threads,
     tensorflow_operators,
     tensorflow_stack,
+    xla_ceiling,
 )
 
 _BACKEND = "keras.predict"
@@ -47,6 +49,12 @@ class Engine:
     """The operators of a call, counted, where the engine tells that alone."""
     devices: Callable[[Any], List[str]] = field(default=lambda model: [])  # noqa: ARG005
     """Where each of a model's variables is."""
+    compiles: bool = True
+    """Whether what it compiles keeps to the ceiling on instruction sets."""
+    kept: Callable[[Callable[[], Any], Mapping[str, int]], Dict[str, Any]] = field(
+        default=lambda run, operators: {}  # noqa: ARG005
+    )
+    """For `ran`, what shows that a run and its operators keep to the ceiling."""
 
 
 def check(asked: Optional[Any]) -> Tuple[str, ...]:
@@ -94,7 +102,7 @@ def require_gpu(engine: Engine, model: Any) -> Dict[str, Any]:
 
 
 def _tensorflow(request: LoadRequest) -> Engine:
-    stack = tensorflow_stack.start(_BACKEND, request)
+    stack = tensorflow_stack.start(_BACKEND, request, compiles=None)
     package = tensorflow_stack.package()
     return Engine(
         name="tensorflow",
@@ -105,12 +113,16 @@ def _tensorflow(request: LoadRequest) -> Engine:
         records=lambda call: tensorflow_operators.record(call)[1],
         watches=tensorflow_operators.watch,
         devices=lambda model: [str(_value(v).device) for v in model.variables],
+        compiles=tensorflow_stack.can_compile(request),
+        kept=lambda run, _: ceiling.told(
+            _BACKEND, request, run, unproved=tensorflow_stack.untold(request)
+        ),
     )
 
 
 def _jax(request: LoadRequest) -> Engine:
     proof = cuda.require(_BACKEND, request.precision) if request.device == "cuda" else {}
-    told = jax_runtime.prepare(request.device, request.threads)
+    told = jax_runtime.prepare(request.device, request.threads, request.instruction_set)
     # Keras says the dtype of everything; its users do not turn JAX's 64 bits on.
     os.environ["JAX_ENABLE_X64"] = "0"
     if request.precision == "f32":
@@ -131,6 +143,9 @@ def _jax(request: LoadRequest) -> Engine:
         ran=dict(told, platform=wanted),
         proof=proof,
         devices=lambda model: [str(d) for v in model.variables for d in _value(v).devices()],
+        kept=lambda run, _: ceiling.told(
+            _BACKEND, request, run, unproved=xla_ceiling.shown(str(told["xla_flags"]))
+        ),
     )
 
 
@@ -148,6 +163,11 @@ def _torch(request: LoadRequest) -> Engine:
         proof=proof,
         observes=lambda call: dict(import_module("runner.support.torch_operators").observed(call)),
         devices=lambda model: [str(_value(v).device) for v in model.variables],
+        kept=lambda run, operators: dict(
+            import_module("runner.support.torch_ceiling").told(
+                _BACKEND, request, run, operators, {}
+            )
+        ),
     )
 
 

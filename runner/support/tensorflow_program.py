@@ -6,6 +6,7 @@ A backend says how a function of a tensor becomes what is called (`Way`); the re
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
@@ -18,11 +19,13 @@ from runner.backends.base import (
     LoadRequest,
     Offer,
     installed_version,
+    stages_between,
     start_each,
 )
 from runner.errors import RunnerError
 from runner.inputs import check_fit
 from runner.support import (
+    ceiling,
     keras_engine,
     keras_saved,
     tensorflow_operators,
@@ -72,6 +75,7 @@ class TensorFlowProgram:
                 request,
                 onednn=self._settings.get("onednn", True),
                 grappler=self._settings.get("grappler", True),
+                compiles=self._name == "tensorflow.xla",
             )
             if request.format == "keras":
                 import_module("keras")
@@ -109,6 +113,31 @@ class TensorFlowProgram:
         call: Any = self._call
         return [tensor.numpy() for tensor in call(self._stack.tf.constant(batch))]
 
+    def run_in_stages(self, batch: np.ndarray) -> Tuple[List[np.ndarray], Dict[str, int]]:
+        """One call, with the GPU waited for after each part; TensorFlow has no events of its own.
+
+        Raises:
+            RunnerError: kind `unsupported`, where this TensorFlow can't wait for a device.
+        """
+        call: Any = self._call
+        tf = self._stack.tf
+        wait = getattr(getattr(tf.test, "experimental", None), "sync_devices", None)
+        if wait is None:
+            message = f"TensorFlow {tf.__version__} has no way to wait for a GPU before a copy"
+            raise RunnerError("unsupported", message)
+        clock = time.perf_counter_ns
+        started = clock()
+        with tf.device(self._stack.device):
+            fed = tf.constant(batch)
+        wait()
+        copied = clock()
+        tensors = call(fed)
+        wait()
+        computed = clock()
+        outputs = [tensor.numpy() for tensor in tensors]
+        ended = clock()
+        return outputs, stages_between(started, copied, computed, ended)
+
     def prove(self, batch: np.ndarray) -> Dict[str, Any]:
         """The operators, where they were not told yet; on the GPU, that all of them ran there."""
         call: Any = self._call
@@ -123,6 +152,10 @@ class TensorFlowProgram:
             devices = [str(tensor.device) for tensor in call(tf.constant(batch))]
             check_outputs_on_gpu(self._name, devices)
             found["device_proof"] = dict(self._stack.proof, device=devices[0], **placed)
+        untold = tensorflow_stack.untold(self._request)
+        found.update(
+            ceiling.told(self._name, self._request, lambda: self.run(batch), unproved=untold)
+        )
         return found
 
     def keep_ir(self, folder: str) -> None:

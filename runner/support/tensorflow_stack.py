@@ -9,7 +9,8 @@ from typing import Any, Dict, Optional
 
 from runner.backends.base import LoadRequest, installed_version, unsupported
 from runner.errors import RunnerError
-from runner.support import cuda, native_threads
+from runner.instruction_sets import OWN
+from runner.support import cuda, native_threads, xla_ceiling
 
 GPU = "/GPU:0"
 _CPU = "/CPU:0"
@@ -43,7 +44,12 @@ def package() -> str:
 
 
 def start(
-    backend: str, request: LoadRequest, *, onednn: bool = True, grappler: bool = True
+    backend: str,
+    request: LoadRequest,
+    *,
+    onednn: bool = True,
+    grappler: bool = True,
+    compiles: Optional[bool] = False,
 ) -> Stack:
     """Import TensorFlow, and hold it to the threads, device and precision of a request.
 
@@ -52,6 +58,8 @@ def start(
         request: what is asked for.
         onednn: whether oneDNN's kernels may be used on the CPU.
         grappler: whether graphs are optimised before they run.
+        compiles: whether XLA compiles; None: the model decides, and this XLA need not know of
+            ceilings on instruction sets.
 
     Raises:
         RunnerError: kind `unsupported`, where this TensorFlow can't be held to it; `wrong-device`,
@@ -62,6 +70,10 @@ def start(
         raise unsupported(backend, "value of onednn on the GPU", False, (True,))
     proof = cuda.require(backend, request.precision) if on_gpu else {}
     _say_before_import(onednn, request.precision)
+    if compiles or (compiles is None and can_compile(request)):
+        given = os.environ.get("XLA_FLAGS", "")
+        flags = xla_ceiling.set_flags(backend, "tensorflow", request.instruction_set, given)
+        os.environ.update({"XLA_FLAGS": flags} if flags else {})
     # Threads take their cores from the one that starts them, and TensorFlow's import starts some.
     cores = None if on_gpu else native_threads.hold_to_cores(backend, request.threads)
     tf = import_module("tensorflow")
@@ -94,6 +106,19 @@ def start(
     if on_gpu:
         ran["tf32"] = bool(tf.config.experimental.tensor_float_32_execution_enabled())
     return Stack(tf, GPU if on_gpu else _CPU, enabled, ran, proof)
+
+
+def can_compile(request: LoadRequest) -> bool:
+    """Whether XLA may be used for a request: it keeps to the ceiling, or there is none."""
+    return request.instruction_set == OWN or xla_ceiling.can_be_told("tensorflow")
+
+
+def untold(request: LoadRequest) -> Dict[str, str]:
+    """What TensorFlow does not tell of the instruction sets that it uses."""
+    words = "it does not say which instructions oneDNN and its own kernels take"
+    flags = os.environ.get("XLA_FLAGS", "")
+    told = request.instruction_set != OWN and "xla_cpu_max_isa" in flags
+    return {"tensorflow": words, **(xla_ceiling.shown(flags) if told else {})}
 
 
 def builds() -> Dict[str, str]:

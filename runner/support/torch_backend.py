@@ -7,8 +7,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tupl
 import numpy as np
 import torch
 
-from runner.backends.base import Description, LoadRequest, Offer, require_file
+from runner.backends.base import STAGES, Description, LoadRequest, Offer, require_file
 from runner.errors import RunnerError
+from runner.support import torch_ceiling
 from runner.support.tally import most
 from runner.support.torch_operators import observed
 from runner.support.torch_program import TorchProgram, as_list, on_device
@@ -94,14 +95,49 @@ class TorchBackend:
             return [tensor.cpu().numpy() for tensor in self._call(batch)]
         return [tensor.numpy() for tensor in self._call(batch)]
 
+    def run_in_stages(self, batch: np.ndarray) -> Tuple[List[np.ndarray], Dict[str, int]]:
+        """One call on the GPU between CUDA's own events, which its stream passes in order.
+
+        A part lasts until the stream passes the next event, so that the three add up to the call:
+        where the GPU waits for PyTorch to launch the next kernel, that is in the part it waits in.
+        """
+        run: Any = self._run
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(len(STAGES) + 1)]
+        torch.cuda.synchronize()
+        with torch.inference_mode():
+            marks[0].record()
+            fed = on_device(torch.from_numpy(batch), GPU)
+            marks[1].record()
+            tensors = as_list(run(fed))
+            marks[2].record()
+            outputs = [tensor.cpu().numpy() for tensor in tensors]
+            marks[3].record()
+        torch.cuda.synchronize()
+        return outputs, {
+            # Milliseconds, by PyTorch's documentation.
+            stage: round(begin.elapsed_time(end) * 1_000_000)
+            for stage, begin, end in zip(STAGES, marks, marks[1:])
+        }
+
     def prove(self, batch: np.ndarray) -> Dict[str, Any]:
         """Which operators a run took, where that is not known yet; and on a GPU, that all is there.
 
         All means every parameter, buffer, constant and output, and no operator on the CPU.
         """
         found: Dict[str, Any] = {}
-        if self._way.operators() is None:
-            found["operators"] = most(observed(lambda: self._call(batch)))
+        operators = self._way.operators()
+        if operators is None:
+            operators = observed(lambda: self._call(batch))
+            found["operators"] = most(operators)
+        found.update(
+            torch_ceiling.told(
+                self._offer.backend,
+                self._request,
+                lambda: self.run(batch),
+                operators,
+                self._way.ran(),
+            )
+        )
         return dict(found, **self._proven(batch)) if self._on_gpu else found
 
     def keep_ir(self, folder: str) -> None:

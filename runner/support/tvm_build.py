@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import tvm
 
@@ -77,11 +77,12 @@ def processor(mcpu: str) -> str:
     return mcpu
 
 
-def cpu_target(kind: str, mcpu: str, *, fast_math: bool) -> Any:
-    """The target for the CPU; `mcpu` is LLVM's name, and `c` leaves both to the compiler."""
+def cpu_target(kind: str, mcpu: str, *, fast_math: bool, features: Sequence[str] = ()) -> Any:
+    """The target for the CPU; `mcpu` and features are LLVM's, and `c` leaves all to the compiler."""
     if kind == "c":
         return tvm.target.Target({"kind": "c"})
-    return _llvm(mcpu, {"fast-math": True} if fast_math else {})
+    more: Dict[str, Any] = {"mattr": list(features)} if features else {}
+    return _llvm(mcpu, dict(more, **({"fast-math": True} if fast_math else {})))
 
 
 def gpu_target(kind: str, device: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .slow_device import SlowDevice
+
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -31,12 +33,19 @@ class FakeRuntime(ModuleType):
         )
         self.ExecutionMode = SimpleNamespace(ORT_SEQUENTIAL=0, ORT_PARALLEL=1)
         self.SessionOptions = FakeOptions
+        self.gpu = SlowDevice()
+        self.OrtValue = SimpleNamespace(ortvalue_from_numpy=self._placed)
 
         def session(path: Any, options: Any, providers: Any) -> FakeSession:
             self.sessions.append(FakeSession(self, path, options, providers))
             return self.sessions[-1]
 
         self.InferenceSession = session
+
+    def _placed(self, array: np.ndarray, kind: str, number: int) -> Any:
+        assert (kind, number) == ("cuda", 0)
+        self.gpu.queue(self.gpu.IN)
+        return SimpleNamespace(array=array)
 
     def get_available_providers(self) -> list[str]:
         return list(self.available)
@@ -88,6 +97,14 @@ class FakeSession:
         self.fed.append(feeds["x"])
         return [np.zeros((1, 9), np.float32)]
 
+    def io_binding(self) -> FakeBinding:
+        return FakeBinding(self.runtime.gpu)
+
+    def run_with_iobinding(self, binding: FakeBinding) -> None:
+        assert binding.outputs == [("y", "cuda", 0)]
+        self.fed.append(binding.inputs["x"].array)
+        self.runtime.gpu.queue(self.runtime.gpu.WORK)
+
     def end_profiling(self) -> str:
         self.profiles += 1
         events = [
@@ -106,3 +123,23 @@ class FakeSession:
         path = self.options.profile_file_prefix + "_1.json"
         Path(path).write_text(json.dumps(events))
         return path
+
+
+class FakeBinding:
+    """An IO binding: what is bound to the GPU stays there until it is copied."""
+
+    def __init__(self, gpu: SlowDevice) -> None:
+        self.gpu = gpu
+        self.inputs: dict[str, Any] = {}
+        self.outputs: list[tuple[str, str, int]] = []
+        self.synchronize_inputs = self.synchronize_outputs = gpu.wait
+
+    def bind_ortvalue_input(self, name: str, value: Any) -> None:
+        self.inputs[name] = value
+
+    def bind_output(self, name: str, kind: str, number: int) -> None:
+        self.outputs.append((name, kind, number))
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray]:
+        self.gpu.copy_out()
+        return [np.zeros((1, 9), np.float32)]

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .slow_device import Event, SlowDevice
+
 
 class Flags:
     """The flags of the network, by version."""
@@ -215,6 +217,7 @@ class Context:
         if self.trt.behaviour.get("execution_fails"):
             return False
         assert stream == FakeDriver.STREAM
+        self.trt.driver.gpu.queue(self.trt.driver.gpu.WORK)
         memory, addresses = self.trt.driver.memory, self.engine.addresses
         x = np.frombuffer(memory[addresses["x"]], np.float32).reshape(self.engine.batch, -1)
         memory[addresses["double"]][:] = (x * 2).tobytes()
@@ -231,6 +234,8 @@ class FakeDriver:
         self.trt = trt
         self.memory: dict[int, bytearray] = {}
         self.open: list[str] = []
+        self.events: dict[int, Event] = {}
+        self.gpu = SlowDevice()
         self.next = 0x7000_0000
 
     def cuInit(self, _flags: int) -> int:  # noqa: N802
@@ -260,6 +265,7 @@ class FakeDriver:
         return 0
 
     def cuStreamSynchronize(self, _stream: Any) -> int:  # noqa: N802
+        self.gpu.wait()
         status: int = self.trt.behaviour.get("synchronize", 0)
         return status
 
@@ -276,12 +282,34 @@ class FakeDriver:
         return 0
 
     def cuMemcpyHtoDAsync_v2(self, to: Any, source: Any, size: Any, _stream: Any) -> int:  # noqa: N802
+        self.gpu.queue(self.gpu.IN)
         self.memory[to.value][:] = ctypes.string_at(source.value, size.value)
         return 0
 
     def cuMemcpyDtoHAsync_v2(self, to: Any, source: Any, size: Any, _stream: Any) -> int:  # noqa: N802
+        self.gpu.queue(self.gpu.OUT)
         data = bytes(self.memory[source.value])[: size.value]
         ctypes.memmove(to.value, data, len(data))
+        return 0
+
+    def cuEventCreate(self, event: Any, flags: int) -> int:  # noqa: N802
+        assert flags == 0, "an event that keeps no time was asked for"
+        self.events[self.next] = Event(self.gpu)
+        event._obj.value = self.next
+        self.next += 0x1_0000
+        return 0
+
+    def cuEventRecord(self, event: Any, stream: Any) -> int:  # noqa: N802
+        assert stream.value == self.STREAM
+        self.events[event.value].record()
+        return 0
+
+    def cuEventElapsedTime(self, elapsed: Any, begin: Any, end: Any) -> int:  # noqa: N802
+        elapsed._obj.value = self.events[begin.value].elapsed_ms(self.events[end.value])
+        return 0
+
+    def cuEventDestroy_v2(self, event: Any) -> int:  # noqa: N802
+        del self.events[event.value]
         return 0
 
     def cuPointerGetAttribute(self, found: Any, attribute: Any, address: Any) -> int:  # noqa: N802

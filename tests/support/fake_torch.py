@@ -15,6 +15,9 @@ import numpy as np
 
 from runner.backends.base import LoadRequest
 
+from .slow_device import Event, SlowDevice
+
+GPU = SlowDevice()
 WAYS = ("torch_eager", "torch_jit", "torch_compile", "torch_export")
 BATCH = np.array([[1.0, 2.0]], np.float32)
 SHOWN = """PyTorch built with:
@@ -58,15 +61,30 @@ class Tensor:
         return self.values.shape
 
     def to(self, device: str) -> Tensor:
+        GPU.queue(GPU.IN)
         return Tensor(self.values, device)
 
     def cpu(self) -> Tensor:
+        GPU.copy_out()
         self.fetched.append("cpu")
         return Tensor(self.values, "cpu")
 
     def numpy(self) -> np.ndarray:
         assert self.device == "cpu", "a tensor on the GPU has no NumPy array"
         return self.values
+
+
+class TimedEvent(Event):
+    """`torch.cuda.Event`, which keeps times only where it was asked to."""
+
+    def __init__(self, *, enable_timing: bool = False) -> None:
+        super().__init__(GPU)
+        self.timing = enable_timing
+
+    def elapsed_time(self, end: TimedEvent) -> float:
+        assert self.timing
+        assert end.timing
+        return self.elapsed_ms(end)
 
 
 class Layer:
@@ -108,6 +126,7 @@ class Module:
         return self
 
     def __call__(self, fed: Tensor) -> Tensor:
+        GPU.queue(GPU.WORK)
         return Tensor(fed.values * 2, "cpu" if self.leaves_output else fed.device)
 
 
@@ -271,7 +290,12 @@ def fake_torch(
             cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)),
             cudnn=SimpleNamespace(allow_tf32=True, version=lambda: 91002),
         ),
-        cuda=SimpleNamespace(is_available=lambda: usable, memory_allocated=lambda _: 123456),
+        cuda=SimpleNamespace(
+            is_available=lambda: usable,
+            memory_allocated=lambda _: 123456,
+            synchronize=GPU.wait,
+            Event=TimedEvent,
+        ),
         compiler=SimpleNamespace(reset=lambda: None),
         export=SimpleNamespace(load=lambda _: program),
         nn=SimpleNamespace(Module=Layer),

@@ -189,8 +189,12 @@ class StoreFactory:
         session_id: str = "session-1",
         control: str | None = None,
         created: str = "2026-01-01T00:00:00Z",
+        **more: Any,
     ) -> str:
-        """A session; `durations_ns` gives for each cell int [rounds, iterations]."""
+        """A session; `durations_ns` gives for each cell int [rounds, iterations].
+
+        `more` adds to its document: `scenario`, `batch`, `floor`, `validity` and so on.
+        """
         folder = session_folder(self.root, session_id)
         folder.mkdir(parents=True)
         keys = list(durations_ns)
@@ -207,6 +211,7 @@ class StoreFactory:
                 "warmup": {},
                 "machine": {},
                 "created": created,
+                **more,
             },
         )
         _parquet(

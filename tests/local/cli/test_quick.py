@@ -33,7 +33,13 @@ def test_the_quick_sweep_compares_three_stacks_and_is_resumed(
     assert second.status == 0, second.err
     assert "resumed" in second.out
     assert "Next, your own: harness sweep --model" in second.out
-    assert "Timing" not in second.err
+    assert (
+        "Loading" not in second.err or "Timed again, as its times so far are INVALID" in second.err
+    )
+    # On a busy machine times are taken again once, and that is all.
+    third = harness("sweep")
+    assert "Timing" not in third.err
+    assert "Loading" not in third.err
 
 
 def test_the_quick_models_labels_spread_and_its_margins_vary(harness: Harness) -> None:

@@ -77,12 +77,15 @@ def test_a_version_is_locked_once_and_kept(
 
 
 def test_the_same_sweep_again_runs_nothing(harness: Harness, swept: Path, tmp_path: Path) -> None:
-    before = sorted(swept.glob("sessions/*"))
-    shutil.rmtree(swept / "reports", ignore_errors=True)
-    done = harness(
+    arguments = (
         *("sweep", "--model", tmp_path / "small.onnx", "--inputs", tmp_path / "x.npy"),
         *("--env", OLD, "--env", NEW, "--rounds", 4, "--json"),
     )
+    # Times that were INVALID on a busy machine are taken once more, and then no more.
+    assert harness(*arguments).status == 0
+    before = sorted(swept.glob("sessions/*"))
+    shutil.rmtree(swept / "reports", ignore_errors=True)
+    done = harness(*arguments)
     assert done.status == 0, done.err
     assert {c["status"] for c in done.json["cells"]} == {"resumed"}
     assert sorted(swept.glob("sessions/*")) == before

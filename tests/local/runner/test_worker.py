@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,8 +104,8 @@ def test_a_round_gives_its_durations_and_no_more_than_the_run_is_timed(start: St
     loaded(worker)
     reply = worker.command("round", iterations=7, warmup=2)
     assert len(reply["durations_ns"]) == 7
-    assert min(reply["durations_ns"]) >= 2_000_000
-    assert np.median(reply["durations_ns"]) < 3_000_000
+    # The least of them: others run here too, and a run may be interrupted.
+    assert 2_000_000 <= min(reply["durations_ns"]) < 3_000_000
     assert reply["rss_mib"] > 5
 
 
@@ -112,6 +115,109 @@ def test_an_idle_worker_uses_no_processor_time(start: Start) -> None:
     worker.command("round", iterations=1, warmup=0)
     time.sleep(0.5)
     assert worker.command("round", iterations=1, warmup=0)["cpu_ns_since_last"] < 50_000_000
+
+
+def test_a_round_says_what_it_used(start: Start) -> None:
+    worker = start({"latency_ns": 1_000_000})
+    loaded(worker)
+    quick = worker.command("round", iterations=1)
+    long = worker.command("round", iterations=50, warmup=50)
+    warmed = worker.command("warmup", min_iterations=20, max_iterations=20, max_duration_ns=10**10)
+    # A call of this model spins: it uses the core for as long as it lasts, or waits for it.
+    assert long["cpu_ns"] + (long["wait_ns"] or 0) >= 100_000_000
+    assert quick["cpu_ns"] < long["cpu_ns"]
+    assert warmed["cpu_ns"] > 0
+    assert warmed["peak_rss_mib"] >= long["rss_mib"] - 1
+
+
+def test_two_processes_on_one_core_wait_for_it(start: Start) -> None:
+    worker = start({"latency_ns": 2_000_000})
+    loaded(worker)
+    if worker.command("round", iterations=1)["wait_ns"] is None:
+        pytest.skip("this kernel does not say how long a thread waits for a core")
+    core = {max(os.sched_getaffinity(0))}
+    os.sched_setaffinity(worker.process.pid, core)
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        os.sched_setaffinity(other.pid, core)
+        waited = worker.command("round", iterations=200)["wait_ns"]
+    finally:
+        other.kill()
+        other.wait()
+    # Of the 0.4 s that the round lasts at least, the other process has its share.
+    assert waited > 10_000_000
+
+
+def test_what_was_timed_last_is_those_rows_of_the_answers(start: Start) -> None:
+    worker = start({"classes": 37}, batch=3)
+    loaded(worker)
+    assert "send `round` before" in worker.command("timed_outputs")["error"]["message"]
+    worker.command("answers")
+    for iterations, first in ((1, 0), (2, 3), (3, 6), (7, 0)):
+        worker.command("round", iterations=iterations, warmup=4)
+        reply = worker.command("timed_outputs")
+        assert (reply["first_row"], reply["rows"]) == (first, 3)
+        [output] = reply["outputs"]
+        assert (output["file"], output["dtype"]) == ("timed_0.npy", "float32")
+        assert output["shape"] == [3, 37]
+        timed = np.load(worker.work / output["file"], allow_pickle=False)
+        assert (timed == worker.output()[first : first + 3]).all()
+    assert worker.output().shape == (10, 37)
+
+
+def test_rows_that_only_fill_a_batch_up_are_no_timed_outputs(start: Start) -> None:
+    worker = start(batch=16)
+    loaded(worker)
+    worker.command("answers")
+    worker.command("round", iterations=2)
+    reply = worker.command("timed_outputs")
+    assert (reply["first_row"], reply["rows"]) == (0, 10)
+    assert (np.load(worker.work / "timed_0.npy") == worker.output()).all()
+
+
+def test_the_parts_of_a_query_and_why_copies_are_none(start: Start) -> None:
+    worker = start({"latency_ns": 2_000_000}, batch=2)
+    loaded(worker)
+    reply = worker.command("stages", iterations=4)
+    assert {name: len(times) for name, times in reply["stages"].items()} == {
+        "preprocess": 4,
+        "compute": 4,
+        "postprocess": 4,
+    }
+    assert min(reply["stages"]["compute"]) >= 2_000_000
+    assert 0 < min(reply["stages"]["preprocess"]) < 2_000_000
+    assert set(reply["absent"]) == {"host_to_device", "device_to_host"}
+    assert "runs on the CPU" in reply["absent"]["host_to_device"]
+
+
+def test_a_model_that_does_nothing_gives_the_same_and_takes_next_to_nothing(start: Start) -> None:
+    worker = start({"work": "nothing", "classes": 5}, batch=2)
+    loaded(worker)
+    worker.command("answers")
+    answers = worker.output()
+    assert answers.shape == (10, 5)
+    assert (answers == answers[0]).all()
+    assert len(np.unique(answers[0])) == 5
+    reply = worker.command("round", iterations=2000, warmup=200)
+    # The least is the harness alone, whatever else this machine does.
+    assert min(reply["durations_ns"]) < 2_000
+    worker.command("timed_outputs")
+    assert (np.load(worker.work / "timed_0.npy") == answers[:2]).all()
+
+
+@pytest.mark.parametrize(
+    ("null", "words"),
+    [
+        ({"work": "hard"}, "`work` is one of linear, nothing, not 'hard'"),
+        ({"work": "nothing", "latency_ns": 5}, "has no latency_ns"),
+        ({"work": "nothing", "fault": "nan"}, "has no fault"),
+    ],
+)
+def test_work_that_there_is_not_is_refused(start: Start, null: dict[str, Any], words: str) -> None:
+    worker = start(null)
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "model"
+    assert words in worker.error()["message"]
 
 
 def test_warmup_stops_at_its_limits(start: Start) -> None:
@@ -146,6 +252,10 @@ WRONG_COMMANDS = [
     b'{"command": "round", "iterations": true}',
     b'{"command": "round", "iterations": NaN}',
     b'{"command": "answers", "extra": 1}',
+    b'{"command": "stages"}',
+    b'{"command": "stages", "iterations": 0}',
+    b'{"command": "stages", "iterations": 1000001}',
+    b'{"command": "timed_outputs", "iterations": 1}',
     b'{"command": "answers"',
     b"\xff\xfe",
 ]

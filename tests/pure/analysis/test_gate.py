@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from harness.analysis.agreement import PlainAnswers, PlainOutput, compare
-from harness.analysis.gate import METRICS, parse, violations
+from harness.analysis.gate import METRICS, parse, undecided, violations
 from harness.analysis.pair_agreement import PairAgreement
-from harness.analysis.timing import TimeRatio
+from harness.analysis.time_verdict import NOT_TIMED, TimeVerdict
 from harness.errors import UsageError
 
 
@@ -21,8 +21,8 @@ def pair(flips: int = 1, images: int = 1000, labels: bool = True) -> PairAgreeme
     return compare(PlainAnswers(x), PlainAnswers(y), truth)
 
 
-def broken(rule: str, found: PairAgreement, ratio: TimeRatio | None = None) -> list[str]:
-    return [v.message for v in violations([parse(rule)], found, ratio)]
+def broken(rule: str, found: PairAgreement, time: TimeVerdict | None = None) -> list[str]:
+    return [v.message for v in violations([parse(rule)], found, time)]
 
 
 def test_a_count_and_a_share_of_flips() -> None:
@@ -81,10 +81,37 @@ def test_flips_of_a_model_without_scores_could_not_be_measured() -> None:
 
 
 def test_time_ratio() -> None:
-    ratio = TimeRatio(1.2, 1.1, 1.3, 15)
-    assert broken("time_ratio > 1.1", pair(), ratio)
-    assert broken("time_ratio > 110%", pair(), ratio)
-    assert broken("time_ratio > 1.25", pair(), ratio) == []
+    time = TimeVerdict("slower", 1.2, 1.1, 1.3, valid=True)
+    assert broken("time_ratio > 1.1", pair(), time)
+    assert broken("time_ratio > 110%", pair(), time)
+    assert broken("time_ratio > 1.25", pair(), time) == []
+
+
+def test_slower_counts_only_what_is_claimed() -> None:
+    assert broken("slower > 0", pair(), TimeVerdict("slower", 1.2, 1.1, 1.3, valid=True))
+    assert broken("slower > 25%", pair(), TimeVerdict("slower", 1.2, 1.1, 1.3)) == []
+    for word in ("no-difference", "faster"):
+        assert broken("slower > 0", pair(), TimeVerdict(word, 1.2, 0.9, 1.3)) == []
+    for time in (None, NOT_TIMED, TimeVerdict("unknown", 1.2)):
+        assert "could not be measured" in broken("slower > 0", pair(), time)[0]
+
+
+@pytest.mark.parametrize("rule", ["time_ratio > 9", "time_ratio > 1", "slower > 0"])
+def test_an_invalid_time_neither_breaks_nor_keeps_a_rule(rule: str) -> None:
+    reasons = ({"kind": "drift", "message": "it drifts", "key": None},)
+    time = TimeVerdict("unknown", 1.2, 1.1, 1.3, valid=False, reasons=reasons)
+    assert broken(rule, pair(), time) == []
+    (found,) = undecided([parse(rule), parse("flips > 5")], time)
+    assert found.rule == rule
+    assert found.message == (
+        f"{found.metric} cannot be told, its time is INVALID: it drifts (rule: {rule})"
+    )
+    assert broken("flips > 0", pair(), time)
+
+
+@pytest.mark.parametrize("time", [None, NOT_TIMED, TimeVerdict("slower", 1.2, 1.1, 1.3)])
+def test_only_an_invalid_time_leaves_a_rule_undecided(time: TimeVerdict | None) -> None:
+    assert undecided([parse("time_ratio > 1")], time) == []
 
 
 @pytest.mark.parametrize("text", ["", "flips", "flips = 3", "flips > x", "flips > nan", "> 3"])

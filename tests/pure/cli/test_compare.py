@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 from support.store_factory import StoreFactory, flip_first, logits
+from support.timed_sweeps import timed_sweep
 from typer.testing import CliRunner, Result
 
 from harness.cli import compare
@@ -118,3 +119,32 @@ def test_an_image_and_an_interpreter_may_be_typed(tmp_path: Path) -> None:
     result = run(tmp_path, *names)
     assert result.exit_code == 0
     assert f"{names[0]} to {names[1]}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("rules", "code", "allowed"),
+    [
+        (["time_ratio > 1.05"], EXIT_CELLS_FAILED, None),
+        (["slower > 0", "flips > 5"], EXIT_CELLS_FAILED, None),
+        (["time_ratio > 1.05", "flips > 0"], 1, False),
+        (["flips > 5"], 0, True),
+        ([], 0, None),
+    ],
+)
+def test_an_invalid_time_ends_with_3_unless_another_rule_decides(
+    tmp_path: Path, rules: list[str], code: int, allowed: bool | None
+) -> None:
+    keys = timed_sweep(tmp_path, drifting=2)
+    given = [part for rule in rules for part in ("--fail-on", rule)]
+    result = run(tmp_path, keys[0], keys[2], "--json", *given)
+    assert json.loads(result.stdout)["allowed"] is allowed
+    refused = isinstance(result.exception, DifferencesError)
+    assert (1 if refused else result.exit_code) == code
+
+
+@pytest.mark.parametrize(("rule", "code"), [("slower > 20%", 1), ("slower > 50%", 0)])
+def test_a_valid_slow_down_is_decided(tmp_path: Path, rule: str, code: int) -> None:
+    keys = timed_sweep(tmp_path)
+    result = run(tmp_path, keys[0], keys[2], "--fail-on", rule)
+    assert isinstance(result.exception, DifferencesError) == (code == 1)
+    assert "slower: takes" in result.stdout

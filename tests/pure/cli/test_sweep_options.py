@@ -33,6 +33,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "--threads",
         "--batch",
         "--precision",
+        "--instruction-set",
         "--baseline",
         "--class",
         "--only",
@@ -74,6 +75,15 @@ def test_options_add_what_a_file_leaves_open(matrix: Path) -> None:
     assert spec.data is not None
     assert (spec.data.path, spec.data.limit) == (matrix.parent / "images", 5)
     assert (spec.axes.threads, spec.axes.precision) == ((1, 2), ("default",))
+
+
+def test_ceilings_on_instruction_sets_are_an_axis_and_other_names_are_refused(matrix: Path) -> None:
+    model = {"model": [Path("m.onnx")], "recipe": "tf"}
+    assert meant(matrix, **model).axes.instruction_set == ("own",)
+    spec = meant(matrix, **model, instruction_set=["own", "avx2"])
+    assert spec.axes.instruction_set == ("own", "avx2")
+    with pytest.raises(SpecError, match=r"sse4\.1"):
+        meant(matrix, **model, instruction_set=["avx3"])
 
 
 def test_what_a_file_says_itself_is_refused_as_an_option(matrix: Path) -> None:
@@ -173,13 +183,49 @@ def test_a_wish_that_there_is_not_is_told(
 def test_how_conversions_are_checked_is_said_beside_a_file(matrix: Path) -> None:
     matrix.write_text(matrix.read_text() + "conversions: {tolerance: 0.1, images: 7}\n")
     spec = meant(matrix, model=[Path("m.onnx")], recipe="tf")
-    told = adjusted(spec, calibration=12, tolerance=0.5, keep_ir=True, rounds=3)
+    told = adjusted(spec, calibration=12, tolerance=0.5, keep_ir=True)
     assert (told.conversions.tolerance, told.conversions.images) == (0.5, 7)
     assert told.conversions.calibration == 12
     assert told.keep_ir
-    assert (told.timing.rounds, told.timing.enabled) == (3, True)
     assert adjusted(spec) == spec
-    assert not adjusted(spec, timing=False).timing.enabled
+
+
+def test_how_cells_are_timed_is_said_beside_a_file(matrix: Path) -> None:
+    matrix.write_text(matrix.read_text() + "timing: {rounds: 20, warmup_seconds: 1}\n")
+    spec = meant(matrix, model=[Path("m.onnx")], recipe="tf")
+    told = adjusted(
+        spec,
+        timing={
+            "enabled": None,
+            "rounds": 3,
+            "scenarios": ["offline", "single_stream", "offline"],
+            "offline_batches": [16, 1, 4, 4],
+            "min_queries": None,
+            "round_seconds": 0.5,
+        },
+    ).timing
+    assert (told.rounds, told.enabled, told.warmup_seconds) == (3, True, 1)
+    assert told.scenarios == ("offline", "single_stream")
+    assert told.offline_batches == (1, 4, 16)
+    assert (told.round_seconds, told.min_queries) == (0.5, 100)
+    assert not adjusted(spec, timing={"enabled": False}).timing.enabled
+
+
+@pytest.mark.parametrize(
+    ("timing", "said"),
+    [
+        ({"scenarios": ["server"]}, "scenarios"),
+        ({"rounds": 1}, "rounds"),
+        ({"offline_batches": [0]}, "offline_batches"),
+        ({"round_seconds": 0}, "round_seconds"),
+    ],
+)
+def test_a_timing_that_cannot_be_is_refused_by_its_name(
+    matrix: Path, timing: dict[str, Any], said: str
+) -> None:
+    spec = meant(matrix, model=[Path("m.onnx")], recipe="tf")
+    with pytest.raises(SpecError, match=said):
+        adjusted(spec, timing=timing)
 
 
 BAD_NAME = os.fsdecode(b"b\xff.onnx")

@@ -264,3 +264,14 @@ def test_answers_are_read_among_other_lines() -> None:
     good = '{"path": "/a", "version": [3, 8, 18], "numpy": true, "stacks": ["torch"]}'
     said = f'Welcome!\n{{"path": 1}}\n[]\n{good}\n{{"version": "x"}}\n'
     assert read_answers(said) == [Answer("/a", (3, 8, 18), True, ("torch",))]
+
+
+def test_the_ceilings_that_a_backend_keeps_to_are_those_that_it_says() -> None:
+    event = probed()
+    offer = {"precisions": ["f32"], "devices": ["cpu"], "settings": {}}
+    kept = {**offer, "instruction_sets": ["own", "avx", "avx2"]}
+    put(kept, "backends", "torch.eager", "offer")(event)
+    put(offer, "backends", "onnxruntime", "offer")(event)
+    made = environment_from(event, "n", "python:/p", "python")
+    assert made.instruction_sets["torch.eager"] == ("avx", "avx2")
+    assert made.instruction_sets["onnxruntime"] == "it names none that it keeps to"

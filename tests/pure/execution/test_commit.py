@@ -14,7 +14,7 @@ from support.cells import CELL
 
 from harness.errors import ExecutionError
 from harness.execution.bundles import answers_folder, validate
-from harness.execution.commit import class_mismatch, commit_answers, commit_inputs, commit_session
+from harness.execution.commit import class_mismatch, commit_answers, commit_inputs
 
 LOADED = {
     "load_ns": 1,
@@ -179,14 +179,3 @@ def test_inputs_keep_names_hashes_and_missing_labels(tmp_path: Path) -> None:
         (0, "é.png", "1", 3),
         (1, "b.png", "2", None),
     ]
-
-
-@pytest.mark.parametrize(
-    "rows", [np.zeros((0, 4), np.int64), np.array([[0, 0, 0, 0]]), np.array([[7, 0, 0, 5]])]
-)
-def test_samples_that_cannot_be_are_refused(tmp_path: Path, rows: Any) -> None:
-    np.save(tmp_path / "timings.npy", rows)
-    members = [{"key": "k", "position": 0}]
-    (tmp_path / "session.json").write_text(json.dumps({"schema_version": 1, "members": members}))
-    with pytest.raises(ExecutionError, match="session"):
-        commit_session(tmp_path, tmp_path)

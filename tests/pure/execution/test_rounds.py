@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.execution.rounds import balanced_order, iterations_for
+from harness.execution.rounds import (
+    MOST_ITERATIONS,
+    MOST_SAMPLES,
+    balanced_order,
+    iterations_for,
+    typical_ns,
+)
+
+MS = 1_000_000
 
 
 def test_every_second_round_runs_backwards_and_all_places_are_shared() -> None:
@@ -18,7 +26,26 @@ def test_every_second_round_runs_backwards_and_all_places_are_shared() -> None:
 
 
 def test_a_round_is_filled_but_never_empty() -> None:
-    assert iterations_for([10_000_000] * 10, 250_000_000) == 25
-    assert iterations_for([900_000_000, 7_000_000_000], 250_000_000) == 1
-    assert iterations_for([1], 250_000_000) == 10_000
-    assert iterations_for([], 250_000_000) == 1
+    assert iterations_for([10 * MS] * 10, 250 * MS) == 25
+    assert iterations_for([900 * MS, 7_000 * MS], 250 * MS) == 1
+    assert iterations_for([1], 250 * MS) == MOST_ITERATIONS
+    assert iterations_for([], 250 * MS) == 1
+
+
+def test_rounds_are_lengthened_for_enough_queries_and_enough_time() -> None:
+    slow = [100 * MS] * 4
+    assert iterations_for(slow, 250 * MS, rounds=16) == 2
+    assert iterations_for(slow, 250 * MS, rounds=16, min_iterations=100) == 7
+    assert iterations_for(slow, 250 * MS, rounds=16, min_ns=8_000 * MS) == 5
+    assert iterations_for([], 250 * MS, rounds=16, min_iterations=100) == 7
+
+
+def test_what_takes_a_microsecond_is_timed_a_million_times_at_most() -> None:
+    found = iterations_for([1_000], 250 * MS, rounds=16, min_ns=60_000 * MS)
+    assert found * 16 == MOST_SAMPLES
+
+
+def test_what_an_iteration_takes_is_judged_by_the_second_half_of_the_warm_up() -> None:
+    assert typical_ns([9, 9, 9, 2, 3, 4]) == 3
+    assert typical_ns([]) == 1
+    assert typical_ns([0, 0]) == 1

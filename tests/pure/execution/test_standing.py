@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cells import CELL
@@ -104,3 +105,69 @@ def test_a_finished_cell_is_opened_again_for_what_its_backend_compiles() -> None
     assert remaining(groups, done, 16) == []
     [work] = remaining(groups, done, 16, lambda _: False)
     assert (work.unkept, work.unanswered, work.timed) == ({cell.key}, frozenset(), False)
+
+
+def judged(kinds: dict[str, set[str]], *cells: Cell, **more: Any) -> PastSession:
+    """A session of these cells, the first the reference, with reasons against some."""
+    against = {cell.key: frozenset(kinds.get(cell.environment, set())) for cell in cells}
+    keys = frozenset(against)
+    return PastSession("s", keys, cells[0].key, None, **{"rounds": 16, "against": against, **more})
+
+
+def left(cells: list[Cell], *sessions: PastSession, **more: Any) -> list[str]:
+    """The environments of the cells that are to be timed."""
+    [group] = make_groups(cells, baseline=None, timed=True, control=False)
+    works = remaining([group], standing(cells, *sessions), 16, **more)
+    return [cell.environment for work in works for cell in work.members]
+
+
+def test_times_that_are_invalid_for_a_reason_of_the_moment_are_taken_again_once() -> None:
+    both = cells(2)
+    bad = judged({"e1": {"busy-machine"}}, *both)
+    assert left(both, bad) == ["e0", "e1"]
+    assert left(both, bad, bad) == []
+    assert left(both, bad, bad, retry=True) == ["e0", "e1"]
+    assert left(both, bad, bad, judged({}, *both), retry=True) == []
+
+
+def test_a_reference_that_is_invalid_takes_all_with_it() -> None:
+    three = cells(3)
+    assert left(three, judged({"e0": {"drift"}}, *three)) == ["e0", "e1", "e2"]
+    assert left(three, judged({"e2": {"drift"}}, *three)) == ["e0", "e2"]
+
+
+@pytest.mark.parametrize("kind", ["too-few-rounds", "too-few-samples", "unequal-outputs"])
+def test_what_another_try_would_not_mend_is_not_tried_again_unasked(kind: str) -> None:
+    both = cells(2)
+    bad = judged({"e0": {kind}, "e1": {kind}}, *both)
+    assert left(both, bad) == []
+    assert left(both, bad, retry=True) == ["e0", "e1"]
+
+
+def test_a_session_that_lost_its_reference_counts_for_nobody() -> None:
+    a, b = cells(2)
+    lost = replace(judged({}, a, b), members=frozenset([b.key]))
+    assert left([a, b], lost) == ["e0", "e1"]
+
+
+def test_scenarios_and_lists_of_batches_are_timed_apart() -> None:
+    both = cells(2)
+    stream, offline = make_groups(
+        both,
+        baseline=None,
+        timed=True,
+        control=False,
+        scenarios=("single_stream", "offline"),
+    )
+    done = judged({}, *both)
+
+    def wanted(*sessions: PastSession, batches: tuple[int, ...] | None = None) -> list[str | None]:
+        known = standing(both, *sessions)
+        works = remaining([stream, offline], known, 16, batches=batches)
+        return [work.group.scenario for work in works]
+
+    assert wanted(done) == ["offline"]
+    found = replace(done, scenario="offline")
+    assert wanted(done, found) == []
+    assert wanted(done, found, batches=(1, 8)) == ["offline"]
+    assert wanted(done, replace(found, batches=(1, 8)), batches=(1, 8)) == []

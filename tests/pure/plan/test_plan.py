@@ -214,6 +214,39 @@ def test_without_timing_nothing_runs_twice() -> None:
     assert {g.reference for g in groups} == {None}
 
 
+def test_each_scenario_has_groups_of_its_own_with_the_same_members() -> None:
+    cells = plan(spec(), [subject()], [stack(f"e{i}") for i in range(6)]).cells
+    both = ("single_stream", "offline")
+    groups = make_groups(cells, baseline=None, timed=True, control=True, scenarios=both, at_once=4)
+    assert [g.scenario for g in groups] == [*3 * ["single_stream"], *3 * ["offline"]]
+    assert [g.cells for g in groups[:3]] == [g.cells for g in groups[3:]]
+    assert [g.label for g in groups[2:4]] == ["m, 3 cells", "m, 4 cells, offline"]
+
+
+def test_offline_finds_its_batch_so_only_the_family_of_batch_one_is_timed_in_it() -> None:
+    cells = plan(spec(axes={"batch": [1, 4]}), [subject()], [stack("a"), stack("b")]).cells
+
+    def made(*scenarios: str) -> list[tuple[int, str | None, int]]:
+        groups = make_groups(cells, baseline=None, timed=True, control=True, scenarios=scenarios)
+        return [(g.cells[0].batch, g.scenario, len(g.cells)) for g in groups]
+
+    assert made("single_stream", "offline") == [
+        (1, "single_stream", 3),
+        (1, "offline", 3),
+        (4, "single_stream", 3),
+    ]
+    # The others still answer, and no control of them runs.
+    assert made("offline") == [(1, "offline", 3), (4, None, 2)]
+
+
+def test_what_is_not_timed_has_no_scenario() -> None:
+    cells = plan(spec(), [subject()], [stack("a"), stack("b")]).cells
+    [group] = make_groups(
+        cells, baseline=None, timed=False, control=True, scenarios=("single_stream", "offline")
+    )
+    assert (group.scenario, group.reference, len(group.cells)) == (None, None, 2)
+
+
 def test_the_same_model_or_environment_by_two_names_is_refused() -> None:
     with pytest.raises(SpecError, match="m and n are the same file"):
         plan(spec(), [subject("m"), subject("n", sha256="sha-m")], [stack("a")])

@@ -1,44 +1,122 @@
-"""No claim about time below the noise floor."""
+"""Times in words: what is claimed, what is not, and what is INVALID."""
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import pytest
 
-from harness.report.times import noise_floor, time_state, times_in_words
+from harness.analysis.time_verdict import NOT_TIMED, TimeVerdict
+from harness.report.times import (
+    cell_validity,
+    invalid_in_words,
+    said,
+    short,
+    state,
+    times_in_words,
+    validity,
+)
+
+DRIFT = {"kind": "drift", "message": "it drifts by 9 %", "key": "x"}
+BUSY = {"kind": "busy-machine", "message": "load 3", "key": None}
 
 
-def pair(ratio: float, low: float | None, high: float | None, b: str = "b") -> dict[str, object]:
-    return {"a": "a", "b": b, "time_ratio": ratio, "time_low": low, "time_high": high}
-
-
-def test_the_floor_is_the_farther_end_of_the_controls_interval() -> None:
-    assert noise_floor([pair(1.02, 0.95, 1.10)]) == pytest.approx(math.log(1.10))
-    assert noise_floor([pair(0.9, None, None)]) == pytest.approx(-math.log(0.9))
-    assert noise_floor([]) == 0.0
+def verdict(word: str, ratio: float = 1.0, **more: Any) -> dict[str, Any]:
+    return TimeVerdict(word, ratio, 0.9 * ratio, 1.1 * ratio, **more).document()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("ratio", "low", "high", "floor", "state", "said"),
+    ("found", "state_", "short_", "said_"),
     [
-        (0.8, 0.7, 0.9, 0.0, "faster", "takes 20 % less time"),
-        (0.8, 0.7, 0.9, 0.3, "even", "within the noise floor"),
-        (1.3, 1.2, 1.4, 0.1, "slower", "takes 30 % more time"),
-        (3.96, 3.4, 4.6, 0.3, "slower", "takes 4.0 times as long"),
-        (1.05, 0.98, 1.12, 0.0, "even", "no difference shown"),
-        (5.0, None, None, 0.0, "even", "one round only: no interval"),
+        (verdict("faster", 0.8), "faster", "faster", "faster: takes 20 % less time"),
+        (verdict("slower", 1.3), "slower", "slower", "slower: takes 30 % more time"),
+        (verdict("slower", 1.023), "slower", "slower", "slower: takes 2.3 % more time"),
+        (verdict("slower", 3.96), "slower", "slower", "slower: takes 4.0 times as long"),
+        (
+            verdict("no-difference", smallest_visible=0.021),
+            "even",
+            "none seen (2.1 %)",
+            "no difference that this measurement can see (smallest it could: 2.1 %)",
+        ),
+        (
+            verdict("no-difference"),
+            "even",
+            "none seen",
+            "no difference that this measurement can see (with so few rounds it could see none)",
+        ),
+        (
+            verdict("unknown", 1.3, valid=False, reasons=(DRIFT, BUSY)),
+            "unknown",
+            "INVALID",
+            "INVALID: it drifts by 9 %; load 3",
+        ),
+        (NOT_TIMED.document(), "unknown", "\u2013", "not measured in one session"),
+        (
+            verdict("unknown", reasons=({"kind": "too-few-rounds", "message": "one round"},)),
+            "unknown",
+            "unknown",
+            "one round",
+        ),
     ],
 )
-def test_what_is_said(
-    ratio: float, low: float, high: float, floor: float, state: str, said: str
-) -> None:
-    assert time_state(pair(ratio, low, high), floor) == (state, said)
+def test_what_is_said(found: dict[str, Any], state_: str, short_: str, said_: str) -> None:
+    assert (state(found), short(found), said(found)) == (state_, short_, said_)
 
 
-def test_a_sentence_names_only_what_may_be_claimed() -> None:
-    pairs = [pair(0.5, 0.4, 0.6, "x"), pair(1.01, 0.9, 1.1, "y"), pair(4, 3, 5, "z")]
-    names = {"x": "new", "y": "same", "z": "old"}
-    assert (
-        times_in_words(pairs, 0.1, names) == "Faster: new (0.50\u00d7). Slower: old (4.00\u00d7)."
+def test_validity_names_each_kind_once() -> None:
+    assert validity(True, []) == "VALID"
+    assert validity(None, []) == "not judged"
+    assert validity(False, [DRIFT, BUSY, DRIFT]) == "INVALID: drift, busy-machine"
+    assert validity(None, [], timed=False) == "\u2013"
+
+
+def scenarios(**valid: bool | None) -> dict[str, Any]:
+    return {
+        "scenarios": {
+            name: {"valid": one, "reasons": [DRIFT, BUSY] if one is False else []}
+            for name, one in valid.items()
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (scenarios(single_stream=True), "VALID"),
+        (scenarios(single_stream=True, offline=False), "INVALID: drift, busy-machine"),
+        (scenarios(single_stream=True, offline=None), "not judged"),
+        (scenarios(), "\u2013"),
+    ],
+)
+def test_a_cell_is_valid_if_all_its_scenarios_are(cell: dict[str, Any], expected: str) -> None:
+    assert cell_validity(cell) == expected
+
+
+def test_what_is_wrong_with_a_session_is_said_once() -> None:
+    cells = [scenarios(single_stream=False), scenarios(single_stream=False, offline=False)]
+    assert invalid_in_words(cells, {"x": "onnx"}) == [
+        "onnx: drift: it drifts by 9 %",
+        "the whole session: busy-machine: load 3",
+        "onnx, offline: drift: it drifts by 9 %",
+        "the whole session, offline: busy-machine: load 3",
+    ]
+
+
+def pair(b: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"a": "a", "b": b, "time_ratio": found["ratio"], "time_verdict": found}
+
+
+def test_a_sentence_names_what_may_be_claimed_and_what_is_invalid() -> None:
+    pairs = [
+        pair("x", verdict("faster", 0.5)),
+        pair("y", verdict("no-difference", 1.01, smallest_visible=0.02)),
+        pair("z", verdict("slower", 4)),
+        pair("w", verdict("unknown", 2, valid=False)),
+        pair("v", NOT_TIMED.document()),
+    ]
+    names = {"x": "new", "y": "same", "z": "old", "w": "bad", "v": "other"}
+    assert times_in_words(pairs, names) == (
+        "Faster: new (0.50\u00d7). Slower: old (4.00\u00d7). "
+        "Times INVALID, so nothing is said of them: bad."
     )
+    assert times_in_words(pairs[1:2], names) == ""

@@ -27,7 +27,21 @@ def test_numbers() -> None:
         "120 µs",
         "\u2013",
     ]
-    assert words.ratio(1.044) == "1.04\u00d7"
+    assert [words.ratio(v) for v in (1.0444, 1.3, 0.9, 0.9996, None)] == [
+        "1.044\u00d7",
+        "1.30\u00d7",
+        "0.90\u00d7",
+        "1.000\u00d7",
+        "\u2013",
+    ]
+    assert words.interval(0.998, 1.2149) == "0.998 to 1.21"
+    assert [words.rate(v) for v in (12345.6, 123.456, 1.234, None)] == [
+        "12,346",
+        "123",
+        "1.23",
+        "\u2013",
+    ]
+    assert [words.p_value(v) for v in (0.0341, 3.14e-5, None)] == ["0.034", "3.1e-05", "\u2013"]
     assert words.interval(1.02, None) == "\u2013"
     assert words.difference(0.0, identical=True) == "bit-identical"
     assert [words.plural(n, "cell") for n in (0, 1, 2, 1000)] == [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runner import answers
-from runner.answers import AnswerFiles, check_outputs
+from runner.answers import AnswerFiles, best, check_outputs, postprocess
 from runner.backends.base import TensorSpec
 from runner.errors import RunnerError
 
@@ -207,3 +207,37 @@ def test_a_softmax_of_what_is_no_class_scores_is_refused(
     ):
         files.add([output], batch=2, keep=2)
     assert caught.value.kind == "unsupported"
+
+
+def test_the_stem_names_the_files(tmp_path: Path) -> None:
+    with AnswerFiles(str(tmp_path), SPEC, 1, 10**6, stem="timed") as files:
+        files.add([np.ones((2, 3), np.float32)], batch=2, keep=1)
+        [entry] = files.finish()
+    assert entry["file"] == "timed_0.npy"
+    assert [path.name for path in tmp_path.iterdir()] == ["timed_0.npy"]
+
+
+def test_the_best_classes_are_the_largest_scores_in_their_order() -> None:
+    scores = np.random.default_rng(5).normal(size=(7, 40)).astype(np.float32)
+    assert best(scores).tolist() == np.argsort(-scores, axis=1)[:, :5].tolist()
+    assert best(scores[:, :3]).tolist() == np.argsort(-scores[:, :3], axis=1).tolist()
+
+
+def test_what_comes_after_the_model_is_what_answers_are_and_the_best_classes() -> None:
+    spec = (TensorSpec("scores", "uint8", (None, 4), scale=0.5, zero_point=10),)
+    [values], classes = postprocess([np.array([[10, 12, 30, 11]], np.uint8)], spec, 1)
+    assert (values.tolist(), values.dtype) == ([[0, 1, 10, 0.5]], np.float32)
+    assert classes is not None
+    assert classes.tolist() == [[2, 1, 3, 0]]
+
+
+@pytest.mark.parametrize("output", [np.ones((2, 3, 3), np.float32), np.ones((2, 3), np.int64)])
+def test_what_is_no_class_scores_has_no_best_classes(output: np.ndarray) -> None:
+    values, classes = postprocess([output], SPEC, 2)
+    assert values[0].shape == output.shape
+    assert classes is None
+
+
+def test_what_comes_after_the_model_checks_as_answers_do() -> None:
+    with pytest.raises(RunnerError, match="must be the batch"):
+        postprocess([np.zeros((1, 3), np.float32)], SPEC, 2)

@@ -67,6 +67,13 @@ def test_an_infer_job_gets_its_defaults() -> None:
     assert job.inputs.normalise.subtract == (0.485, 0.456, 0.406)
 
 
+def test_a_ceiling_on_instruction_sets_is_one_of_those_there_are() -> None:
+    assert read_job(json.dumps(infer())).instruction_set == "own"
+    assert read_job(json.dumps({**infer(), "instruction_set": "avx2"})).instruction_set == "avx2"
+    with pytest.raises(RunnerError, match=r"job\.instruction_set: .*'avx512_vnni'.*'avx3'"):
+        read_job(json.dumps({**infer(), "instruction_set": "avx3"}))
+
+
 def test_the_other_kinds_are_read() -> None:
     converted = read_job(json.dumps(convert()))
     assert isinstance(converted, ConvertJob)
@@ -230,6 +237,76 @@ def test_the_checker_and_a_full_implementation_accept_the_same(document: dict[st
 @pytest.mark.parametrize("name", ["job", "event", "command", "reply", "error"])
 def test_the_schemas_are_valid_schemas(name: str) -> None:
     Draft202012Validator.check_schema(schema(name))
+
+
+USED = {"cpu_ns": 5, "cpu_ns_since_last": 0, "wait_ns": 7, "rss_mib": 9.5, "peak_rss_mib": 10}
+OUTPUT = {"index": 0, "name": "y", "dtype": "float32", "shape": [1, 3], "file": "timed_0.npy"}
+STAGES = {"preprocess": [1], "compute": [2], "postprocess": [3]}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"command": "stages", "iterations": 1},
+        {"command": "timed_outputs"},
+        {"command": "warmup", "min_iterations": 0, "max_iterations": 1, "max_duration_ns": 0},
+    ],
+)
+def test_a_command_of_timing_is_accepted_by_both(command: dict[str, Any]) -> None:
+    check(command, "command", "command")
+    Draft202012Validator(schema("command")).validate(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"command": "stages"},
+        {"command": "stages", "iterations": 0},
+        {"command": "stages", "iterations": 100_001},
+        {"command": "stages", "iterations": 1.5},
+        {"command": "timed_outputs", "rows": 1},
+    ],
+)
+def test_a_wrong_command_of_timing_is_refused_by_both(command: dict[str, Any]) -> None:
+    with pytest.raises(RunnerError):
+        check(command, "command", "command")
+    assert not Draft202012Validator(schema("command")).is_valid(command)
+
+
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        ("round", {"durations_ns": [1, 2], **USED}),
+        ("round", {"durations_ns": [], **USED, "wait_ns": None}),
+        ("warmup", {"durations_ns": [1], "steady": True, **USED}),
+        ("stages", {"stages": STAGES, "absent": {"host_to_device": "why"}}),
+        ("timed_outputs", {"outputs": [OUTPUT], "first_row": 0, "rows": 1}),
+    ],
+)
+def test_each_reply_of_timing_has_all_its_fields(name: str, reply: dict[str, Any]) -> None:
+    rule = {**schema("reply"), "oneOf": [{"$ref": f"#/$defs/{name}"}]}
+    valid = Draft202012Validator(rule)
+    valid.validate({"ok": True, **reply})
+    for key in reply:
+        assert not valid.is_valid({"ok": True, **{k: v for k, v in reply.items() if k != key}}), key
+    assert not valid.is_valid({"ok": True, "more": 1, **reply})
+
+
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        ("round", {"durations_ns": [1], **USED, "wait_ns": -1}),
+        ("round", {"durations_ns": [1], **USED, "cpu_ns": None}),
+        ("warmup", {"durations_ns": [1], "steady": "yes", **USED}),
+        ("stages", {"stages": {"compute": [2]}, "absent": {}}),
+        ("stages", {"stages": {**STAGES, "copy": [1]}, "absent": {}}),
+        ("stages", {"stages": STAGES, "absent": {"compute": "why"}}),
+        ("timed_outputs", {"outputs": [], "first_row": 0, "rows": 1}),
+        ("timed_outputs", {"outputs": [OUTPUT], "first_row": 0, "rows": 0}),
+    ],
+)
+def test_a_wrong_reply_of_timing_is_refused(name: str, reply: dict[str, Any]) -> None:
+    assert not Draft202012Validator(schema("reply")).is_valid({"ok": True, **reply}), name
 
 
 def test_the_kinds_of_failure_are_the_schemas() -> None:

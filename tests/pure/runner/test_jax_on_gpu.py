@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from support.slow_device import SlowDevice
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
@@ -44,7 +45,10 @@ class Array:
     def devices(self) -> set[Device]:
         return {self.device}
 
+    gpu: SlowDevice = field(default_factory=SlowDevice)
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        self.gpu.copy_out()
         return self.values
 
 
@@ -56,7 +60,8 @@ class Compiled:
 
     def __call__(self, fed: Array, *weights: Array) -> tuple[Array, ...]:
         (weight,) = weights or self.weights
-        return (Array(fed.values * weight.values, self.stays or fed.device),)
+        fed.gpu.queue(fed.gpu.WORK)
+        return (Array(fed.values * weight.values, self.stays or fed.device, fed.gpu),)
 
     def as_text(self) -> str:
         return "ENTRY %main (x: f32[1,2]) -> f32[1,2] {\n  ROOT %m = f32[1,2] multiply(%x, %w)\n}"
@@ -74,18 +79,27 @@ class FakeJax:
         self.refuses = refuses
         self.options: Any = "not compiled"
         self.function = b""
+        self.gpu = SlowDevice()
         self.module = ModuleType("jax")
         self.module.__dict__.update(
             __version__="0.10.2",
             devices=self.devices,
-            device_put=lambda value, device: Array(np.asarray(value), device),
-            block_until_ready=lambda outputs: outputs,
+            device_put=self.put,
+            block_until_ready=self.wait,
             jit=lambda function: SimpleNamespace(lower=self.lower, function=function),
             default_matmul_precision=lambda _: nullcontext(),
         )
         self.export = ModuleType("jax.export")
         self.export.__dict__.update(deserialize=self.deserialize)
         self.module.__dict__["export"] = self.export
+
+    def put(self, value: Any, device: Device) -> Array:
+        self.gpu.queue(self.gpu.IN)
+        return Array(np.asarray(value), device, self.gpu)
+
+    def wait(self, outputs: Any) -> Any:
+        self.gpu.wait()
+        return outputs
 
     def devices(self, kind: str) -> list[Device]:
         if kind not in self.devices_by_name:
@@ -123,7 +137,7 @@ def load(
     functions = {name: name.encode() for name in jax_archive.PRECISIONS}
     about = {"input": "x", "outputs": ["y"], "calling_convention_version": 10, "jax": "0.10.2"}
     jax_archive.write(str(path), functions, (WEIGHT,), about)
-    monkeypatch.setattr(jax_runtime, "prepare", lambda device, _: {"xla_flags": device})
+    monkeypatch.setattr(jax_runtime, "prepare", lambda device, *_: {"xla_flags": device})
     monkeypatch.setattr(jax_runtime, "proven_threads", lambda threads, _: threads)
 
     def begin(jax: FakeJax, **changes: Any) -> Any:
@@ -178,6 +192,18 @@ def test_a_function_that_is_wholly_on_the_gpu_is_proven_and_its_outputs_come_bac
     assert ran["operators"] == {"multiply (XLA)": 1}
     assert ran["cost"] == {"flops": 2, "bytes_accessed": 24}
     assert ran["runs_in_compile"] == 0
+
+
+def test_the_parts_of_a_query_are_told_once_each_is_waited_for(
+    load: Loader, one_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax = FakeJax(platforms=GPU)
+    backend = load(jax)
+    jax.gpu.wait()
+    monkeypatch.setattr("time.perf_counter_ns", jax.gpu)
+    (output,), stages = backend.run_in_stages(BATCH)
+    np.testing.assert_array_equal(output, BATCH * WEIGHT)
+    assert stages == SlowDevice.STAGES
 
 
 def test_the_librarys_own_precision_leaves_tf32_alone(load: Loader, one_gpu: Any) -> None:

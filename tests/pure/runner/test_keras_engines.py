@@ -59,7 +59,7 @@ def fake_jax(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     for name in ("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION"):
         monkeypatch.setenv(name, "before")
     runtime = predict_engines.jax_runtime
-    monkeypatch.setattr(runtime, "prepare", lambda _, threads: {"cores": threads})
+    monkeypatch.setattr(runtime, "prepare", lambda _, threads, *more: {"cores": threads})  # noqa: ARG005
     monkeypatch.setattr(runtime, "proven_threads", lambda threads, _: threads)
 
     def install(*platforms: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fake_onnxruntime import CPU, CUDA, FakeRuntime
+from support.slow_device import SlowDevice
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
@@ -87,6 +88,18 @@ def test_a_model_whose_nodes_all_ran_on_the_gpu_is_proven(load: Loader, one_gpu:
     assert ran["provider_options"][CUDA]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
     assert ran["runs_in_compile"] == 0
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_the_parts_of_a_query_are_told_by_an_io_binding(
+    load: Loader, one_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = FakeRuntime()
+    backend = load(runtime)
+    monkeypatch.setattr("time.perf_counter_ns", runtime.gpu)
+    (output,), stages = backend.run_in_stages(BATCH)
+    assert output.shape == (1, 9)
+    assert runtime.sessions[0].fed[-1] is BATCH
+    assert stages == SlowDevice.STAGES
 
 
 def test_nodes_on_the_cpu_are_refused_after_the_first_run(load: Loader, one_gpu: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.slow_device import SlowDevice
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
@@ -26,11 +27,15 @@ CPU, GPU = "/job:localhost/device:CPU:0", "/job:localhost/device:GPU:0"
 class Tensor:
     """Numbers and a place."""
 
-    def __init__(self, values: np.ndarray, device: str = CPU) -> None:
+    def __init__(
+        self, values: np.ndarray, device: str = CPU, gpu: SlowDevice | None = None
+    ) -> None:
         self.values, self.device = values, device
+        self.gpu = gpu or SlowDevice()
         self.dtype = SimpleNamespace(as_datatype_enum=1, name="float32")
 
     def numpy(self) -> np.ndarray:
+        self.gpu.copy_out()
         return self.values.copy()
 
 
@@ -67,6 +72,7 @@ class FakeTensorFlow:
     ) -> None:
         self.told: dict[str, Any] = {}
         self.output = output
+        self.gpu = SlowDevice()
         module = ModuleType("tensorflow")
 
         def note(name: str) -> Callable[..., None]:
@@ -99,15 +105,22 @@ class FakeTensorFlow:
                 set_soft_device_placement=note("soft"),
                 optimizer=SimpleNamespace(set_experimental_options=note("options")),
             ),
-            test=SimpleNamespace(is_built_with_cuda=lambda: cuda),
+            test=SimpleNamespace(
+                is_built_with_cuda=lambda: cuda,
+                experimental=SimpleNamespace(sync_devices=self.gpu.wait),
+            ),
             sysconfig=SimpleNamespace(get_build_info=lambda: {"cuda_version": "12.5.1"}),
             dtypes=SimpleNamespace(as_dtype=str),
             TensorSpec=lambda shape, dtype, name: (shape, dtype, name),
             device=lambda _: nullcontext(),
-            constant=Tensor,
+            constant=self._constant,
             function=self._function,
         )
         self.module = module
+
+    def _constant(self, values: np.ndarray) -> Tensor:
+        self.gpu.queue(self.gpu.IN)
+        return Tensor(values, gpu=self.gpu)
 
     def _function(self, step: Any, **options: Any) -> Any:
         self.told["function"] = options
@@ -115,7 +128,8 @@ class FakeTensorFlow:
 
     def model(self, fed: Tensor, *, training: bool) -> Tensor:
         assert training is False
-        return Tensor(fed.values * 2, self.output)
+        self.gpu.queue(self.gpu.WORK)
+        return Tensor(fed.values * 2, self.output, self.gpu)
 
 
 def fake_keras(model: Any, dtypes: tuple[str, ...] = ("float32",)) -> ModuleType:
@@ -286,6 +300,27 @@ def test_a_graph_that_is_wholly_on_the_gpu_is_proven(load: Loader, one_gpu: Any)
     assert proof["uuid"] == "GPU-00000000-0000-0000-0000-000000000001"
     assert proof["operators"] == 2
     assert proof["device"] == GPU
+
+
+def test_the_parts_of_a_query_are_told_once_the_gpu_is_waited_for(
+    load: Loader, one_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensorflow = FakeTensorFlow(cuda=True, gpus=1, output=GPU)
+    backend = load("tensorflow_graph", tensorflow, [("Conv2D", GPU)], device="cuda")
+    tensorflow.gpu.wait()
+    monkeypatch.setattr("time.perf_counter_ns", tensorflow.gpu)
+    (output,), stages = backend.run_in_stages(BATCH)
+    np.testing.assert_array_equal(output, BATCH * 2)
+    assert stages == SlowDevice.STAGES
+
+
+def test_a_tensorflow_that_can_not_wait_for_a_gpu_says_so(load: Loader, one_gpu: Any) -> None:
+    tensorflow = FakeTensorFlow(cuda=True, gpus=1, output=GPU)
+    backend = load("tensorflow_graph", tensorflow, [("Conv2D", GPU)], device="cuda")
+    del tensorflow.module.test.experimental
+    with pytest.raises(RunnerError, match=r"2\.21\.0 has no way to wait for a GPU") as caught:
+        backend.run_in_stages(BATCH)
+    assert caught.value.kind == "unsupported"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fake_tensorrt import Dims, FakeTensorRt
+from support.slow_device import SlowDevice
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
@@ -71,6 +72,20 @@ def test_a_model_runs_in_its_own_buffers_and_says_its_layers(load: Loader, one_g
     backend.close()
     assert trt.driver.open == []
     assert trt.driver.memory == {}
+
+
+def test_the_parts_of_a_query_are_told_by_events_that_are_freed(load: Loader, one_gpu: Any) -> None:
+    trt = FakeTensorRt()
+    backend = load(trt)
+    for _ in range(2):
+        (doubled, first), stages = backend.run_in_stages(BATCH)
+        assert doubled.tolist() == (BATCH * 2).tolist()
+        assert first.tolist() == [1, 4]
+        # There are two outputs to be copied.
+        assert stages == dict(SlowDevice.STAGES, device_to_host=2 * SlowDevice.OUT)
+    assert len(trt.driver.events) == 4
+    backend.close()
+    assert trt.driver.events == {}
 
 
 def test_f32_takes_tf32_away_and_the_batch_is_fixed_by_a_profile(

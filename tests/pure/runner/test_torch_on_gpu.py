@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support import fake_torch as fake
 from support.fake_torch import BATCH, WAYS, Inductor, Module, fake_torch
+from support.slow_device import SlowDevice
 
 from runner.errors import RunnerError
 
@@ -58,6 +59,18 @@ def test_a_program_that_is_wholly_on_the_gpu_is_proven_and_its_outputs_come_back
     runs = {"torch_eager": 0, "torch_jit": 3, "torch_compile": 1, "torch_export": 0}[way]
     assert ran["runs_in_compile"] == runs
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_parts_of_a_query_are_told_by_cudas_own_events(
+    load: Loader, one_gpu: Any, way: str
+) -> None:
+    backend = load(fake_torch(), way=way)
+    # What runs still is waited for before the first event, and counted in no part.
+    fake.GPU.queue(77_000_000)
+    (output,), stages = backend.run_in_stages(BATCH)
+    np.testing.assert_array_equal(output, BATCH * 2)
+    assert stages == SlowDevice.STAGES
 
 
 @pytest.mark.parametrize(

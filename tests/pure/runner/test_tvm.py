@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
+from support.slow_device import SlowDevice
 
 from runner import support
 from runner.backends.base import LoadRequest
@@ -23,10 +24,11 @@ Loader = Callable[..., Any]
 class Tensor:
     """Numbers in the memory of a device."""
 
-    def __init__(self, values: np.ndarray, device: str) -> None:
-        self.values, self.device = values, device
+    def __init__(self, values: np.ndarray, device: str, gpu: SlowDevice) -> None:
+        self.values, self.device, self.gpu = values, device, gpu
 
     def numpy(self) -> np.ndarray:
+        self.gpu.copy_out()
         return self.values.copy()
 
 
@@ -35,6 +37,8 @@ class Device:
 
     def __init__(self, kind: str, name: str = "NVIDIA Test", *, exist: bool = True) -> None:
         self.kind, self.device_name, self.exist = kind, name, exist
+        self.gpu = SlowDevice()
+        self.sync = self.gpu.wait
 
     def __str__(self) -> str:
         return f"{self.kind}:0"
@@ -90,9 +94,13 @@ class FakeTvm(ModuleType):
         self.calls = ["fused_conv2d13_add8_add", "fused_conv2d_add2_add1", "mean"]
         self.ir = SimpleNamespace(GlobalVar=GlobalVar)
         self.support = SimpleNamespace(libinfo=lambda: {"USE_CUDA": "ON", "USE_OPENCL": "OFF"})
-        self.runtime = SimpleNamespace(tensor=lambda array, device: Tensor(array, str(device)))
+        self.runtime = SimpleNamespace(tensor=self._tensor)
         self.target = SimpleNamespace(Target=self._target)
         self.cuda = lambda _: behaviour.get("device", Device("cuda"))
+
+    def _tensor(self, array: np.ndarray, device: Device) -> Tensor:
+        device.gpu.queue(device.gpu.IN)
+        return Tensor(array, str(device), device.gpu)
 
     def cpu(self, _index: int) -> Device:
         return Device("cpu")
@@ -155,10 +163,11 @@ class FakeRelax(ModuleType):
 
         def main(x: Tensor) -> Any:
             assert x.device == str(device)
+            device.gpu.queue(device.gpu.WORK)
             return (
-                [Tensor(x.values * 2, there)]
+                [Tensor(x.values * 2, there, device.gpu)]
                 if self.tvm.behaviour.get("tuple")
-                else Tensor(x.values * 2, there)
+                else Tensor(x.values * 2, there, device.gpu)
             )
 
         return {"main": main}
@@ -213,6 +222,17 @@ def test_on_the_gpu_the_target_is_the_devices_own_and_the_outputs_prove_it(
     assert (ran["kernels"], ran["parallel_kernels"]) == (2, 1)
     assert (ran["computes_in"], ran["runs_in_compile"]) == (["float32"], 0)
     assert tvm.targets[-1].host.given["mcpu"] == "znver4"
+
+
+def test_the_parts_of_a_query_are_told_once_the_gpu_is_waited_for(
+    load: Loader, one_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Device("cuda")
+    backend = load(FakeTvm(device=device), device="cuda")
+    monkeypatch.setattr("time.perf_counter_ns", device.gpu)
+    (output,), stages = backend.run_in_stages(BATCH)
+    assert output.tolist() == [[2, 4, 6]]
+    assert stages == SlowDevice.STAGES
 
 
 def test_outputs_elsewhere_are_refused(load: Loader, one_gpu: Any) -> None:

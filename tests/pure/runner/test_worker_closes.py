@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +62,11 @@ def serve(backend: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     inputs = Inputs("array", str(tmp_path / "x.npy"), 1)
     job = InferJob(str(tmp_path), "toy", "m.onnx", "onnx", inputs, commands=())
     events: Any = SimpleNamespace(emit=lambda *_, **__: None)
-    worker.serve(job, events)
+    try:
+        worker.serve(job, events)
+    finally:
+        # In this process there are others who want their garbage collected.
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ import duckdb
 import numpy as np
 import pytest
 from support.store_factory import StoreFactory, flip_first, logits
+from support.timed_sweeps import timed_sweep
 
 from harness.analysis.store_status import store_status
-from harness.analysis.timing import round_medians, time_ratio
+from harness.analysis.time_ratio import time_ratio
+from harness.analysis.timing import round_medians
 from harness.errors import StoreError
 from harness.store import catalogue
 from harness.store.query import run_query
@@ -81,6 +83,77 @@ def test_time_ratios_equal_those_of_the_analysis(tmp_path: Path) -> None:
         (a, b, 15, *(pytest.approx(v) for v in (expected.ratio, expected.low, expected.high)))
     ]
     assert rows(tmp_path, "SELECT samples, rounds FROM latency") == [(120, 15), (120, 15)]
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.7])
+def test_the_views_interval_is_widened_as_that_of_the_analysis(
+    tmp_path: Path, alike: float
+) -> None:
+    factory = StoreFactory(tmp_path)
+    inputs, x = factory.inputs(9), logits(9, 4)
+    a, b = (factory.cell(inputs, [x], environment=name) for name in ("e-1", "e-2"))
+    drawn = np.random.default_rng(8)
+    noise = drawn.normal(0, 0.05, (2, 16))
+    for step in range(1, 16):
+        noise[:, step] += alike * noise[:, step - 1]
+    tables = (8e6 * np.exp(noise[:, :, None] + drawn.normal(0, 0.01, (2, 16, 5)))).astype(np.int64)
+    factory.session(dict(zip((a, b), tables, strict=True)), batch={a: 4, b: 16})
+    samples = load_session(tmp_path, "session-1").samples
+    expected = time_ratio(
+        *(
+            round_medians(samples[key].rounds, samples[key].durations_ns, images)
+            for key, images in ((a, 4), (b, 16))
+        )
+    )
+    assert expected is not None
+    assert (len(expected.notes) > 0) == (alike > 0)
+    assert rows(tmp_path, "SELECT ratio, low, high FROM time_ratios") == [
+        tuple(pytest.approx(v) for v in (expected.ratio, expected.low, expected.high))
+    ]
+
+
+def test_times_have_their_scenario_throughput_and_validity(tmp_path: Path) -> None:
+    keys = timed_sweep(tmp_path, drifting=2)
+    found = rows(
+        tmp_path,
+        "SELECT cell, valid, batch, p95_ns <= max_ns AND min_ns < p50_ns AND std_ns > 0, "
+        "round(images_per_second / queries_per_second) FROM latency WHERE scenario = 'offline'",
+    )
+    batches = (8, 8, 16, 4, 8)
+    assert sorted(found) == sorted(
+        (key, key != keys[2], batch, True, batch) for key, batch in zip(keys, batches, strict=True)
+    )
+    ratios = rows(
+        tmp_path,
+        "SELECT scenario, ratio, valid FROM time_ratios WHERE environment_b = 'torch-2.13' "
+        "AND environment_a = 'onnxruntime-1.31' AND NOT a IN (SELECT control FROM sessions) "
+        "AND NOT b IN (SELECT control FROM sessions) ORDER BY ALL",
+    )
+    assert ratios == [
+        ("offline", pytest.approx(0.65, rel=0.01), False),
+        ("single_stream", pytest.approx(1.3, rel=0.01), False),
+    ]
+    assert rows(tmp_path, "SELECT session, key, kind FROM time_reasons ORDER BY ALL") == [
+        ("offline", keys[2], "drift"),
+        ("single", keys[2], "drift"),
+    ]
+    assert rows(tmp_path, "SELECT DISTINCT valid, floor FROM sessions") == [(False, 0.01)]
+    assert rows(tmp_path, "SELECT DISTINCT stage, median_ns FROM stages ORDER BY ALL") == [
+        ("compute", 1_850_000),
+        ("preprocess", 40_000),
+    ]
+    members = "SELECT DISTINCT peak_rss_mib, joules_per_query FROM session_members"
+    assert rows(tmp_path, f"{members} WHERE session = 'single'") == [(123.4, None)]
+
+
+def test_sessions_of_before_have_no_validity(tmp_path: Path) -> None:
+    sample(tmp_path)
+    assert rows(tmp_path, "SELECT scenario, valid, floor FROM sessions") == [
+        ("single_stream", None, None)
+    ]
+    assert rows(tmp_path, "SELECT valid FROM time_ratios") == [(None,)]
+    assert rows(tmp_path, "SELECT DISTINCT valid FROM latency") == [(None,)]
+    assert rows(tmp_path, "SELECT count(*) FROM time_reasons") == [(0,)]
 
 
 def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.NAME --json`. What each of them measures: docs/benchmarks.md."""

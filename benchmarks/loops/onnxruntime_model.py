@@ -1,0 +1,16 @@
+"""A session as the runner's backend makes it by default, and the arrays that it is fed in turn."""
+
+import numpy as np
+import onnxruntime as ort
+
+
+def load(asked):
+    """The session, the name of its input, its outputs' names, and the feeds [batch, …]."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    session = ort.InferenceSession(asked["model"], options, providers=["CPUExecutionProvider"])
+    rows, batch = np.load(asked["inputs"]), asked["batch"]
+    feeds = [rows[i : i + batch].copy() for i in range(0, len(rows) - batch + 1, batch)]
+    names = [node.name for node in session.get_outputs()]
+    return session, session.get_inputs()[0].name, names, feeds

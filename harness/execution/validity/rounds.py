@@ -1,0 +1,184 @@
+"""What the rounds themselves say: enough of them, steady, without a trend, and the control."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from harness.execution.rounds import MOST_SAMPLES
+from harness.execution.validity.facts import Facts, Finding
+
+# A ratio is judged over paired rounds. With fewer than 15 a t interval leans on the shape of its
+# few values, and a signed-rank test has little power left.
+FEWEST_ROUNDS = 15
+# The fewest queries from which the 90th percentile can be bounded at 99 % confidence with one
+# query beyond it: 0.9^64 + 64 * 0.1 * 0.9^63 = 0.0096 (the binomial argument of MLPerf's early
+# stopping: inference_rules.adoc, "Early stopping criterion").
+FEWEST_QUERIES = 64
+# Rounds are sized by what the warm-up showed, so the whole may be shorter than what was asked for;
+# below this part of it the warm-up was wrong.
+SHORT_OF_ASKED = 0.5
+# From the first round to the last. Rounds are interleaved and balanced, so a common drift leaves
+# ratios alone, but percentiles of one cell are then of a time that no longer is. Quiet sessions
+# on shared virtual machines drift by up to 5 %.
+DRIFT = 0.10
+# The chance that rounds without a trend would be so ordered. Small, since it is asked of every
+# cell, and neighbouring rounds resemble each other.
+DRIFT_CHANCE = 0.01
+# The first quarter of the rounds against the last half: by as much the first may be slower where
+# the warm-up ended before the times were steady.
+UNSTEADY = 0.05
+UNSTEADY_CHANCE = 0.01
+# What a sweep file says if it says nothing (`timing.control_bound`): two processes of the very same
+# cell differ by one or two percent, by where their memory lies.
+CONTROL_BOUND = 0.05
+CONTROL_CONFIDENCE = 0.95
+
+
+def judge_amounts(facts: Facts) -> list[Finding]:
+    """`too-few-rounds` and `too-few-samples`."""
+    findings = []
+    offline = facts.document.get("scenario") == "offline"
+    asked_queries = int(facts.document.get("min_queries") or 0)
+    asked_s = float(facts.document.get("min_ns") or 0) / 1e9
+    for key in facts.keys:
+        rounds = facts.times[key]
+        if len(rounds) < FEWEST_ROUNDS:
+            findings.append(
+                Finding(
+                    key,
+                    "too-few-rounds",
+                    f"It was timed in {len(rounds)} rounds, and fewer than {FEWEST_ROUNDS} say too "
+                    f"little of their spread. Set `timing.rounds` to {FEWEST_ROUNDS} or more.",
+                )
+            )
+        calls = sum(len(values) for values in rounds.values())
+        images = int((facts.document.get("batch") or {}).get(key) or 1)
+        queries = calls * images if offline else calls
+        if queries < (fewest := max(FEWEST_QUERIES, asked_queries)):
+            findings.append(
+                Finding(
+                    key,
+                    "too-few-samples",
+                    f"It was timed {queries} times, and {fewest} are needed"
+                    f"{'' if fewest > FEWEST_QUERIES else ' to know a 90th percentile'}. Raise "
+                    "`timing.min_queries` or `timing.round_seconds`.",
+                )
+            )
+        seconds = sum(int(values.sum()) for values in rounds.values()) / 1e9
+        # No more than so many samples are kept of what takes no time at all.
+        if seconds < SHORT_OF_ASKED * asked_s and calls < MOST_SAMPLES // 2:
+            findings.append(
+                Finding(
+                    key,
+                    "too-few-samples",
+                    f"It was timed for {seconds:.2g} s in all, and {asked_s:g} s were asked for: "
+                    "its warm-up was far slower than its rounds. Time again, with a longer "
+                    "`timing.warmup_seconds`.",
+                )
+            )
+    return findings
+
+
+def judge_warmup(facts: Facts) -> list[Finding]:
+    """`not-steady`: the warm-up ended before the times were steady, and the first rounds show it.
+
+    A slow model has few queries in its warm-up, too few to call them steady. If its first rounds
+    are as fast as the last ones, the warm-up has done its work.
+    """
+    findings = []
+    warmups = facts.document.get("warmup") or {}
+    for key in facts.keys:
+        medians = _log_medians(facts, key)
+        if (warmups.get(key) or {}).get("steady", True) or len(medians) < 8:
+            continue
+        first, last = medians[: len(medians) // 4], medians[len(medians) // 2 :]
+        slower = math.expm1(float(np.median(first) - np.median(last)))
+        chance = float(stats.mannwhitneyu(first, last, alternative="greater").pvalue)
+        if slower > UNSTEADY and chance < UNSTEADY_CHANCE:
+            findings.append(
+                Finding(
+                    key,
+                    "not-steady",
+                    f"Its warm-up ended before its times were steady: its first {len(first)} "
+                    f"rounds are {slower:.0%} slower than the last {len(last)}, and more than "
+                    f"{UNSTEADY:.0%} is not believed. Raise `timing.warmup_seconds`.",
+                )
+            )
+    if not warmups and facts.keys:
+        findings.append(Finding.unjudged("the warm-up: the session does not say how it ended"))
+    return findings
+
+
+def judge_drift(facts: Facts) -> list[Finding]:
+    """`drift`: round medians rise or fall through the session.
+
+    The trend is the Theil-Sen slope of the logarithms times the rounds it spans (P. K. Sen, 1968),
+    its significance Kendall's tau against the order of rounds, which is Mann and Kendall's test
+    (H. B. Mann, 1945): neither minds a few outlying rounds.
+    """
+    findings = []
+    for key in facts.keys:
+        medians = _log_medians(facts, key)
+        if len(medians) < 8:
+            continue
+        at = np.asarray(sorted(facts.times[key]), dtype=np.float64)
+        slope = float(stats.theilslopes(medians, at)[0])
+        drift = math.expm1(slope * float(at[-1] - at[0]))
+        chance = float(stats.kendalltau(at, medians).pvalue)
+        if abs(math.log1p(drift)) > math.log1p(DRIFT) and chance < DRIFT_CHANCE:
+            findings.append(
+                Finding(
+                    key,
+                    "drift",
+                    f"Its times {'rise' if drift > 0 else 'fall'} by {abs(drift):.0%} from the "
+                    f"first round to the last (p = {chance:.1g}); more than {DRIFT:.0%} is not "
+                    "believed. Let the machine come to rest (heat, other programs, clocks), raise "
+                    "`timing.warmup_seconds`, and time again.",
+                )
+            )
+    return findings
+
+
+def judge_control(facts: Facts) -> list[Finding]:
+    """`control-off`: the reference cell, loaded twice, differs from itself.
+
+    The interval is Student's t of the mean log ratio of round medians, paired by round.
+    """
+    reference, control = facts.document.get("reference"), facts.document.get("control")
+    if control is None or not {control, reference} <= set(facts.times):
+        why = "the session has no control that was timed in all rounds"
+        return [Finding.unjudged(f"the control (A/A): {why}")]
+    ours, theirs = facts.medians[str(control)], facts.medians[str(reference)]
+    both = sorted(set(ours) & set(theirs))
+    if len(both) < 2:
+        return [Finding.unjudged("the control (A/A): it shares fewer than two rounds")]
+    logs = np.log([ours[number] / theirs[number] for number in both])
+    centre = float(logs.mean())
+    error = float(logs.std(ddof=1)) / math.sqrt(len(both))
+    reach = error * float(stats.t.ppf((1 + CONTROL_CONFIDENCE) / 2, len(both) - 1))
+    low, high = math.exp(centre - reach), math.exp(centre + reach)
+    told = facts.document.get("control_bound")
+    bound = CONTROL_BOUND if told is None else float(told)
+    # A ratio and its inverse are equally far off.
+    if low <= 1 <= high or abs(centre) <= math.log1p(bound):
+        return []
+    return [
+        Finding(
+            None,
+            "control-off",
+            f"The control, which is the reference cell loaded a second time, takes "
+            f"{math.exp(centre):.3f} times the reference's time (interval {low:.3f} to "
+            f"{high:.3f}); more than {bound:.0%} either way is not believed, since no ratio of "
+            "this session can be trusted beyond what a cell differs from itself. Time again when "
+            "nothing else runs, or with more rounds.",
+        )
+    ]
+
+
+def _log_medians(facts: Facts, key: str) -> np.ndarray:
+    """The logarithm of each round's median, in the order of rounds."""
+    medians = facts.medians[key]
+    return np.log([max(medians[number], 1.0) for number in sorted(medians)])
