@@ -118,13 +118,36 @@ class Report:
 
 def begin(name: str, about: str | None) -> Report:
     """Read the command line, which has one option."""
+    return Report(name, only_json=_parser(name, about).parse_args().json)
+
+
+def begin_repeated(name: str, about: str | None, repetitions: int) -> tuple[Report, int]:
+    """Read the command line of a benchmark that can be told how often to repeat.
+
+    Args:
+        name: of the benchmark.
+        about: its docstring.
+        repetitions: how often unless told; once with HARNESS_BENCHMARK_QUICK.
+    """
+    parser = _parser(name, about)
+    usual = 1 if quick() else repetitions
+    parser.add_argument(
+        "--repetitions", type=int, default=usual, help=f"how often (default {repetitions})"
+    )
+    given = parser.parse_args()
+    if given.repetitions < 1:
+        parser.error("--repetitions is 1 or more")
+    return Report(name, only_json=given.json), given.repetitions
+
+
+def _parser(name: str, about: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=(about or "").splitlines()[0]
     )
     parser.add_argument(
         "--json", action="store_true", help="print the result alone, as one line of JSON"
     )
-    return Report(name, only_json=parser.parse_args().json)
+    return parser
 
 
 class Loop:

@@ -1,13 +1,19 @@
-"""A session as the runner's backend makes it by default, and the arrays that it is fed in turn."""
+"""A session as the runner's backend makes it, and the arrays that it is fed in turn."""
 
 import numpy as np
 import onnxruntime as ort
 
 
 def load(asked):
-    """The session, the name of its input, its outputs' names, and the feeds [batch, …]."""
+    """The session, the name of its input, its outputs' names, and the feeds [batch, …].
+
+    By default as the backend's own default: one thread, every optimisation.
+    """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = asked.get("threads", 1)
+    options.graph_optimization_level = getattr(
+        ort.GraphOptimizationLevel, asked.get("level", "ORT_ENABLE_ALL")
+    )
     options.inter_op_num_threads = 1
     session = ort.InferenceSession(asked["model"], options, providers=["CPUExecutionProvider"])
     rows, batch = np.load(asked["inputs"]), asked["batch"]

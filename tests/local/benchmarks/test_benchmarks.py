@@ -14,7 +14,7 @@ from support.environment_python import interpreter
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def run(name: str, data: Path | None = None) -> tuple[dict[str, Any], str]:
+def run(name: str, data: Path | None = None, least: float = 1e-9) -> tuple[dict[str, Any], str]:
     """Its last line, and what it said to a person."""
     environment = dict(os.environ, HARNESS_BENCHMARK_QUICK="1")
     if data is not None:
@@ -32,7 +32,7 @@ def run(name: str, data: Path | None = None) -> tuple[dict[str, Any], str]:
     told: dict[str, Any] = json.loads(line)
     assert list(told) == ["name", "ratio", "low", "high", "unit"]
     assert told["name"] == name
-    assert 0 < told["low"] <= told["ratio"] <= told["high"]
+    assert least <= told["low"] <= told["ratio"] <= told["high"]
     return told, done.stderr
 
 
@@ -60,6 +60,33 @@ def test_a_sweep_beside_its_parts(real_data: Path) -> None:
     for part in ("start and import", "load", "answers", "warm up", "measuring"):
         seconds = float(said.partition(f"  {part}: ")[2].split()[0])
         assert seconds > 0, part
+
+
+def test_the_same_cell_twice(real_data: Path) -> None:
+    interpreter("onnxruntime-1.31")
+    told, said = run("false_verdicts", real_data, least=0)
+    assert "1 of 1: 0 false verdicts" in said
+    # Two rounds are too few for any verdict.
+    assert "INVALID: 1 of 1" in said
+    assert "the second against the first: median " in said
+    assert (told["ratio"], told["low"]) == (0, 0)
+
+
+def test_known_slowdowns(real_data: Path) -> None:
+    interpreter("onnxruntime-1.31")
+    _, said = run("known_slowdowns", real_data)
+    for name in ("3 % longer", "without graph optimisations", "two threads"):
+        assert f"{name}: " in said
+    assert said.count("  said:  unknown, ") == 3
+    assert said.count("  truth: ") == 3
+
+
+def test_a_busy_machine(real_data: Path) -> None:
+    interpreter("onnxruntime-1.31")
+    _, said = run("busy_machine", real_data)
+    for where in ("on the timed core", "on any core"):
+        assert f"with a program {where} the ratio is " in said
+    assert said.count("INVALID (") == 6
 
 
 def test_the_originals_way_beside_ours(real_data: Path) -> None:
