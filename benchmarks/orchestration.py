@@ -10,8 +10,8 @@ environment built and the pixels prepared before.
 
 Parts are what a cell has to do, whoever leads it:
 
-* start and import: from opening its worker until the worker is ready, less loading. That is starting
-  Python, importing the framework, and the proof of where the model ran;
+* start and import: from opening its worker until the worker is ready, less loading and proving. That
+  is starting Python and importing the framework;
 * load: loading, compiling and the first inference, as the worker says (`load_ns`, `compile_ns`,
   `first_inference_ns`);
 * answers: the worker's own time for all images (`duration_ns` of its reply);
@@ -20,7 +20,8 @@ Parts are what a cell has to do, whoever leads it:
   runs, and the recorded stages of a query.
 
 All else is orchestration: starting `harness`, reading the sweep file, hashing and planning, the
-conductor, checking and committing answers, looking at idle workers, measuring the idle power,
+conductor, the proof of what ran and where (`prove_ns`: ONNX Runtime has a second session profiled for
+it), checking and committing answers, looking at idle workers, measuring the idle power,
 collecting samples, ending workers, the catalogue, the result and its page. Nothing that the harness
 does for its own sake is called a part, though a careful script by hand would need some of it too.
 
@@ -83,7 +84,7 @@ def parts_of(events: Sequence[Mapping[str, Any]], sessions: Iterable[Mapping[str
         events: of all conductors, each {"at_s": …, "event": {…}}, in order.
         sessions: the documents of all sessions.
     """
-    opening = load = answers = warm_up = measuring = 0.0
+    opening = load = proving = answers = warm_up = measuring = 0.0
     opened_s: float | None = None
     for noted in events:
         event = noted["event"]
@@ -94,6 +95,7 @@ def parts_of(events: Sequence[Mapping[str, Any]], sessions: Iterable[Mapping[str
             opened_s = noted["at_s"]
         elif event["event"] == "answered":
             load += sum(event["loaded"][name] for name in _LOADING) / _NS
+            proving += event["loaded"]["prove_ns"] / _NS
             answers += event["reply"]["duration_ns"] / _NS
     for session in sessions:
         warm_up += sum(one["duration_ns"] for one in session["warmup"].values()) / _NS
@@ -101,7 +103,7 @@ def parts_of(events: Sequence[Mapping[str, Any]], sessions: Iterable[Mapping[str
         measuring += sum(turn["end_ns"] - turn["start_ns"] for turn in turns) / _NS
         for told in session["stages"].values():
             measuring += sum(map(sum, _samples(told))) / _NS
-    return Parts(opening - load, load, answers, warm_up, measuring)
+    return Parts(opening - load - proving, load, answers, warm_up, measuring)
 
 
 def _samples(told: Mapping[str, Any]) -> list[list[int]]:

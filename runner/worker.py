@@ -266,11 +266,14 @@ def _loaded(
     outputs = backend.run(feed)
     after = time.perf_counter_ns()
     check_outputs(outputs, about.outputs)
+    proving = time.perf_counter_ns()
     proof = backend.prove(feed)
+    proved = time.perf_counter_ns()
     fields = {
         "load_ns": loaded - started,
         "compile_ns": compiled - loaded,
         "first_inference_ns": after - before,
+        "prove_ns": proved - proving,
         "input": about.input.as_document(),
         "outputs": [spec.as_document() for spec in about.outputs],
         "ran": dict(about.ran, **proof),

@@ -24,8 +24,8 @@ def cell_times(sessions: Iterable[Session], key: str, batch: int) -> Document:
         batch: images a query, for sessions that do not say.
 
     Returns:
-        `scenarios` (by name, `single_stream` first: latency, throughput, validity), and of the
-        first scenario `time_scenario`, `session`, `time_valid`, `time_reasons`, `per_second`
+        `scenarios` (by name, `single_stream` first: latency, throughput, validity, and
+        what could not be judged), and of the first scenario `time_scenario`, `session`, `time_valid`, `time_reasons`, `per_second`
         (images), `queries_per_second`, `stages`, `peak_rss_mib`, `peak_container_mib`, `gpu_mib`,
         `energy`. The `latency_…_ns` are of `single_stream` alone: an offline call has as many
         images as went fastest, so its duration is nobody's waiting time. None where there is
@@ -73,6 +73,7 @@ def _scenario(session: Session, key: str, found: Latency | None) -> Document:
         "search": session.of(key, "offline_search"),
         "valid": validity.valid,
         "reasons": list(validity.reasons),
+        "unjudged": list(session.unjudged),
     }
 
 

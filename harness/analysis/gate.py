@@ -81,6 +81,9 @@ def _flips(pair: PairAgreement) -> int | None:
 def _slower(time: TimeVerdict | None) -> float | None:
     if time is None or time.ratio is None or time.verdict == "unknown":
         return None
+    # Over so few rounds nothing would have been claimed: "not slower" would prove nothing.
+    if time.verdict == "no-difference" and time.smallest_visible is None:
+        return None
     return time.ratio - 1 if time.verdict == "slower" else 0.0
 
 

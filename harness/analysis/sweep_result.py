@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from harness.analysis.values import chunks, value_difference
 from harness.errors import StoreError
 from harness.execution.bundles import answers_folder
 from harness.store import layout
-from harness.store.load import NO_LABEL, CellAnswers, load_cell, same_images
+from harness.store.load import NO_LABEL, CellAnswers, load_cell, load_images, same_images
 from harness.store.sessions import Session, find_sessions
 
 FLIPS_LISTED = 1000
@@ -102,11 +103,12 @@ def _read_answers(
     store: Path, listed: Sequence[Document], problems: list[Document]
 ) -> dict[str, _Seen]:
     seen = {}
+    images_of = cache(partial(load_images, store))
     for cell in listed:
         if cell.get("status") == "failed":
             continue
         try:
-            answers = load_cell(store, cell["key"], cell.get("inputs_key"))
+            answers = load_cell(store, cell["key"], cell.get("inputs_key"), images_of)
         except StoreError as error:
             problems.append({"key": cell["key"], "message": error.message})
             continue

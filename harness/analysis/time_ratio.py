@@ -8,6 +8,11 @@ A BCa bootstrap was weighed against it by simulation, at 16 rounds and 95 %: ove
 held the truth in 93 % of normal rounds, in 88 % with heavy tails (t, three degrees) and in 80 %
 with a third of the rounds disturbed, where t held it in 95 % or more. Resampling 16 values cannot
 show tails that are not among them.
+
+Where rounds are autocorrelated, widening mends most and not all: 16 rounds hold the truth in 93,
+90 and 81 % where neighbours are alike by 0.3, 0.5 and 0.8 (30 rounds: 93, 92 and 86 %). So few
+rounds show too little of their own autocorrelation. What differs between processes for as long as
+they live is in no interval: it is what the floor is for.
 """
 
 from __future__ import annotations
@@ -92,7 +97,7 @@ def time_ratio(
     mean, rounds = float(logs.mean()), len(shared)
     notes = []
     if rounds < ROUNDS_WANTED:
-        notes.append(f"{rounds} rounds, fewer than {ROUNDS_WANTED}")
+        notes.append(f"{rounds} round{'s' * (rounds > 1)}, fewer than {ROUNDS_WANTED}")
     if rounds < 2:
         return TimeRatio(math.exp(mean), None, None, rounds, confidence, tuple(notes))
     wider = widening(logs)

@@ -7,8 +7,12 @@ the same reference.
 
 Simulated at 16 rounds over equal cells, a floor of 1 % and a control: 0.1 % false claims where
 rounds are independent, whatever their distribution; 1 and 5 % where they are autocorrelated by
-0.5 and 0.8; 4 % where processes differ by 0.4 % for good. A plain test alone would claim 5, 25, 54
-and 80 %.
+0.5 and 0.8; 4 % where each process is off by 0.4 % (standard deviation) for good. A plain test
+alone would claim 5, 25, 54 and 80 %.
+
+One control tells too little of processes that differ by more: off by 0.7 or 1 % each, with medians
+that vary by 0.5 %, they make 14 or 25 % false claims. On such a machine a larger floor has to be
+asked for (`timing.floor`).
 """
 
 from __future__ import annotations

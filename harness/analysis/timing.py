@@ -5,7 +5,6 @@ Ratios between cells are in `time_ratio.py`, what may be said of them in `time_v
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,8 @@ class Latency:
         rounds: how many rounds they come from.
         p50_ns: nanoseconds; so are the others up to `std_ns`.
         std_ns: with n - 1 in the denominator; None of a single query.
-        queries_per_second: queries divided by the time that all of them took together.
+        queries_per_second: queries divided by the time that all of them took together; None where
+            that is nothing.
         per_second: images a second: the same times the images a query.
         batch: images a query.
     """
@@ -44,8 +44,8 @@ class Latency:
     min_ns: float
     max_ns: float
     std_ns: float | None
-    queries_per_second: float
-    per_second: float
+    queries_per_second: float | None
+    per_second: float | None
     batch: int = 1
 
 
@@ -62,7 +62,7 @@ def latency(rounds: Integers, durations_ns: Integers, batch: int = 1) -> Latency
         return None
     p50, p90, p95, p99 = (float(q) for q in np.percentile(values, [50, 90, 95, 99]))
     mean = float(values.mean())
-    per_second = 1e9 / mean if mean > 0 else math.inf
+    per_second = 1e9 / mean if mean > 0 else None
     return Latency(
         samples=int(values.size),
         rounds=len(np.unique(rounds)),
@@ -75,7 +75,7 @@ def latency(rounds: Integers, durations_ns: Integers, batch: int = 1) -> Latency
         max_ns=float(values.max()),
         std_ns=float(values.std(ddof=1)) if values.size > 1 else None,
         queries_per_second=per_second,
-        per_second=batch * per_second,
+        per_second=None if per_second is None else batch * per_second,
         batch=batch,
     )
 

@@ -151,13 +151,14 @@ def command(  # noqa: PLR0917 - each parameter is an option
 def _run(
     spec: SweepSpec, store: Path, progress: Progress, *, quick: bool, retry: bool, as_json: bool
 ) -> None:
-    from harness.analysis.sweep_result import sweep_result
     from harness.execution.sweep import run_sweep
+
+    outcome = run_sweep(spec, store, progress, retry=retry, meanwhile=_import_the_end)
+    from harness.analysis.sweep_result import sweep_result
     from harness.report.html import write_report
     from harness.report.tables import print_sweep, standard_output
     from harness.store.catalogue import refresh
 
-    outcome = run_sweep(spec, store, progress, retry=retry)
     with progress.task("Comparing"):
         try:
             refresh(store)
@@ -182,6 +183,15 @@ def _run(
         raise typer.Exit(EXIT_DONE)
     alive = any(status != "failed" for status in outcome.statuses.values())
     raise typer.Exit(EXIT_CELLS_FAILED if alive else EXIT_NOTHING_RAN)
+
+
+def _import_the_end() -> None:
+    """Import what judges and shows a sweep: a second that nobody waits for while cells load."""
+    import harness.analysis.sweep_result
+    import harness.execution.validity
+    import harness.report.html
+    import harness.report.tables
+    import harness.store.catalogue  # noqa: F401
 
 
 def _go_on(store: Path, *, quick: bool) -> list[str]:

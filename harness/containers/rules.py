@@ -13,6 +13,7 @@ from docker.types import Mount as EngineMount
 
 from harness.containers.engine import EngineInfo
 from harness.containers.gpu import gpu_arguments
+from harness.containers.limits import Limits
 
 NOBODY = 65532
 """Who a container is when the caller is root: a number that no account has."""
@@ -63,25 +64,6 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a container may use.
-
-    Attributes:
-        memory_mib: memory, with `/tmp` and shared memory in it; there is no swap.
-        tmp_mib: size of `/tmp`, and once more of the home in it.
-        shm_mib: size of `/dev/shm`.
-        pids: processes and threads.
-        output_bytes: all that it may leave in its output folder.
-    """
-
-    memory_mib: int = 8192
-    tmp_mib: int = 2048
-    shm_mib: int = 256
-    pids: int = 1024
-    output_bytes: int = 2 << 30
-
-
-@dataclass(frozen=True)
 class ContainerSpec:
     """One container to run.
 
@@ -107,7 +89,7 @@ class ContainerSpec:
     output: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     cores: tuple[int, ...] | None = None
     gpu: str | None = None
     stdin: bool = False

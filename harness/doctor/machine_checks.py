@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.doctor.checks import Check, failed, info, ok, warning
 from harness.doctor.facts import Disk, Facts
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.datasets.inputs import PreparedInputs
 from harness.environments.instruction_sets import OWN
 from harness.environments.provision import Provisioned

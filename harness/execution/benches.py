@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from packaging.version import Version
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.environments.adhoc import is_kept
 from harness.environments.environment import Environment, Executor
 from harness.environments.folders import EnvironmentFolder

@@ -7,15 +7,16 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
 from harness.canonical import sha256_file
-from harness.databases import connect
 from harness.errors import ExecutionError, StoreError
+
+if TYPE_CHECKING:
+    import duckdb
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -124,6 +125,9 @@ def read_array(path: Path, *, max_bytes: int) -> npt.NDArray[Any]:
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
     """Turn DuckDB's failure to write a file into a StoreError with the place and the remedy."""
+    # A conductor reads arrays and writes no bundle: it starts without DuckDB.
+    import duckdb  # noqa: PLC0415
+
     try:
         yield
     except duckdb.Error as error:
@@ -151,6 +155,8 @@ def write_parquet(path: Path, columns: Mapping[str, npt.NDArray[Any]], types: st
         columns: one array a column.
         types: the columns in SQL, as `image::INTEGER AS image, ...`.
     """
+    from harness.databases import connect  # noqa: PLC0415
+
     rows = dict(columns)
     with database_errors(path), connect() as connection:
         connection.register("rows", rows)

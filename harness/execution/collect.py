@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -236,6 +236,8 @@ class Collector:
         )
 
     def _on_searching(self, event: Event) -> None:
+        """As `_on_timing`; the next that is timed takes it over, or the end of the group."""
+        self._keep_off(event["cores"])
         self._show(f"Trying batch {event['batch']}: {event['label']}", None)
 
     def _on_part(self, event: Event) -> None:
@@ -246,10 +248,13 @@ class Collector:
 
     def _on_timing(self, event: Event) -> None:
         """This process too keeps off the cores on which others are being timed."""
-        self._off.close()
-        self._off.enter_context(keep_off(event["cores"]))
+        self._keep_off(event["cores"])
         offline = ", offline" if event["scenario"] == "offline" else ""
         self._show(f"Timing {event['members']} cells in turn{offline}", int(event["rounds"]))
+
+    def _keep_off(self, cores: Sequence[int]) -> None:
+        self._off.close()
+        self._off.enter_context(keep_off(cores))
 
     def _on_round(self, event: Event) -> None:
         self._advance(int(event["done"]))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.containers.engine import Engine, EngineInfo
-from harness.containers.rules import ContainerSpec, Limits, Mount, give_folder, user_for
+from harness.containers.limits import Limits
+from harness.containers.rules import ContainerSpec, Mount, give_folder, user_for
 from harness.containers.running import start
 from harness.errors import EngineError, ExecutionError, ModelError
 from harness.execution.attempts import tail

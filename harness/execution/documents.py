@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 
 
 class _Document(BaseModel):

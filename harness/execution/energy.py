@@ -274,7 +274,9 @@ def _usual_step_s(source: EnergySource, marks: Sequence[EnergyMark]) -> float:
     if len(moved) < 3:
         return source.step_s
     # The median: who looks may be late, and the counter is not.
-    return statistics.median(after - before for before, after in pairwise(moved)) / 1e9
+    seen = statistics.median(after - before for before, after in pairwise(moved)) / 1e9
+    # What moved at every look moves more often than was looked.
+    return min(seen, source.step_s) if len(moved) == len(marks) - 1 else seen
 
 
 def _zones(cores: Sequence[int], root: Path) -> list[Path]:

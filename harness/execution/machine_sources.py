@@ -159,10 +159,15 @@ class ProcessorSource:
         self._clocks = {
             core: folder / "cpufreq/scaling_cur_freq" for core, folder in folders.items()
         }
+        topology = read_topology(root).cores
+        # Every core of a processor tells its processor's count.
+        packages = {
+            topology[core].socket if core in topology else None: folder
+            for core, folder in folders.items()
+        }
         self._throttles = [
-            folder / "thermal_throttle" / name
-            for folder in folders.values()
-            for name in ("core_throttle_count", "package_throttle_count")
+            *(folder / "thermal_throttle/core_throttle_count" for folder in folders.values()),
+            *(folder / "thermal_throttle/package_throttle_count" for folder in packages.values()),
         ]
         self._sensors = _sensors(root)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,19 @@ class BatchSearch:
         self._timeout_s, self._room, self._tell = timeout_s, room, tell
         self.found: dict[str, list[dict[str, Any]]] = {}
 
-    def best(self, task: CellTask) -> int | None:
+    def best(self, task: CellTask, taken: Sequence[int]) -> int | None:
         """The batch at which a cell does the most; None where it could not be run at any.
 
         What was tried is in `found` then, by the cell's key.
+
+        Args:
+            task: the cell.
+            taken: the cores that whoever is told keeps off meanwhile.
         """
         tried: list[Tried] = []
         own = int(task.job.get("batch", 1))
         while (batch := next_batch(tried, self._session.offline_batches, own)) is not None:
-            self._tell("searching", key=task.key, label=task.label, batch=batch)
+            self._tell("searching", key=task.key, label=task.label, batch=batch, cores=list(taken))
             free = self._room.free()
             one, took = self._try(task, batch)
             tried.append(one)

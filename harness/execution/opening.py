@@ -6,15 +6,16 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.containers.engine import Engine, connect
-from harness.containers.strays import owner_labels
 from harness.errors import EngineError, ExecutionError, HarnessError, StoreError
-from harness.execution.container_worker import ContainerWorker
 from harness.execution.cores import CoreChoice, cores_for
 from harness.execution.documents import CellTask, ConversionTask, GroupDocument, TrialTask
 from harness.execution.workers import ProcessWorker, Worker
+
+if TYPE_CHECKING:
+    from harness.containers.engine import Engine
+    from harness.execution.container_worker import ContainerWorker
 
 Task = CellTask | ConversionTask | TrialTask
 
@@ -95,6 +96,11 @@ class Opener:
         gpu: str | None,
         memory_mib: int | None,
     ) -> Worker:
+        # The engine's library is a third of what a conductor would import for processes.
+        from harness.containers.engine import connect  # noqa: PLC0415
+        from harness.containers.strays import owner_labels  # noqa: PLC0415
+        from harness.execution.container_worker import ContainerWorker  # noqa: PLC0415
+
         sockets = self._sockets / str(self._count)
         sockets.mkdir()
         owner, limits = self._group.owner, self._group.limits

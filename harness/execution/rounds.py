@@ -44,8 +44,8 @@ def iterations_for(
 ) -> int:
     """How many iterations a round has, judged by a warm-up.
 
-    It fills `round_ns`, with no more than `MOST_ITERATIONS`; and it is longer where all rounds
-    together would fall short of what is asked for.
+    It fills `round_ns`, with no more than `MOST_ITERATIONS`, and `MOST_SAMPLES` in all; and it is
+    longer where all rounds together would fall short of what is asked for.
 
     Args:
         durations_ns: of the warm-up.
@@ -57,7 +57,8 @@ def iterations_for(
     if not durations_ns:
         return max(1, math.ceil(min_iterations / rounds))
     typical = typical_ns(durations_ns)
-    filling = min(MOST_ITERATIONS, round(round_ns / typical))
+    most = MOST_SAMPLES // rounds
+    filling = min(MOST_ITERATIONS, most, round(round_ns / typical))
     enough = math.ceil(min_iterations / rounds)
-    long_enough = min(MOST_SAMPLES // rounds, math.ceil(min_ns / rounds / typical))
+    long_enough = min(most, math.ceil(min_ns / rounds / typical))
     return max(1, filling, enough, long_enough)

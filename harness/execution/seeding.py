@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from harness.canonical import key_of, storage_errors
 from harness.containers.engine import Engine
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.datasets.dataset import Dataset
 from harness.datasets.layouts import discover
 from harness.datasets.pixels import prepare

@@ -17,7 +17,6 @@ from harness.canonical import atomic_folder
 from harness.errors import ExecutionError
 from harness.execution.bundles import read_array, seal, session_folder, write_parquet
 from harness.execution.timed_outputs import compare
-from harness.execution.validity import judge
 
 _SAMPLES = "samples.jsonl"
 
@@ -40,6 +39,9 @@ def commit_session(
         ExecutionError: kind `invalid-output`: the samples are not what was announced.
         StoreError: the store is full or read-only.
     """
+    # SciPy takes most of a second to import: a sweep has that done while its first cells load.
+    from harness.execution.validity import judge  # noqa: PLC0415
+
     document = json.loads((made / "session.json").read_text(encoding="utf-8"))
     positions = {int(member["position"]): str(member["key"]) for member in document["members"]}
     rows = _rows(made, positions)

@@ -81,8 +81,9 @@ class Sessions:
             if task.key == self._session.control and self._session.reference in best:
                 best[task.key] = best[self._session.reference]
                 continue
-            with keep_off(self._place([task]).taken):
-                found = search.best(task)
+            taken = self._place([task]).taken
+            with keep_off(taken):
+                found = search.best(task, taken)
             self._opener.forget(task.key)
             if found is not None:
                 best[task.key] = found

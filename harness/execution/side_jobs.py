@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.canonical import storage_errors
 from harness.containers.engine import Engine
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.containers.strays import owner_labels
 from harness.environments.environment import Environment
 from harness.environments.provide import provide

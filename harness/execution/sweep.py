@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +84,7 @@ def run_sweep(
     *,
     retry: bool = False,
     executor: Executor | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run what a spec asks for and the store does not hold yet.
 
@@ -93,6 +94,7 @@ def run_sweep(
         progress: where to report to.
         retry: run cells again that failed before.
         executor: where groups run; this machine by default.
+        meanwhile: called when a group was started, for what takes time that nobody waits for then.
 
     Raises:
         HarnessError: nothing could be planned, or the store cannot be written. What fails for
@@ -119,7 +121,8 @@ def run_sweep(
         for key in {cell.inputs.inputs_key for cell in plan.cells}:
             _keep_inputs(store, key, resolved)
         _note_idle_limits(spec, plan, progress)
-        run = _Run(spec, store, progress, resolved, space, executor or LocalExecutor())
+        executor = executor or LocalExecutor()
+        run = _Run(spec, store, progress, resolved, space, executor, meanwhile)
         works = work_left(spec, store, groups, standing, retry=retry)
         note_again(works, standing, progress)
         run.carry_out(works)
@@ -166,9 +169,11 @@ class _Run:
         resolved: Resolved,
         space: Workspace,
         executor: Executor,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._store, self._progress = spec, store, progress
         self._resolved, self._space, self._executor = resolved, space, executor
+        self._meanwhile = meanwhile
         self._provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
         self._unavailable: dict[str, HarnessError] = {}
         self._answered: set[str] = set()
@@ -280,6 +285,7 @@ class _Run:
     def _follow(self, document: GroupDocument, collector: Collector) -> None:
         name = self._executor.submit(document)
         with self._cancelled_on_error(name), collector:
+            self._meanwhile()
             poll = self._executor.poll(name, _POLL_S)
             while poll.running:
                 for event in poll.events:

@@ -27,6 +27,7 @@ from harness.execution.turns import (
     Gauges,
     Member,
     Turn,
+    hold,
     look_at_idling,
     release,
     take_turn,
@@ -147,9 +148,7 @@ def run_session(
             samples = folder / "samples.jsonl"
             with Sampler(samples, place.cores, place.gpu, started_ns=started_ns):
                 taken = _rounds(session, members, dropped, timeout_s, gauges, tell)
-            # Before anything else is asked: they hold the outputs of their last timed call.
-            outputs = {m.key: fetch(m.worker, m.folder, timeout_s) for m in members.values()}
-            stages = {m.key: stage_times(m, timeout_s) for m in members.values()}
+            outputs, stages = _look_into(members, dropped, timeout_s)
         energy = {key: meter.account(taken.spans[key], taken.queries[key]) for key in members}
     finally:
         meter.close()
@@ -220,16 +219,54 @@ def _warm_all(
     gauges: Gauges,
 ) -> None:
     asked = asked_of(session)
+
+    def warm(member: Member) -> None:
+        warm_up(member, asked, timeout_s, gauges.now_ns)
+        hold(member)
+
+    _each(members, dropped, warm)
+    held = {key for key, member in members.items() if member.frozen}
+    for key, reason in look_at_idling(list(members.values()), timeout_s, gauges.now_ns).items():
+        dropped[key] = str(reason)
+        del members[key]
+    if any(member.frozen for key, member in members.items() if key not in held):
+        # Whoever spins took the cores from those that warmed up after it, and the length of a
+        # round is chosen by a warm-up's times.
+        _each(members, dropped, warm)
+
+
+def _look_into(
+    members: dict[str, Member], dropped: dict[str, str], timeout_s: float
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """What each computed in its last timed call, and the stages of its queries, by key.
+
+    Those that spin stay frozen meanwhile, and afterwards too: the next thing that is asked of them
+    thaws them.
+    """
+    outputs: dict[str, dict[str, Any]] = {}
+    stages: dict[str, dict[str, Any]] = {}
+
+    def look(member: Member) -> None:
+        release(member)
+        # Before anything else is asked: it holds the outputs of its last timed call.
+        outputs[member.key] = fetch(member.worker, member.folder, timeout_s)
+        stages[member.key] = stage_times(member, timeout_s)
+        hold(member)
+
+    _each(members, dropped, look)
+    return outputs, stages
+
+
+def _each(
+    members: dict[str, Member], dropped: dict[str, str], work: Callable[[Member], None]
+) -> None:
+    """Do something with every member; one that fails is left out from then on."""
     for member in list(members.values()):
         try:
-            warm_up(member, asked, timeout_s, gauges.now_ns)
+            work(member)
         except ExecutionError as error:
             dropped[member.key] = str(error)
             del members[member.key]
-    failed = look_at_idling(list(members.values()), timeout_s, gauges.now_ns)
-    for key, reason in failed.items():
-        dropped[key] = str(reason)
-        del members[key]
 
 
 def _rounds(
@@ -254,10 +291,4 @@ def _rounds(
                 dropped[member.key] = str(error)
                 del members[member.key]
         tell("round", done=number + 1, total=session.rounds)
-    for member in list(members.values()):
-        try:
-            release(member)
-        except ExecutionError as error:
-            dropped[member.key] = str(error)
-            del members[member.key]
     return taken

@@ -127,6 +127,8 @@ def warm_up(member: Member, asked: Asked, timeout_s: float, now_ns: Callable[[],
         timeout_s,
     )
     member.rested_ns = now_ns()
+    # The reference has a session after another: each records its own.
+    member.idle_cpu_ns = []
     durations = [int(ns) for ns in reply["durations_ns"]]
     member.typical_ns = typical_ns(durations)
     member.iterations = iterations_for(
@@ -276,6 +278,7 @@ def take_turn(member: Member, number: int, timeout_s: float, gauges: Gauges) -> 
 
 
 def _command(member: Member, document: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    release(member)
     return member.worker.command(document, timeout_s, lambda _: None)
 
 

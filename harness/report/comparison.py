@@ -135,6 +135,7 @@ def _times(pair: Document) -> list[tuple[str, str]]:
         rounds = words.plural(found["rounds"], "round")
         lines.append((name, f"{words.ratio(found['ratio'])} (95 %: {reach}; {rounds})"))
         lines.append(("", times.said(verdict)))
+        lines.append(("", f"noise floor {times.floor(verdict)}"))
         if verdict["valid"] is not False:
             lines.append(("", times.validity(verdict["valid"], verdict["reasons"])))
         lines += [("", note) for note in verdict["notes"] if note != NOT_JUDGED]

@@ -163,6 +163,7 @@ def _model(name: str, result: Document) -> Document:
         "rows": [_row(p, cells, ratios, shares) for p in compared],
         "ticks": ratios.ticks,
         "invalid": _invalid(name, result),
+        "unjudged": times.unjudged_in_words(own),
         "throughput": throughput(own, judged),
         "parts": parts(own),
         "matrix": _matrix(own, inside),
@@ -197,6 +198,7 @@ def _row(
             "ticks": ratios.ticks,
             "words": times.said(verdict),
             "state": times.state(verdict),
+            "floor": times.floor(verdict),
             "valid": verdict["valid"],
             "validity": times.validity(verdict["valid"], verdict["reasons"]),
             "notes": [note for note in verdict["notes"] if note != NOT_JUDGED],
@@ -270,7 +272,16 @@ def _across(result: Document) -> list[Document]:
     for pair in result["pairs"]:
         a, b = cells[pair["a"]], cells[pair["b"]]
         if a["model"] != b["model"] and pair["agreement"] is not None:
-            found.append({"pair": pair, "a": a, "b": b, "measured": pair["agreement"]})
+            time = pair["time_verdict"]
+            found.append(
+                {
+                    "pair": pair,
+                    "a": a,
+                    "b": b,
+                    "measured": pair["agreement"],
+                    "validity": times.validity(time["valid"], time["reasons"]),
+                }
+            )
     return found
 
 

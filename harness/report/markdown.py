@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 _HEADS = (
     *("environment", "backend", "route", "top-1", "top-5", "flips", "largest difference"),
-    *("p50", "time", "95 % interval", "verdict", "timing"),
+    *("p50", "time", "95 % interval", "floor", "verdict", "timing"),
 )
 
 
@@ -76,6 +76,7 @@ def _cells(cells: Sequence[Document], result: Document) -> str:
         row.append(words.duration(cell["latency_p50_ns"]))
         row.append(words.ratio(pair["time_ratio"]) if pair else words.NOTHING)
         row.append(words.interval(pair["time_low"], pair["time_high"]) if pair else words.NOTHING)
+        row.append(times.floor(pair["time_verdict"]) if pair else words.NOTHING)
         row.append(times.short(pair["time_verdict"]) if pair else words.NOTHING)
         row.append(times.cell_validity(cell))
         rows.append(row)
@@ -88,11 +89,11 @@ def _throughput(cells: Sequence[Document], result: Document) -> str:
     rows = [
         [
             *(names[row.key], row.batch, row.per_second, row.ratio, row.interval),
-            *(row.verdict, row.validity),
+            *(row.floor, row.verdict, row.validity),
         ]
         for row in throughput(cells, _against_reference(result).values())
     ]
-    heads = ("offline", "batch", "images/s", "time", "95 % interval", "verdict", "timing")
+    heads = ("offline", "batch", "images/s", "time", "95 % interval", "floor", "verdict", "timing")
     return _table(heads, rows, left=1) if rows else ""
 
 

@@ -111,6 +111,7 @@ def _print_pairs(result: Document, console: Console) -> None:
     cells = {cell["key"]: cell for cell in [*result["cells"], *result["controls"]]}
     names = words.names(cells.values())
     several = len({cell["model"] for cell in result["cells"]}) > 1
+    roomy = console.width >= _ROOMY
     shown = [pair for pair in result["pairs"] if pair["agreement"] is not None]
     by_reference: dict[str, list[Document]] = {}
     for pair in [*shown, *result.get("noise", [])]:
@@ -120,16 +121,19 @@ def _print_pairs(result: Document, console: Console) -> None:
         of_model = f" · {reference['model']}" if several else ""
         table = _table(
             f"Against {names[key]}{of_model}",
-            *("compared", "flips", "%", "largest diff", "time", "95 % interval", "verdict"),
+            *("compared", "flips", "%", "largest diff", "time", "95 % interval"),
+            *(["floor"] if roomy else []),
+            "verdict",
             left=("compared", "verdict"),
         )
         for pair in pairs:
-            _add_pair(table, pair, reference, cells[pair["b"]], names)
+            _add_pair(table, pair, reference, cells[pair["b"]], names, roomy=roomy)
         console.print(table)
     if by_reference:
         console.print(
             Text(
                 "flips: images whose label changed; time: theirs as a multiple of the reference's; "
+                f"{'floor: smaller differences are noise; ' * roomy}"
                 "none seen (2 %): no difference that this measurement can see, the smallest it could "
                 "being 2 %",
                 style="dim",
@@ -144,10 +148,13 @@ def _print_throughput(result: Document, console: Console) -> None:
         rows = throughput(cells, pairs)
         if not rows:
             continue
-        heads = ("cell", "batch", "images/s", "time", "95 % interval", "verdict", "timing")
+        roomy = console.width >= _ROOMY
+        heads = ["cell", "batch", "images/s", "time", "95 % interval"]
+        heads += [*(["floor"] if roomy else []), "verdict", "timing"]
         table = _table(f"Offline · {model}", *heads, left=("cell", "verdict", "timing"))
         for row in rows:
             texts = [names[row.key], row.batch, row.per_second, row.ratio, row.interval]
+            texts += [row.floor] if roomy else []
             table.add_row(*(Text(text) for text in [*texts, row.verdict, row.validity]))
         console.print(table)
 
@@ -159,19 +166,26 @@ def _print_invalid(result: Document, console: Console) -> None:
 
 
 def _add_pair(
-    table: Table, pair: Document, reference: Document, other: Document, names: dict[str, str]
+    table: Table,
+    pair: Document,
+    reference: Document,
+    other: Document,
+    names: dict[str, str],
+    *,
+    roomy: bool,
 ) -> None:
     control = other["role"] == "control"
     name = names[other["key"]]
     if other["model"] != reference["model"]:
         name = f"{other['model']} · {name}"
     table.add_row(
-        Text("itself (noise floor)" if control else name),
+        Text("itself (A/A control)" if control else name),
         Text(words.count(pair["flips"]), style="bold yellow" if pair["flips"] else ""),
         Text(words.percent(pair["flip_share"])),
         Text(words.largest(pair)),
         Text(words.ratio(pair["time_ratio"])),
         Text(words.interval(pair["time_low"], pair["time_high"])),
+        *([Text(times.floor(pair["time_verdict"]))] if roomy else []),
         Text(times.short(pair["time_verdict"])),
         style="dim" if control else None,
     )

@@ -36,6 +36,7 @@ class ThroughputRow:
         per_second: images a second.
         ratio: its time an image as a multiple of the reference's.
         interval: of the ratio.
+        floor: below it no difference is claimed.
         verdict: in a word or two.
         state: of the verdict.
         validity: whether all of this may be believed.
@@ -46,6 +47,7 @@ class ThroughputRow:
     per_second: str
     ratio: str
     interval: str
+    floor: str
     verdict: str
     state: str
     validity: str
@@ -72,6 +74,7 @@ def throughput(cells: Sequence[Document], pairs: Iterable[Document]) -> list[Thr
                 per_second=words.rate(found["per_second"]),
                 ratio=words.ratio(pair["ratio"]) if pair else words.NOTHING,
                 interval=words.interval(pair["low"], pair["high"]) if pair else words.NOTHING,
+                floor=times.floor(pair["verdict"]) if pair else words.NOTHING,
                 verdict=times.short(pair["verdict"]) if pair else words.NOTHING,
                 state=times.state(pair["verdict"]) if pair else "even",
                 validity=times.validity(found["valid"], found["reasons"]),
@@ -89,7 +92,8 @@ class PartsRow:
         latency: every percentile and extreme.
         stages: the parts of a query, one text each.
         memory: peaks.
-        energy: of a query.
+        energy: of an image.
+        validity: whether the times may be believed.
     """
 
     key: str
@@ -97,12 +101,20 @@ class PartsRow:
     stages: tuple[str, ...]
     memory: str
     energy: str
+    validity: str
 
 
 def parts(cells: Iterable[Document]) -> list[PartsRow]:
     """A row for each cell that was timed."""
     return [
-        PartsRow(cell["key"], _latency(cell), _stages(cell), _memory(cell), _energy(cell))
+        PartsRow(
+            key=cell["key"],
+            latency=_latency(cell),
+            stages=_stages(cell),
+            memory=_memory(cell),
+            energy=_energy(cell),
+            validity=times.cell_validity(cell),
+        )
         for cell in cells
         if cell.get("scenarios")
     ]
@@ -141,8 +153,9 @@ def _energy(cell: Document) -> str:
         return "not measured"
     if found.get("joules_per_query") is None:
         return f"absent: {found.get('absent') or 'no reason is recorded'}"
-    told = f"{found['joules_per_query']:.3g} J a query, {found['power_w']:.3g} W"
-    return f"{told} above {found['baseline_w']:.3g} W idle ({found['source']})"
+    told = f"{found['joules_per_query']:.3g} J an image above idle"
+    drawn = f"{found['power_w']:.3g} W drawn, {found['baseline_w']:.3g} W of them idle"
+    return f"{told} ({drawn}; {found['source']})"
 
 
 @dataclass(frozen=True)

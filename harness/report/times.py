@@ -33,7 +33,7 @@ def said(verdict: Document) -> str:
     if verdict["verdict"] == "no-difference":
         return f"no difference that this measurement can see ({_could(verdict)})"
     told = "; ".join(reason["message"] for reason in verdict["reasons"])
-    return f"INVALID: {told}" if verdict["valid"] is False else told
+    return f"INVALID: {told or 'no reason is recorded'}" if verdict["valid"] is False else told
 
 
 def short(verdict: Document) -> str:
@@ -46,6 +46,11 @@ def short(verdict: Document) -> str:
     if verdict["ratio"] is None:
         return words.NOTHING
     return "INVALID" if verdict["valid"] is False else "unknown"
+
+
+def floor(verdict: Document) -> str:
+    """The noise floor: smaller differences were not claimed; a dash where nothing was timed."""
+    return words.NOTHING if verdict["ratio"] is None else _size(verdict["floor"])
 
 
 def _change(ratio: float) -> str:
@@ -100,6 +105,12 @@ def invalid_in_words(cells: Iterable[Document], names: dict[str, str]) -> list[s
                     whose += f", {scenario}"
                 lines[f"{whose}: {reason['kind']}: {reason['message']}"] = None
     return list(lines)
+
+
+def unjudged_in_words(cells: Iterable[Document]) -> list[str]:
+    """What no session could judge, a line each: VALID says nothing about it."""
+    found = [one for cell in cells for one in (cell.get("scenarios") or {}).values()]
+    return list(dict.fromkeys(line for one in found for line in one.get("unjudged") or ()))
 
 
 def times_in_words(pairs: Sequence[Document], names: dict[str, str]) -> str:

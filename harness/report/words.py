@@ -96,8 +96,14 @@ def ratio(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of ratios: 0.998 to 1.21."""
-    return NOTHING if low is None or high is None else f"{_near_one(low)} to {_near_one(high)}"
+    """An interval of ratios: 0.998 to 1.21; a narrow one with as many decimals as tell its ends."""
+    if low is None or high is None:
+        return NOTHING
+    ends = _near_one(low), _near_one(high)
+    for digits in (3, 4):
+        if ends[0] == ends[1]:
+            ends = f"{low:.{digits}f}", f"{high:.{digits}f}"
+    return f"{ends[0]} to {ends[1]}"
 
 
 def _near_one(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -228,7 +228,12 @@ def _nothing_fits(records: list[CellRecord], selector: str, model: str | None, s
     )
 
 
-def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswers:
+def load_cell(
+    store: Path,
+    key: str,
+    inputs_key: str | None = None,
+    images_of: Callable[[str], Images] | None = None,
+) -> CellAnswers:
     """The answers of a cell, outputs memory-mapped and read-only.
 
     Args:
@@ -236,6 +241,7 @@ def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswe
         key: the cell's key.
         inputs_key: names and labels of the images, as a sweep lists them; by default those of
             the sweep that ran the cell.
+        images_of: gives the images of an inputs key to who reads many cells; None: read anew.
 
     Raises:
         StoreError: the bundle is absent or damaged, or does not fit its inputs.
@@ -245,7 +251,8 @@ def load_cell(store: Path, key: str, inputs_key: str | None = None) -> CellAnswe
     cell = layout.read_document(path / "cell.json")
     answers = layout.read_document(path / "answers.json")
     cell["inputs_key"] = str(inputs_key or cell["inputs_key"])
-    images = load_images(store, cell["inputs_key"])
+    wanted = cell["inputs_key"]
+    images = images_of(wanted) if images_of else load_images(store, wanted)
     offset = int((cell.get("checkpoint") or {}).get("class_offset") or 0)
     score_index = answers.get("scores")
     scores: Array | None = None

@@ -95,8 +95,8 @@ CREATE TABLE session_members (
     batch INTEGER,                   -- images a call
     valid BOOLEAN,                   -- the session's own reasons included
     peak_rss_mib DOUBLE,
-    joules_per_query DOUBLE,         -- the idle baseline taken off
-    power_w DOUBLE                   -- likewise
+    joules_per_query DOUBLE,         -- of an image, the idle baseline taken off
+    power_w DOUBLE                   -- drawn on average, the idle baseline in it
 );
 
 -- Why times are INVALID; the key is NULL where the whole session is.

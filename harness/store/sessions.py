@@ -95,6 +95,12 @@ class Session:
         """Whether the times of these members may be believed, all of them together."""
         return validity_of(self.document, keys)
 
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """What the machine did not show, so that VALID says nothing about it."""
+        found = self.document.get("validity")
+        return tuple(map(str, found.get("unjudged") or ())) if isinstance(found, dict) else ()
+
     @cached_property
     def members(self) -> frozenset[str]:
         """Keys of the cells that have samples."""
@@ -146,26 +152,31 @@ def load_session(store: Path, session_id: str) -> Session:
     path = session_folder(store, session_id)
     validate(path)
     document = layout.read_document(path / "session.json")
+    file = str(path / "timings.parquet")
     with connect() as connection:
         try:
-            columns = connection.execute(
-                "SELECT cell, round, duration_ns FROM read_parquet(?) ORDER BY cell, round, iteration",
-                [str(path / "timings.parquet")],
-            ).fetchnumpy()
+            # A cell at a time: a key beside each of a million samples would take a gigabyte.
+            found = connection.execute(
+                "SELECT DISTINCT cell FROM read_parquet(?) ORDER BY cell", [file]
+            ).fetchall()
+            samples = {str(key): _samples(connection, file, key) for (key,) in found}
         except duckdb.Error as error:
             raise StoreError(
-                f"{path / 'timings.parquet'} is damaged: {error}.",
+                f"{file} is damaged: {error}.",
                 "Remove its folder; the next sweep times the cells again.",
             ) from error
-    cells = columns["cell"].astype(str)
-    samples = {
-        str(key): Samples(
-            rounds=columns["round"][cells == key].astype(np.int64),
-            durations_ns=columns["duration_ns"][cells == key].astype(np.int64),
-        )
-        for key in np.unique(cells)
-    }
     return Session(id=session_id, document=document, path=path, samples=samples)
+
+
+def _samples(connection: duckdb.DuckDBPyConnection, file: str, key: str) -> Samples:
+    columns = connection.execute(
+        "SELECT round, duration_ns FROM read_parquet(?) WHERE cell = ? ORDER BY round, iteration",
+        [file, key],
+    ).fetchnumpy()
+    return Samples(
+        rounds=columns["round"].astype(np.int64),
+        durations_ns=columns["duration_ns"].astype(np.int64),
+    )
 
 
 def find_sessions(store: Path, keys: Iterable[str], prefer: Iterable[str] = ()) -> list[Session]:

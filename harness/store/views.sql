@@ -98,8 +98,9 @@ ORDER BY t.session, any_value(c.place);
 
 -- t_b / t_a, an image, for every two cells of a session: geometric mean over rounds of the ratio
 -- of round medians, with a 95 % t interval on its logarithm, widened where rounds resemble their
--- neighbours (as harness.analysis.time_ratio, which says why). Tests and verdicts, which take a
--- whole family, are in `harness sweep --json`.
+-- neighbours (as harness.analysis.time_ratio, which says why). `floor` is the recorded noise floor,
+-- or what the A/A control came out apart if that is more. Tests and verdicts, which take a whole
+-- family, are in `harness sweep --json`.
 CREATE VIEW time_ratios AS
 WITH medians AS (
     SELECT t.session, t.cell, t.round, median(t.duration_ns) / any_value(coalesce(m.batch, 1)) AS ns
@@ -133,9 +134,13 @@ SELECT l.session, s.scenario, l.a, l.b,
        exp(l.centre) AS ratio,
        exp(l.centre - t.value * l.error) AS low,
        exp(l.centre + t.value * l.error) AS high,
+       CASE WHEN l.a IN (s.reference, s.control) AND l.b IN (s.reference, s.control)
+            THEN coalesce(s.floor, 0.01)
+            ELSE greatest(coalesce(s.floor, 0.01), exp(abs(k.centre)) - 1) END AS floor,
        m.valid AND n.valid AS valid
 FROM errors l
 LEFT JOIN sessions s ON s.id = l.session
+LEFT JOIN errors k ON k.session = l.session AND k.a = s.reference AND k.b = s.control
 LEFT JOIN session_members m ON m.session = l.session AND m.key = l.a
 LEFT JOIN session_members n ON n.session = l.session AND n.key = l.b
 LEFT JOIN cells p ON p.key = l.a

@@ -26,7 +26,10 @@ class Clock:
 
 @dataclass
 class FakeWorker:
-    """A model whose call takes `call_ns`; idle, it uses `idle_share` of a core unless frozen."""
+    """A model whose call takes `call_ns`; idle, it uses `idle_share` of a core unless frozen.
+
+    Those of `beside` that are idle and not frozen take that share from it.
+    """
 
     clock: Clock
     call_ns: int = 1_000_000
@@ -36,6 +39,7 @@ class FakeWorker:
     said: list[str] = field(default_factory=list)
     frozen: bool = False
     closed: bool = False
+    beside: list[FakeWorker] = field(default_factory=list)
     _rested_ns: int = 0
     _frozen_ns: int = 0
     _calls: int = 0
@@ -57,21 +61,24 @@ class FakeWorker:
         self._calls += runs
         if self.fails_after is not None and self._calls > self.fails_after:
             raise ExecutionError("backend", "it failed")
-        self.clock.now_ns += runs * self.call_ns
+        others = (one for one in self.beside if one is not self and not one.closed)
+        taken = sum(one.idle_share for one in others if not one.frozen)
+        call_ns = round(self.call_ns * (1 + taken))
+        self.clock.now_ns += runs * call_ns
         self._rested_ns = self.clock.now_ns
         used = {
-            "cpu_ns": runs * self.call_ns,
+            "cpu_ns": runs * call_ns,
             "cpu_ns_since_last": round(idle_ns * self.idle_share),
             "wait_ns": 0,
             "rss_mib": 10.0 + self._calls,
             "peak_rss_mib": 20.0,
         }
         if name == "stages":
-            return {"stages": {"compute": [self.call_ns] * runs}, "absent": {}}
+            return {"stages": {"compute": [call_ns] * runs}, "absent": {}}
         if name == "timed_outputs":
             return {"outputs": [], "first_row": 0, "rows": 1}
         recorded = document["iterations"] if name == "round" else runs
-        return {"durations_ns": [self.call_ns] * recorded, "steady": True, **used}
+        return {"durations_ns": [call_ns] * recorded, "steady": True, **used}
 
     def freeze(self) -> None:
         if not self.freezes:

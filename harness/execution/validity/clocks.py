@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -140,8 +140,13 @@ def _changed(facts: Facts, what: str, name: str, read: _Read, why: str) -> list[
 
 
 def _core_mhz(sample: Mapping[str, Any]) -> float | None:
-    each: Sequence[float] = list((sample.get("mhz") or {}).values())
-    return statistics.fmean(each) if each else None
+    """Of the cores that worked, by how much: one that is idle shows the clock that it sleeps at."""
+    each: Mapping[str, float] = sample.get("mhz") or {}
+    busy: Mapping[str, int] = sample.get("busy_ns") or {}
+    worked = [busy.get(core, 0) for core in each]
+    if not any(worked):
+        return statistics.fmean(each.values()) if each else None
+    return statistics.fmean(each.values(), weights=worked)
 
 
 def _gpu_mhz(sample: Mapping[str, Any]) -> float | None:

@@ -38,7 +38,7 @@ CONTROL_CONFIDENCE = 0.95
 
 
 def judge_amounts(facts: Facts) -> list[Finding]:
-    """`too-few-rounds` and `too-few-samples`."""
+    """`too-few-rounds`, `too-few-samples`, and `not-steady` where rounds were sized wrongly."""
     findings = []
     offline = facts.document.get("scenario") == "offline"
     asked_queries = int(facts.document.get("min_queries") or 0)
@@ -73,7 +73,8 @@ def judge_amounts(facts: Facts) -> list[Finding]:
             findings.append(
                 Finding(
                     key,
-                    "too-few-samples",
+                    # Not that too little was asked for: another try may be free of it.
+                    "not-steady",
                     f"It was timed for {seconds:.2g} s in all, and {asked_s:g} s were asked for: "
                     "its warm-up was far slower than its rounds. Time again, with a longer "
                     "`timing.warmup_seconds`.",

@@ -18,7 +18,7 @@ import pytest
 from support.containers import COUNT, PYTHON, TAG, Open, exists
 
 from harness.containers.engine import Engine
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.containers.strays import owner_labels
 from harness.execution.container_worker import ContainerWorker
 from harness.paths import runner_tree

@@ -18,7 +18,7 @@ from support.containers import PYTHON, TIMEOUT_S, Open, exists, ignore
 
 from harness.containers import strays
 from harness.containers.engine import Engine
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.containers.strays import Place, remove_strays
 from harness.errors import ExecutionError
 from harness.execution.container_worker import ContainerWorker

@@ -14,7 +14,8 @@ from support.deep import LEVELS
 
 from harness.containers import running
 from harness.containers.engine import Engine
-from harness.containers.rules import VOLUME, ContainerSpec, Limits, Mount, create_arguments
+from harness.containers.limits import Limits
+from harness.containers.rules import VOLUME, ContainerSpec, Mount, create_arguments
 from harness.containers.running import run_to_end
 from harness.trees import remove_tree
 

@@ -16,7 +16,8 @@ from support.containers import COUNT, PYTHON, TIMEOUT_S, Open, exists, ignore, n
 from support.deep import LEVELS
 
 from harness.containers.engine import Engine
-from harness.containers.rules import Limits, user_for
+from harness.containers.limits import Limits
+from harness.containers.rules import user_for
 from harness.errors import EngineError, ExecutionError
 from harness.execution.container_worker import ContainerWorker
 from harness.execution.workers import ProcessWorker

@@ -34,6 +34,7 @@ def test_loaded_says_what_was_loaded_and_the_socket_listens_by_then(start: Start
     assert event["ran"]["threads"] == 1
     assert event["load_ns"] > 0
     assert event["first_inference_ns"] > 0
+    assert event["prove_ns"] > 0
 
 
 def test_answers_holds_every_row_once_and_a_repeat_gives_the_same_bytes(start: Start) -> None:

@@ -56,7 +56,7 @@ def test_few_rounds_are_noted_and_one_round_has_no_interval() -> None:
     found = time_ratio({0: 10.0}, {0: 20.0})
     assert found is not None
     assert (found.ratio, found.low, found.high, found.p) == (pytest.approx(2.0), None, None, None)
-    assert "fewer than 15" in found.notes[0]
+    assert found.notes == ("1 round, fewer than 15",)
     assert found.apart == pytest.approx(1.0)
 
 

@@ -35,6 +35,12 @@ def test_a_cell_without_samples_has_no_latency() -> None:
     assert set(describe_latency(found).values()) == {None}
 
 
+def test_times_of_nothing_have_no_throughput() -> None:
+    found = latency(np.array([0, 0]), np.array([0, 0]))
+    assert found is not None
+    assert (found.p50_ns, found.queries_per_second, found.per_second) == (0.0, None, None)
+
+
 def test_round_medians_are_divided_by_the_images_of_a_query() -> None:
     rounds, durations = np.array([0, 0, 0, 2, 2]), np.array([1, 9, 2, 4, 6])
     assert round_medians(rounds, durations) == {0: 2.0, 2: 5.0}

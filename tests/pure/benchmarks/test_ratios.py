@@ -16,7 +16,12 @@ def noted(at_s: float, event: str, **fields: Any) -> dict[str, Any]:
     return {"at_s": at_s, "event": {"event": event, **fields}}
 
 
-LOADED = {"load_ns": 100_000_000, "compile_ns": 200_000_000, "first_inference_ns": 50_000_000}
+LOADED = {
+    "load_ns": 100_000_000,
+    "compile_ns": 200_000_000,
+    "first_inference_ns": 50_000_000,
+    "prove_ns": 30_000_000,
+}
 
 
 def test_parts_are_what_cells_did_and_nothing_between_them() -> None:
@@ -43,11 +48,12 @@ def test_parts_are_what_cells_did_and_nothing_between_them() -> None:
     }
     found = orchestration.parts_of(events, [session])
     assert found.load == pytest.approx(0.35)
-    assert found.start_and_import == pytest.approx(2.0 + 1.0 - 0.35)
+    assert found.start_and_import == pytest.approx(2.0 + 1.0 - 0.35 - 0.03)
     assert found.answers == pytest.approx(2.5)
     assert found.warm_up == pytest.approx(1.0)
     assert found.measuring == pytest.approx(0.53)
-    assert found.total == pytest.approx(3.0 + 2.5 + 1.0 + 0.53)
+    # Proving is inside the opening, and no part.
+    assert found.total == pytest.approx(3.0 - 0.03 + 2.5 + 1.0 + 0.53)
 
 
 def test_the_sweep_has_twelve_cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.environments.compose import compose_documents
 from harness.environments.folders import EnvironmentFolder, read_folder
 

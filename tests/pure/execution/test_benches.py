@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.environments.environment import Environment
 from harness.environments.folders import EnvironmentFile, EnvironmentFolder
 from harness.errors import ProvisionError, SpecError

@@ -117,6 +117,20 @@ def test_a_counter_that_is_seen_to_be_fast_may_have_short_turns() -> None:
     assert measured.account([(start, measured.mark())], 10)["source"] == "nvml"
 
 
+def test_a_counter_that_moves_at_every_look_is_taken_at_its_word() -> None:
+    # RAPL steps each millisecond; looks come each five.
+    machine = Machine({"rapl": 50.0}, step_ns=1_000_000)
+    counter = Counter(machine, "rapl")
+    counter.step_s = 0.001
+    measured = meter(machine, counter)
+    measured.measure_baseline()
+    machine.watts["rapl"] = 80.0
+    before = measured.mark()
+    machine.wait(0.02)
+    found = measured.account([(before, measured.mark())], queries=1)
+    assert found["joules_per_query"] == pytest.approx(0.6)
+
+
 def test_no_more_than_at_rest_is_absent_and_not_negative() -> None:
     machine = Machine({"rapl": 10.0})
     measured = meter(machine, Counter(machine, "rapl"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.datasets.dataset import Dataset, Item
 from harness.datasets.inputs import PreparedInputs
 from harness.datasets.recipes import PRESETS, Recipe

@@ -43,6 +43,7 @@ def test_rounds_are_lengthened_for_enough_queries_and_enough_time() -> None:
 def test_what_takes_a_microsecond_is_timed_a_million_times_at_most() -> None:
     found = iterations_for([1_000], 250 * MS, rounds=16, min_ns=60_000 * MS)
     assert found * 16 == MOST_SAMPLES
+    assert iterations_for([1_000], 250 * MS, rounds=1000) * 1000 == MOST_SAMPLES
 
 
 def test_what_an_iteration_takes_is_judged_by_the_second_half_of_the_warm_up() -> None:

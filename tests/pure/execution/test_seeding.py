@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.containers.rules import Limits
+from harness.containers.limits import Limits
 from harness.datasets.dataset import Dataset, Item
 from harness.environments.environment import Environment
 from harness.execution import seeding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class Stage:
         self.clock = Clock()
         self.events: list[dict[str, Any]] = []
         self.workers: dict[str, list[FakeWorker]] = {}
+        self.everyone: list[FakeWorker] = []
+        self.waits = False
         self.broken: dict[str, dict[str, Any]] = {}
         self.unloadable: set[str] = set()
         self.asked: list[tuple[str, bool]] = []
@@ -65,7 +68,8 @@ class Stage:
         )
 
     def _open(self, key: str) -> FakeWorker:
-        worker = FakeWorker(self.clock, **self.broken.get(key, {}))
+        worker = FakeWorker(self.clock, **self.broken.get(key, {}), beside=self.everyone)
+        self.everyone.append(worker)
         self.workers.setdefault(key, []).append(worker)
         self.opener.open[key] = worker
         return worker
@@ -105,7 +109,14 @@ class Stage:
                 pass
 
         monkeypatch.setattr(sessions, "Room", FewPlaces)
-        monkeypatch.setattr(turns.time, "sleep", lambda _: None)
+        really_sleep = time.sleep
+
+        def sleep(seconds: float) -> None:
+            if stage.waits:
+                really_sleep(seconds)
+                stage.clock.sleep(seconds)
+
+        monkeypatch.setattr(turns.time, "sleep", sleep)
         Sessions(
             self.group,
             self.opener,  # type: ignore[arg-type]
@@ -144,6 +155,26 @@ def test_what_does_not_fit_is_timed_in_parts_that_share_the_reference_and_its_co
     assert len(stage.workers["r"]) == 1
     assert stage.workers["a"][0].closed
     assert [e["left"] for e in stage.events if e["event"] == "part"] == [2]
+
+
+def test_what_spins_takes_nothing_from_what_is_measured_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither their warm-up, by which rounds are sized, nor their rounds, nor their stages."""
+    stage = Stage(tmp_path, "rab", room=2, round_ns=10_000_000)
+    stage.waits = True
+    stage.broken["r"] = {"idle_share": 1.0}
+    stage.run(monkeypatch)
+    assert stage.timed() == [["r", "a"], ["r", "b"]]
+    for document, other in zip(stage.documents(), "ab", strict=True):
+        assert document["iterations"] == {"r": 10, other: 10}
+        assert set(document["spinning"]) == {"r"}
+        medians = {key: found["stages"]["compute"] for key, found in document["stages"].items()}
+        assert {key: found["median_ns"] for key, found in medians.items()} == {
+            "r": 1_000_000,
+            other: 1_000_000,
+        }
+        assert {len(spent) for spent in document["idle_cpu_ns"].values()} == {2}
 
 
 def test_one_more_than_the_reference_is_loaded_in_every_part_however_little_room_there_is(

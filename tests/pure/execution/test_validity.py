@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.execution.standing import OF_THE_MOMENT
 from harness.execution.validity import judge
 
 MS = 1_000_000
@@ -273,15 +274,23 @@ def test_fewer_than_fifteen_rounds_are_too_few() -> None:
 
 
 def test_fewer_queries_than_asked_for_or_needed_are_too_few() -> None:
-    assert Session(queries=5).kinds("a") == ["too-few-samples"] * 2
     session = Session(queries=6)
     session.document["min_ns"] = 0
+    assert session.kinds("a") == ["too-few-samples"]
     assert "96 times, and 100 are needed" in session.message("a")
     session.document["min_queries"] = 10
     assert session.kinds("a") == []
     session = Session(queries=3)
     session.document.update(min_ns=0, min_queries=10)
     assert "48 times, and 64 are needed to know a 90th percentile" in session.message("a")
+
+
+def test_rounds_that_a_slow_warm_up_made_too_short_are_taken_again() -> None:
+    session = Session(queries=5)
+    session.document["min_queries"] = 64
+    assert session.kinds("a") == ["not-steady"]
+    assert "0.84 s in all, and 2 s were asked for" in session.message("a")
+    assert set(session.kinds("a")) <= OF_THE_MOMENT
 
 
 def test_offline_every_image_of_a_batch_is_a_query() -> None:
@@ -374,6 +383,20 @@ def test_throttling_of_the_processor_is_counted() -> None:
     for at, sample in enumerate(session.samples):
         sample["throttle_count"] = 100 + max(0, at - 44)
     assert session.kinds() == []
+
+
+@pytest.mark.parametrize(
+    ("working", "kinds"), [(3000.0, []), (2000.0, ["clocks-changed"])], ids=["steady", "held back"]
+)
+def test_only_clocks_of_cores_that_work_count(working: float, kinds: list[str]) -> None:
+    """Leased for a cell of eight threads, the others sleep while one of a single thread runs."""
+    session = clocked([3000.0])
+    chance = np.random.default_rng(3)
+    for at, sample in enumerate(session.samples):
+        asleep = {str(core): chance.uniform(800, 3000) for core in range(2, 9)}
+        sample["mhz"] = {"1": working if at % 3 == 0 else 3000.0, **asleep}
+        sample["busy_ns"] = {"1": 500 * MS, **dict.fromkeys(asleep, 0)}
+    assert session.kinds() == kinds
 
 
 def gpu_session(**each: list[Any]) -> Session:

@@ -132,7 +132,7 @@ def test_a_timed_model_with_one_cell_has_its_own_repeat_to_show(
     factory.sweep(keys, sessions=[f"session-{n}" for n in range(models)])
     text = write_report(tmp_path, "sweep-1", tmp_path / "report.html").read_text("utf-8")
     assert Page(text).open == []
-    assert text.count("noise floor (A/A control)") == models
+    assert text.count("<small>A/A control</small>") == models
     assert text.count('class="pill ref"') == models
 
 

@@ -84,6 +84,27 @@ def test_times_of_before_are_said_not_to_be_judged(tmp_path: Path, shown: Any) -
     assert "INVALID:" not in text
 
 
+@pytest.mark.parametrize("shown", EVERYWHERE)
+def test_every_ratio_has_the_floor_that_it_was_judged_by(tmp_path: Path, shown: Any) -> None:
+    timed_sweep(tmp_path, floor=0.083)
+    text = shown(tmp_path)
+    # Three pairs and the control (Markdown has no row for it), and three pairs offline.
+    assert text.count("8.3 %") >= (6 if shown is markdown else 7)
+    assert "floor" in text
+
+
+def test_what_could_not_be_judged_is_on_the_page_once(tmp_path: Path) -> None:
+    unjudged = ["clocks: a virtual machine shows none"]
+    keys = timed_sweep(tmp_path)
+    assert "What could not be judged" not in page(tmp_path)
+    again = tmp_path / "again"
+    cells = {key: {"valid": True, "reasons": []} for key in keys}
+    timed_sweep(again, validity={"cells": cells, "session": [], "unjudged": unjudged})
+    assert page(again).count(unjudged[0]) == 1
+    cell = sweep_result(again, "sweep-1")["cells"][0]
+    assert cell["scenarios"]["offline"]["unjudged"] == unjudged
+
+
 def test_a_narrow_terminal_shows_validity_too(tmp_path: Path) -> None:
     timed_sweep(tmp_path, drifting=2)
     text = terminal(tmp_path, width=80)
@@ -116,7 +137,7 @@ def test_parts_memory_and_energy_say_what_is_absent(tmp_path: Path) -> None:
         "computing: 1.85 ms",
         "to the device: absent, the CPU reads the batch where it lies",
     )
-    assert row.memory == "process 123.4 MiB"
+    assert (row.memory, row.validity) == ("process 123.4 MiB", "VALID")
     assert row.energy == "absent: this machine has no energy counters"
     assert re.fullmatch(r"min \d.*, p50 .*, p95 .*, max .*, std .*; \d+ queries/s", row.latency)
     text = page(tmp_path)
@@ -127,13 +148,14 @@ def test_parts_memory_and_energy_say_what_is_absent(tmp_path: Path) -> None:
 def cell(**more: Any) -> dict[str, Any]:
     columns = ("stages", "energy", "peak_rss_mib", "peak_container_mib", "gpu_mib")
     empty = dict.fromkeys((*columns, "latency_p50_ns"))
-    return {"key": "k", "scenarios": {"offline": {}}, **empty, **more}
+    return {"key": "k", "scenarios": {"offline": {"valid": True, "reasons": []}}, **empty, **more}
 
 
 def test_what_was_read_is_shown_with_its_baseline() -> None:
     energy = {"joules_per_query": 0.0312, "power_w": 15.6, "baseline_w": 8, "source": "RAPL"}
     (row,) = parts([cell(energy=energy, peak_container_mib=2048, gpu_mib=512)])
-    assert row.energy == "0.0312 J a query, 15.6 W above 8 W idle (RAPL)"
+    # `power_w` is all that was drawn; what is drawn at rest is in it.
+    assert row.energy == "0.0312 J an image above idle (15.6 W drawn, 8 W of them idle; RAPL)"
     assert row.memory == "container 2.0 GiB, GPU 512.0 MiB"
     (row,) = parts([cell(stages={"median_ns": {}, "absent": {}, "failed": "it died"})])
     assert row.stages == ("could not be measured: it died",)

@@ -50,6 +50,10 @@ def verdict(word: str, ratio: float = 1.0, **more: Any) -> dict[str, Any]:
             "INVALID",
             "INVALID: it drifts by 9 %; load 3",
         ),
+        (
+            verdict("unknown", 1.3, valid=False),
+            *("unknown", "INVALID", "INVALID: no reason is recorded"),
+        ),
         (NOT_TIMED.document(), "unknown", "\u2013", "not measured in one session"),
         (
             verdict("unknown", reasons=({"kind": "too-few-rounds", "message": "one round"},)),

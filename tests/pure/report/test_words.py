@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.report import words
 
 
@@ -97,3 +99,16 @@ def test_what_was_asked_of_conversions_is_said_beside_the_backend() -> None:
     assert words.backend(cell("a", **asked)) == expected
     own = {"opset": "own", "quantisation": "none", "folding": "own", "layout": "own"}
     assert words.backend(cell("a", **own)) == "b"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (0.998, 1.21, "0.998 to 1.21"),
+        (1.2951, 1.3049, "1.295 to 1.305"),
+        (2.0, 2.0, "2.0000 to 2.0000"),
+        (None, 1.2, words.NOTHING),
+    ],
+)
+def test_the_ends_of_an_interval_are_told_apart(low: float | None, high: float, told: str) -> None:
+    assert words.interval(low, high) == told

@@ -16,6 +16,7 @@ from support.store_factory import StoreFactory, flip_first, logits
 from support.timed_sweeps import timed_sweep
 
 from harness.analysis.store_status import store_status
+from harness.analysis.sweep_result import sweep_result
 from harness.analysis.time_ratio import time_ratio
 from harness.analysis.timing import round_medians
 from harness.errors import StoreError
@@ -144,6 +145,23 @@ def test_times_have_their_scenario_throughput_and_validity(tmp_path: Path) -> No
     ]
     members = "SELECT DISTINCT peak_rss_mib, joules_per_query FROM session_members"
     assert rows(tmp_path, f"{members} WHERE session = 'single'") == [(123.4, None)]
+
+
+def test_the_views_floor_is_what_the_control_came_out_apart(tmp_path: Path) -> None:
+    keys = timed_sweep(tmp_path, floor=0.001)
+    medians = [
+        round_medians(one.rounds, one.durations_ns)
+        for one in (load_session(tmp_path, "single").samples[keys[at]] for at in (0, 4))
+    ]
+    control = time_ratio(*medians)
+    assert control is not None
+    expected = max(0.001, control.apart)
+    query = "SELECT a, b, floor FROM time_ratios WHERE scenario = 'single_stream'"
+    floors = {frozenset((a, b)): floor for a, b, floor in rows(tmp_path, query)}
+    assert floors[frozenset((keys[0], keys[4]))] == 0.001
+    assert floors[frozenset((keys[0], keys[2]))] == pytest.approx(expected)
+    found = {p["b"]: p for p in sweep_result(tmp_path, "sweep-1")["pairs"] if p["a"] == keys[0]}
+    assert found[keys[2]]["time_verdict"]["floor"] == pytest.approx(expected)
 
 
 def test_sessions_of_before_have_no_validity(tmp_path: Path) -> None:
