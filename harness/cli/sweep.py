@@ -186,12 +186,14 @@ def _run(
 
 
 def _import_the_end() -> None:
-    """Import what judges and shows a sweep: a second that nobody waits for while cells load."""
+    """Make ready what judges and shows a sweep: a second that nobody waits for while cells load."""
     import harness.analysis.sweep_result
     import harness.execution.validity
-    import harness.report.html
     import harness.report.tables
     import harness.store.catalogue  # noqa: F401
+    from harness.report.html import page_template
+
+    page_template()
 
 
 def _go_on(store: Path, *, quick: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -70,15 +71,9 @@ def write_report(store: Path, sweep_id: str, out: Path, result: Document | None 
     return out
 
 
-def render(result: Document, spec: Document, environments: Sequence[Document], store: Path) -> str:
-    """The page of a sweep's result, as text.
-
-    Args:
-        result: what `harness.analysis.sweep_result` returns.
-        spec: the sweep's specification, shown so that it can be run again.
-        environments: for each cell its facts, flattened.
-        store: the results folder, for the commands that the page shows.
-    """
+@functools.cache
+def page_template() -> jinja2.Template:
+    """The page's template; it is compiled once, which takes longer than filling it in."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -92,7 +87,19 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
     ):
         templates.filters[name] = getattr(words, name)
     templates.filters["breakable"] = _breakable
-    return templates.get_template("page.html.j2").render(
+    return templates.get_template("page.html.j2")
+
+
+def render(result: Document, spec: Document, environments: Sequence[Document], store: Path) -> str:
+    """The page of a sweep's result, as text.
+
+    Args:
+        result: what `harness.analysis.sweep_result` returns.
+        spec: the sweep's specification, shown so that it can be run again.
+        environments: for each cell its facts, flattened.
+        store: the results folder, for the commands that the page shows.
+    """
+    return page_template().render(
         result=result,
         verdict=verdict(result),
         suspected=gathered(result.get("suspicions") or []),
