@@ -15,7 +15,8 @@ Parts are what a cell has to do, whoever leads it:
 * load: loading, compiling and the first inference, as the worker says (`load_ns`, `compile_ns`,
   `first_inference_ns`);
 * answers: the worker's own time for all images (`duration_ns` of its reply);
-* warm-up: the sum of the recorded runs until the times are steady;
+* warm-up: from its command to its reply: the inputs are laid into memory in the model's own dtype,
+  and the model is run until its times are steady;
 * measuring: the turns of all rounds, each from its command to its reply, so with its unrecorded
   runs, and the recorded stages of a query.
 
@@ -98,7 +99,7 @@ def parts_of(events: Sequence[Mapping[str, Any]], sessions: Iterable[Mapping[str
             proving += event["loaded"]["prove_ns"] / _NS
             answers += event["reply"]["duration_ns"] / _NS
     for session in sessions:
-        warm_up += sum(one["duration_ns"] for one in session["warmup"].values()) / _NS
+        warm_up += sum(one["command_ns"] for one in session["warmup"].values()) / _NS
         turns = session["turns"]
         measuring += sum(turn["end_ns"] - turn["start_ns"] for turn in turns) / _NS
         for told in session["stages"].values():

@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from harness.datasets.classes import SynsetList, imagenet, looks_like_wnid
 from harness.datasets.dataset import Dataset, Item, some
@@ -219,6 +218,9 @@ def read_meta(path: Path) -> dict[int, str]:
     Raises:
         DatasetError: not such a file, or ids that are not 1..n, each once.
     """
+    # Slow to import, and few datasets have such a file.
+    import scipy.io  # noqa: PLC0415
+
     remedy = "Take meta.mat from ILSVRC2012_devkit_t12.tar.gz."
     if path.stat().st_size > _MAX_META_BYTES:
         raise DatasetError(f"{path} is larger than 64 MiB: it is hardly the kit's.", remedy)

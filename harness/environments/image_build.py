@@ -40,7 +40,6 @@ from harness.environments.image_records import (
 )
 from harness.environments.probe import probe_image
 from harness.environments.provision import Provisioned
-from harness.environments.sbom import sbom_document
 from harness.environments.system_packages import drop, with_system_packages
 from harness.environments.wheels import Secrets, Wheel, fetch_wheels, locked
 from harness.errors import ProvisionError
@@ -153,6 +152,9 @@ def _write(
     event: dict[str, Any],
     record: Mapping[str, Any],
 ) -> None:
+    # Slow to import, and only who makes an image needs it.
+    from harness.environments.sbom import sbom_document  # noqa: PLC0415
+
     wheels = [Wheel(**wheel) for wheel in record.get("wheels", ())]
     write_json(record_folder(env) / SBOM_FILE, sbom_document(env, event, wheels))
     write_record(

@@ -116,6 +116,7 @@ def warm_up(member: Member, asked: Asked, timeout_s: float, now_ns: Callable[[],
     Raises:
         ExecutionError: it failed, or took too long.
     """
+    asked_ns = now_ns()
     reply = _command(
         member,
         {
@@ -142,6 +143,7 @@ def warm_up(member: Member, asked: Asked, timeout_s: float, now_ns: Callable[[],
         "iterations": len(durations),
         "steady": bool(reply["steady"]),
         "duration_ns": sum(durations),
+        "command_ns": member.rested_ns - asked_ns,
         "first_ns": durations[0] if durations else None,
         "last_ns": durations[-1] if durations else None,
     }

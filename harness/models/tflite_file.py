@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tflite
 from numpy.typing import NDArray
 
 from harness.errors import ModelError
@@ -47,6 +46,9 @@ def read_tflite(path: Path) -> ModelFile:
     Raises:
         ModelError: not a whole TFLite file.
     """
+    # Slow to import: two hundred modules, for files that most sweeps have none of.
+    import tflite  # noqa: PLC0415
+
     raw = path.read_bytes()
     if len(raw) < 8 or raw[4:8] != b"TFL3":
         raise not_whole(path, _KIND, "it does not begin as one" if raw else "it is empty")

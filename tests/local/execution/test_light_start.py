@@ -13,7 +13,7 @@ import pytest
     [
         # It begins anew for each group, and who waits for it are the cells.
         ("harness.execution.conductor", ("docker", "duckdb", "pynvml", "scipy")),
-        ("harness.execution.sweep", ("scipy.stats",)),
+        ("harness.execution.sweep", ("scipy.stats", "scipy.io", "tflite", "cyclonedx")),
     ],
 )
 def test_what_is_heavy_waits_until_cells_are_at_work(module: str, heavy: tuple[str, ...]) -> None:

@@ -36,7 +36,7 @@ def test_parts_are_what_cells_did_and_nothing_between_them() -> None:
         noted(29.0, "timing"),
     ]
     session = {
-        "warmup": {"a": {"duration_ns": 400_000_000}, "b": {"duration_ns": 600_000_000}},
+        "warmup": {"a": {"command_ns": 400_000_000}, "b": {"command_ns": 600_000_000}},
         "turns": [
             {"start_ns": 0, "end_ns": 250_000_000},
             {"start_ns": 300_000_000, "end_ns": 550_000_000},
