@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,9 +36,9 @@ def family(leader: int) -> tuple[psutil.Process, ...]:
 def stop_family(leader: int) -> tuple[psutil.Process, ...]:
     """Stop a process and all that it started, and wait until none of their threads runs.
 
-    What was started before its parent stood still is found by another look. A thread that waits
-    in the kernel for a device stops when it comes back; nobody waits for it longer than
-    `STOP_WAIT_S`.
+    A process is stopped with its whole group in one step, in which none of the group can start
+    another; what left the group before is found by another look. A thread that waits in the
+    kernel for a device stops when it comes back; nobody waits for it longer than `STOP_WAIT_S`.
 
     Returns:
         What was stopped, for `go_on` and `end`; those that ended meanwhile are left out.
@@ -46,8 +48,7 @@ def stop_family(leader: int) -> tuple[psutil.Process, ...]:
     while new := [one for one in family(leader) if stopped.get(one.pid) != one]:
         for process in new:
             stopped[process.pid] = process
-            with contextlib.suppress(psutil.Error):
-                process.suspend()
+            _signal_with_group(process, signal.SIGSTOP)
         while any(_runs(process.pid) for process in new) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         if time.monotonic() >= deadline:
@@ -58,8 +59,7 @@ def stop_family(leader: int) -> tuple[psutil.Process, ...]:
 def go_on(stopped: Iterable[psutil.Process]) -> None:
     """Let processes that were stopped go on; no other that has got one of their numbers."""
     for process in stopped:
-        with contextlib.suppress(psutil.Error):
-            process.resume()
+        _signal_with_group(process, signal.SIGCONT)
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
@@ -67,6 +67,14 @@ def end(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def _signal_with_group(process: psutil.Process, number: signal.Signals) -> None:
+    """Signal a process and, where it is of another session than the harness, all of its group."""
+    with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+        process.send_signal(number)
+        if os.getsid(process.pid) != os.getsid(0):
+            os.killpg(os.getpgid(process.pid), number)
 
 
 def _descendants(pid: int) -> set[int]:

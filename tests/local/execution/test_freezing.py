@@ -234,7 +234,7 @@ def test_a_worker_that_is_not_pinned_has_all_cores_also_while_the_harness_keeps_
 
 
 def test_stopping_finds_what_is_started_meanwhile(tmp_path: Path) -> None:
-    """A chain of processes that each start the next and end: every look finds another one."""
+    """A chain of processes that each start the next and end, faster than any look finds them."""
     code = (
         "import os, sys, time\n"
         "print('up', flush=True)\n"
