@@ -9,11 +9,14 @@ to the same core. Of Polygraphy two numbers are shown: what a call of `infer` ta
 `last_inference_time` says. It is installed into a folder beside the environment, so that nothing in
 there changes; where it cannot be had, that is said, and the rest is measured.
 
-A round starts the processes anew, in balanced order, warms each up, and times each twice: once in
-that order, once backwards. What is compared is the median of a round. New processes, because two of
-the very same program differ by about 1 % for as long as they live, by where their memory happens to
-lie: rounds of the same processes would measure that very exactly. So rounds are independent of each
-other, and the interval (t, on the mean log ratio) holds what starting anew changes.
+A round starts the processes anew, in balanced order, warms each up, and gives each six short turns,
+again in balanced orders. Turns that lie next to each other are compared, for a machine's pace changes
+from second to second; a round's ratio is the median of its six. New processes, because two of the very
+same program differ by about 2 % for as long as they live, by where their memory happens to lie:
+rounds of the same processes would measure that very exactly. So rounds are independent of each other,
+and the interval (t, on the mean log ratio) holds what starting anew changes. For the same reason every
+member makes its first call when it is loaded, as the runner does: a library takes its memory then, and
+two bare loops of which one makes that call later differ by 1 to 2 % at batch 32.
 
 The result is the worst of the four ratios: the one furthest from 1, with its own interval.
 """
@@ -21,6 +24,7 @@ The result is the worst of the four ratios: the one furthest from 1, with its ow
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import statistics
 import tempfile
@@ -41,10 +45,11 @@ from harness.trees import temporary_folder
 ENVIRONMENT = "onnxruntime-1.31"
 MODELS = {"MobileNetV2": "mobilenet_v2_1.0_224_tf.onnx", "SqueezeNet": "squeezenet1.1_224.onnx"}
 BATCHES = (1, 32)
-ROUNDS = 15
-TURN_S = 0.2
-"""About how long a turn lasts; a round has two of each member."""
-LEAST_ITERATIONS = 2
+ROUNDS = 20
+TURNS = 6
+"""Of each member in a round."""
+TURN_S = 0.1
+"""About how long a turn lasts; one call at least."""
 _INPUTS = 64
 
 
@@ -56,18 +61,23 @@ class Case:
         name: for a person.
         starts: how each member is started, by name; `bare` is among them.
         iterations: calls a turn; 0: not known yet.
-        medians_ns: of the rounds so far, by what was measured.
+        medians_ns: by what was measured, of the rounds so far, of each its turns'.
     """
 
     name: str
     starts: Mapping[str, Start]
     iterations: int = 0
-    medians_ns: dict[str, list[float]] = field(default_factory=dict)
+    medians_ns: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def against_bare(self, what: str) -> Estimate:
         """How long it takes, as a multiple of the bare loop's time."""
-        pairs = zip(self.medians_ns[what], self.medians_ns["bare"], strict=True)
-        return _common.estimate([math.log(own / bare) for own, bare in pairs])
+        rounds = zip(self.medians_ns[what], self.medians_ns["bare"], strict=True)
+        return _common.estimate([_log_ratio(own, bare) for own, bare in rounds])
+
+
+def _log_ratio(own: list[float], bare: list[float]) -> float:
+    """Of one round: the median over turns that lie next to each other."""
+    return statistics.median(math.log(one / other) for one, other in zip(own, bare, strict=True))
 
 
 def worst(found: list[Estimate]) -> Estimate:
@@ -76,9 +86,9 @@ def worst(found: list[Estimate]) -> Estimate:
 
 
 def take_round(case: Case, order: list[int], folder: Path) -> None:
-    """Start every member, time each twice, and keep the medians."""
+    """Start every member, give each its turns, and keep the median of each turn."""
     names = [list(case.starts)[index] for index in order]
-    durations: dict[str, list[int]] = {}
+    taken: dict[str, list[float]] = {}
     with contextlib.ExitStack() as held:
         members: dict[str, Timed] = {}
         for name in names:
@@ -89,16 +99,18 @@ def take_round(case: Case, order: list[int], folder: Path) -> None:
         for name in names:
             (typical_ns,) = members[name].times(1, 1)["durations_ns"]
             filling = 0 if _common.quick() else round(TURN_S * 1e9 / typical_ns)
-            case.iterations = case.iterations or max(LEAST_ITERATIONS, filling)
+            case.iterations = case.iterations or max(1, filling)
             # What takes long has had its warm-up by then.
             members[name].times(max(1, filling), 0)
-        for name in (*names, *reversed(names)):
-            reply = members[name].times(case.iterations, max(1, case.iterations // 5))
-            durations.setdefault(name, []).extend(reply["durations_ns"])
-            if "told_ns" in reply:
-                durations.setdefault(f"{name}, by its own clock", []).extend(reply["told_ns"])
-    for name, values in durations.items():
-        case.medians_ns.setdefault(name, []).append(statistics.median(values))
+        for turn in balanced_order(len(names), TURNS):
+            for name in (names[index] for index in turn):
+                reply = members[name].times(case.iterations, case.iterations // 5)
+                taken.setdefault(name, []).append(statistics.median(reply["durations_ns"]))
+                if "told_ns" in reply:
+                    told = taken.setdefault(f"{name}, by its own clock", [])
+                    told.append(statistics.median(reply["told_ns"]))
+    for name, medians in taken.items():
+        case.medians_ns.setdefault(name, []).append(medians)
 
 
 def polygraphy(python: Path, folder: Path, report: Report) -> Path | None:
@@ -142,7 +154,7 @@ def measure(case: Case, rounds: int, say: Callable[[str], None]) -> None:
     for order in balanced_order(len(case.starts), rounds):
         with tempfile.TemporaryDirectory() as folder:
             take_round(case, order, Path(folder))
-    bare_ms = statistics.median(case.medians_ns["bare"]) / 1e6
+    bare_ms = statistics.median(itertools.chain(*case.medians_ns["bare"])) / 1e6
     say(f"{case.name}: {bare_ms:.3f} ms bare, {case.iterations} calls a turn, {rounds} rounds")
     for what in case.medians_ns:
         if what != "bare":

@@ -71,9 +71,12 @@ def test_the_worst_ratio_is_furthest_from_one_to_either_side() -> None:
     assert runner_overhead.worst([near, slower]) == slower
 
 
-def test_what_is_compared_is_the_median_of_a_round() -> None:
+def test_what_is_compared_is_the_median_over_neighbouring_turns_of_a_round() -> None:
     case = runner_overhead.Case("x", {})
-    case.medians_ns = {"bare": [100.0, 200.0], "runner": [102.0, 204.0]}
+    case.medians_ns = {
+        "bare": [[100.0, 300.0, 100.0], [200.0, 200.0, 200.0]],
+        "runner": [[102.0, 306.0, 500.0], [204.0, 204.0, 100.0]],
+    }
     assert case.against_bare("runner").ratio == pytest.approx(1.02)
     assert case.against_bare("runner").high == pytest.approx(1.02)
 
@@ -99,7 +102,7 @@ class Planted:
         return {"durations_ns": [self._duration_ns] * iterations}
 
 
-def test_a_round_starts_anew_and_times_there_and_back(
+def test_a_round_starts_anew_and_gives_turns_in_balanced_orders(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HARNESS_BENCHMARK_QUICK", raising=False)
@@ -112,14 +115,16 @@ def test_a_round_starts_anew_and_times_there_and_back(
         },
     )
     runner_overhead.take_round(case, [1, 0], tmp_path)
-    # A turn is of 0.2 s: nine calls of the member that was started first.
+    # A turn is of 0.1 s: five calls of the member that was started first.
+    there, back = ("runner 5 1", "bare 5 1"), ("bare 5 1", "runner 5 1")
+    turns = (*there, *back, *back, *there, *there, *back)
     assert log == [
         *("start runner", "start bare"),
-        *("runner 1 1", "runner 9 0", "bare 1 1", "bare 10 0"),
-        *("runner 9 1", "bare 9 1", "bare 9 1", "runner 9 1"),
+        *("runner 1 1", "runner 5 0", "bare 1 1", "bare 5 0"),
+        *turns,
         *("end bare", "end runner"),
     ]
-    assert case.medians_ns == {"runner": [22_000_000], "bare": [20_000_000]}
+    assert case.medians_ns == {"runner": [[22_000_000] * 6], "bare": [[20_000_000] * 6]}
 
 
 def test_a_query_is_told_by_its_median_its_computing_and_its_whole() -> None:
