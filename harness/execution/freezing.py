@@ -57,7 +57,10 @@ def stop_family(leader: int) -> tuple[psutil.Process, ...]:
 
 
 def go_on(stopped: Iterable[psutil.Process]) -> None:
-    """Let processes that were stopped go on; no other that has got one of their numbers."""
+    """Let processes that were stopped, and their groups, go on.
+
+    No other that has got one of their numbers does.
+    """
     for process in stopped:
         _signal_with_group(process, signal.SIGCONT)
 
