@@ -121,23 +121,31 @@ def begin(name: str, about: str | None) -> Report:
     return Report(name, only_json=_parser(name, about).parse_args().json)
 
 
-def begin_repeated(name: str, about: str | None, repetitions: int) -> tuple[Report, int]:
+def begin_repeated(
+    name: str, about: str | None, repetitions: int, switches: Mapping[str, str]
+) -> tuple[Report, argparse.Namespace]:
     """Read the command line of a benchmark that can be told how often to repeat.
 
     Args:
         name: of the benchmark.
         about: its docstring.
         repetitions: how often unless told; once with HARNESS_BENCHMARK_QUICK.
+        switches: its own options without values, each with what it does.
+
+    Returns:
+        The report, and `repetitions` with the switches under their names.
     """
     parser = _parser(name, about)
     usual = 1 if quick() else repetitions
     parser.add_argument(
         "--repetitions", type=int, default=usual, help=f"how often (default {repetitions})"
     )
+    for switch, does in switches.items():
+        parser.add_argument(switch, action="store_true", help=does)
     given = parser.parse_args()
     if given.repetitions < 1:
         parser.error("--repetitions is 1 or more")
-    return Report(name, only_json=given.json), given.repetitions
+    return Report(name, only_json=given.json), given
 
 
 def _parser(name: str, about: str | None) -> argparse.ArgumentParser:

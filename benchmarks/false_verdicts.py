@@ -1,12 +1,13 @@
 """How often a difference is claimed where there is none: the same cell twice, many times over.
 
-    python -m benchmarks.false_verdicts [--json] [--repetitions 200]
+    python -m benchmarks.false_verdicts [--json] [--repetitions 200] [--fresh-processes]
 
 The cell: SqueezeNet in ONNX Runtime 1.31, one photograph a call, one thread. It is there twice under
 two names (`loops/paced.py`), and a third time as the control, which is always there. Each repetition
 is a session of its own: three fresh processes, warm-up, 16 balanced rounds of about 60 ms a cell,
 shorter than by default, which makes a round's median less certain. Sessions are run by
 `harness sweep`, ten to a sweep: ten copies of the model that differ in a word of documentation.
+With `--fresh-processes` each round has three fresh processes of its own.
 
 A false verdict is "faster" or "slower". A session that is INVALID says nothing, and is counted as a
 repetition without a false verdict; how many there were is told beside, with the rate over the VALID
@@ -33,6 +34,7 @@ REPETITIONS = 40
 _TOGETHER = 10
 _TIMING = {"rounds": 16, "round_seconds": 0.06, "min_seconds": 0.96}
 _CLAIMS = ("faster", "slower")
+_SWITCHES = {"--fresh-processes": "time each round in processes of its own"}
 
 
 def rate(found: int, of: int) -> _common.Estimate:
@@ -48,9 +50,11 @@ def scatter(ratios: Sequence[float]) -> str:
     return f"median {statistics.median(apart):.2%} from 1, 95 % within {often:.2%}, all within {apart[-1]:.2%}"
 
 
-def repeated(python: Path, repetitions: int, top: Path) -> Iterator[list[_pairs.Said]]:
+def repeated(
+    python: Path, repetitions: int, top: Path, *, fresh: bool
+) -> Iterator[list[_pairs.Said]]:
     """What is said of the same cell twice, sweep by sweep."""
-    timing = {**_TIMING, **(_pairs.QUICK if _common.quick() else {})}
+    timing = {**_TIMING, **(_pairs.QUICK if _common.quick() else {}), "fresh_processes": fresh}
     done = 0
     while done < repetitions:
         folder = top / str(done)
@@ -63,11 +67,13 @@ def repeated(python: Path, repetitions: int, top: Path) -> Iterator[list[_pairs.
 
 def main() -> None:
     """Measure and print."""
-    report, repetitions = _common.begin_repeated("false_verdicts", __doc__, REPETITIONS)
+    report, given = _common.begin_repeated("false_verdicts", __doc__, REPETITIONS, _SWITCHES)
+    repetitions = given.repetitions
     found: list[_pairs.Said] = []
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        for said in repeated(_pairs.paced_interpreter(top / "paced"), repetitions, top):
+        python = _pairs.paced_interpreter(top / "paced")
+        for said in repeated(python, repetitions, top, fresh=given.fresh_processes):
             found += said
             claims = sum(one.verdict in _CLAIMS for one in found)
             report.say(f"{len(found)} of {repetitions}: {claims} false verdicts")

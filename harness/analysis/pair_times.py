@@ -44,6 +44,7 @@ class Timings:
                 reasons=validity.reasons,
                 scenario=session.scenario,
                 session=session.id,
+                fresh=session.fresh,
             )
         return dict(sorted(found.items(), key=lambda one: one[0] != SINGLE_STREAM))
 
@@ -162,5 +163,6 @@ def _described(one: PairTime, verdict: TimeVerdict) -> Document:
         "high": one.ratio.high,
         "rounds": one.ratio.rounds,
         "session": one.session,
+        "fresh_processes": one.fresh,
         "verdict": verdict.document(),
     }

@@ -12,7 +12,8 @@ alone would claim 5, 25, 54 and 80 %.
 
 One control tells too little of processes that differ by more: off by 0.7 or 1 % each, with medians
 that vary by 0.5 %, they make 14 or 25 % false claims. On such a machine a larger floor has to be
-asked for (`timing.floor`).
+asked for (`timing.floor`), or processes of its own for each round (`timing.fresh_processes`): what
+a process is off by is then one more thing that rounds differ by, and stands in the interval.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class PairTime:
         reasons: why not, each `kind`, `message` and `key` (the cell's, None: the session's).
         scenario: `single_stream` or `offline`.
         session: the id of the session that timed both.
+        fresh: whether each round was timed in processes of its own.
     """
 
     ratio: TimeRatio
@@ -56,6 +58,7 @@ class PairTime:
     reasons: tuple[Reason, ...] = ()
     scenario: str = "single_stream"
     session: str = ""
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -371,6 +371,14 @@ MinQueries = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+FreshProcesses = Annotated[
+    bool | None,
+    typer.Option(
+        "--fresh-processes",
+        help="Time each round in processes of its own: slower, and shows differences of 1 to 3 %.",
+        rich_help_panel=_RUN,
+    ),
+]
 Timing = Annotated[
     bool,
     typer.Option(

@@ -165,6 +165,7 @@ def session_task(
         min_queries=timing.min_queries,
         warmup_ns=round(timing.warmup_seconds * _NS),
         offline_batches=batches if offline and batches != "auto" else None,
+        fresh_processes=timing.fresh_processes,
         floor=timing.floor,
         control_bound=timing.control_bound,
     )

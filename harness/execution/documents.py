@@ -100,8 +100,11 @@ class SessionTask(_Document):
     offline_batches: tuple[int, ...] | None = Field(
         None, description="Batches that offline tries; None: found by doubling."
     )
+    fresh_processes: bool = Field(
+        False, description="Whether each round is timed in processes of its own."
+    )
     floor: float = Field(
-        0.01, description="Relative differences of times below this are never claimed."
+        0.01, description="What two processes of the same cell may differ by, relatively."
     )
     control_bound: float = Field(
         0.05, description="What the reference and its control may differ by."

@@ -55,6 +55,7 @@ def work_left(
         spec.timing.rounds,
         partial(_has_ir, spec, store),
         batches=None if batches == "auto" else batches,
+        fresh=spec.timing.fresh_processes,
         retry=retry,
     )
 

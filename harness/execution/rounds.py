@@ -27,6 +27,15 @@ def balanced_order(members: int, rounds: int) -> list[list[int]]:
     return orders
 
 
+def floor_over(floor: float, processes: int) -> float:
+    """The relative difference below which nothing is claimed of means over so many processes.
+
+    `floor` is what one process differs by from another of the same cell for as long as it lives.
+    Over several that are drawn independently it shrinks as the error of any mean does.
+    """
+    return floor / math.sqrt(processes)
+
+
 def typical_ns(durations_ns: Sequence[int]) -> float:
     """What an iteration takes: the median of a warm-up's second half, at least 1 ns."""
     if not durations_ns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from harness.execution.offline import BatchSearch
 from harness.execution.opening import Opener
 from harness.execution.room import Room
 from harness.execution.timing import Place, run_session
-from harness.execution.turns import Member
+from harness.execution.turns import Member, Started
 from harness.execution.workers import Worker
+from harness.trees import remove_tree
 
 Answer = Callable[[CellTask], Member | None]
 OpenAt = Callable[[CellTask, int, Path], tuple[Worker, dict[str, Any]]]
@@ -140,8 +142,24 @@ class Sessions:
         taken = self._room.free().since(before)
         self._room.note(taken)
         member.gpu_mib = taken.gpu_mib
+        if self._session.fresh_processes:
+            member.anew = partial(self._start_anew, task, member.batch)
         members[task.key] = member
         return True
+
+    def _start_anew(self, task: CellTask, batch: int) -> Started:
+        """A fresh worker of a cell, in the place of the one that is open.
+
+        Raises:
+            ExecutionError: it cannot be started, or does not load.
+        """
+        self._opener.close(task.key)
+        folder = self._group.results / "fresh" / task.key
+        if folder.exists():
+            remove_tree(folder)
+        folder.mkdir(parents=True)
+        worker, loaded = self._open_at(task, batch, folder)
+        return Started(worker, folder, loaded)
 
     def _load_at(self, task: CellTask, batch: int) -> Member | None:
         folder = self._group.results / "offline" / f"{task.key}-{self._count}"

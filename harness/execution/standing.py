@@ -38,6 +38,7 @@ class PastSession:
         rounds: how many there were.
         scenario: how they were timed.
         batches: of offline, the batches that were to be tried; None: found by doubling.
+        fresh: whether each round was timed in processes of its own.
         against: the kinds of reasons against the times of each member, the session's own among
             them; nothing is known of sessions that were not judged.
     """
@@ -49,6 +50,7 @@ class PastSession:
     rounds: int
     scenario: str = SINGLE_STREAM
     batches: tuple[int, ...] | None = None
+    fresh: bool = False
     against: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def against_pair(self, key: str) -> frozenset[str]:
@@ -111,6 +113,7 @@ def past_sessions(store: Path) -> list[PastSession]:
                     rounds=int(document["rounds"]),
                     scenario=str(document.get("scenario") or SINGLE_STREAM),
                     batches=_batches(document.get("offline_batches")),
+                    fresh=bool(document.get("fresh_processes")),
                     against=_against(document.get("validity")),
                 )
             )
@@ -154,6 +157,7 @@ def remaining(
     has_ir: Callable[[str], bool] = lambda _: True,
     *,
     batches: tuple[int, ...] | None = None,
+    fresh: bool = False,
     retry: bool = False,
 ) -> list[Work]:
     """What is left to do of each group; finished groups are left out.
@@ -168,11 +172,12 @@ def remaining(
         rounds: of a timing.
         has_ir: whether what a cell's backend compiles is there, or nobody wants it.
         batches: that offline is to try; None: found by doubling.
+        fresh: whether each round is to be timed in processes of its own.
         retry: time everything again that is INVALID, whatever the reason.
     """
     left: list[Work] = []
     for group in groups:
-        asked = _Asked(rounds, batches if group.scenario == OFFLINE else None, retry)
+        asked = _Asked(rounds, batches if group.scenario == OFFLINE else None, fresh, retry)
         unanswered = frozenset(c.key for c in group.cells if c.key not in standing.done)
         untimed = _untimed(group, standing.sessions, asked)
         unkept = frozenset(c.key for c in group.cells if c.role == "cell" and not has_ir(c.key))
@@ -198,6 +203,7 @@ class _Asked:
 
     rounds: int
     batches: tuple[int, ...] | None
+    fresh: bool
     retry: bool
 
     def met_by(self, session: PastSession, group: Group) -> bool:
@@ -208,6 +214,7 @@ class _Asked:
             and session.scenario == (group.scenario or SINGLE_STREAM)
             and session.rounds >= self.rounds
             and session.batches == self.batches
+            and (session.fresh or not self.fresh)
         )
 
 

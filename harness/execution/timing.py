@@ -19,7 +19,7 @@ from harness.execution.cores import keep_off
 from harness.execution.documents import SessionTask
 from harness.execution.energy import EnergyMark, EnergyMeter
 from harness.execution.machine_samples import Sampler, snapshot
-from harness.execution.rounds import balanced_order
+from harness.execution.rounds import balanced_order, floor_over
 from harness.execution.stage_times import stage_times
 from harness.execution.timed_outputs import fetch
 from harness.execution.turns import (
@@ -29,7 +29,9 @@ from harness.execution.turns import (
     Turn,
     hold,
     look_at_idling,
+    note_container,
     release,
+    start_anew,
     take_turn,
     warm_up,
 )
@@ -156,6 +158,8 @@ def run_session(
     timings = np.concatenate(kept) if kept else np.empty((0, 4), dtype=np.int64)
     np.save(folder / "timings.npy", timings)
     everyone = list(members.values())
+    for member in everyone:
+        note_container(member)
     document = {
         "schema_version": 2,
         "scenario": session.scenario,
@@ -167,7 +171,8 @@ def run_session(
         "min_ns": session.min_ns,
         "min_queries": session.min_queries,
         "offline_batches": session.offline_batches and list(session.offline_batches),
-        "floor": session.floor,
+        "fresh_processes": session.fresh_processes,
+        "floor": _floor(session),
         "control_bound": session.control_bound,
         "cores": list(place.cores),
         "gpu": place.gpu,
@@ -183,7 +188,8 @@ def run_session(
         "not_frozen": {m.key: m.cannot_freeze for m in everyone if m.cannot_freeze is not None},
         "rss_mib": {m.key: m.rss_mib for m in everyone},
         "peak_rss_mib": {m.key: m.peak_rss_mib for m in everyone},
-        "peak_container_mib": {m.key: m.worker.peak_mib() for m in everyone},
+        "starts": {m.key: m.starts for m in everyone if m.starts},
+        "peak_container_mib": {m.key: m.peak_container_mib for m in everyone},
         "gpu_mib": {m.key: m.gpu_mib for m in everyone if m.gpu_mib is not None},
         "stages": stages,
         "energy": energy,
@@ -197,6 +203,11 @@ def run_session(
     (folder / "session.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
     ailing = frozenset(key for key, found in stages.items() if "failed" in found)
     return Timed(tuple(members), dropped, outputs, ailing)
+
+
+def _floor(session: SessionTask) -> float:
+    """Below this no difference of times is claimed."""
+    return floor_over(session.floor, session.rounds if session.fresh_processes else 1)
 
 
 def asked_of(session: SessionTask) -> Asked:
@@ -286,6 +297,8 @@ def _rounds(
             if member.key not in members:
                 continue
             try:
+                if member.anew is not None:
+                    start_anew(member, number, asked_of(session), timeout_s, gauges)
                 taken.add(index, number, take_turn(member, number, timeout_s, gauges))
             except ExecutionError as error:
                 dropped[member.key] = str(error)

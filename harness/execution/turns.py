@@ -50,6 +50,10 @@ class Member:
         frozen: whether it is held while it waits.
         spinning: the share of a core that it used while idle, where that was too much.
         cannot_freeze: why it could not be held, though it spins.
+        anew: ends its worker and starts another, which has loaded the same cell; None where it
+            stays as it is.
+        starts: how each start for a round went.
+        peak_container_mib: the most that its containers used; None where nobody says.
     """
 
     key: str
@@ -68,6 +72,18 @@ class Member:
     frozen: bool = False
     spinning: float | None = None
     cannot_freeze: str | None = None
+    anew: Callable[[], Started] | None = None
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    peak_container_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker that has loaded its cell: itself, where it writes, and its event `loaded`."""
+
+    worker: Worker
+    folder: Path
+    loaded: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -117,19 +133,10 @@ def warm_up(member: Member, asked: Asked, timeout_s: float, now_ns: Callable[[],
         ExecutionError: it failed, or took too long.
     """
     asked_ns = now_ns()
-    reply = _command(
-        member,
-        {
-            "command": "warmup",
-            "min_iterations": _WARMUP_LEAST,
-            "max_iterations": _WARMUP_MOST,
-            "max_duration_ns": asked.warmup_ns,
-        },
-        timeout_s,
-    )
+    reply = _run_until_steady(member, asked, timeout_s)
     member.rested_ns = now_ns()
     # The reference has a session after another: each records its own.
-    member.idle_cpu_ns = []
+    member.idle_cpu_ns, member.starts = [], []
     durations = [int(ns) for ns in reply["durations_ns"]]
     member.typical_ns = typical_ns(durations)
     member.iterations = iterations_for(
@@ -148,6 +155,42 @@ def warm_up(member: Member, asked: Asked, timeout_s: float, now_ns: Callable[[],
         "last_ns": durations[-1] if durations else None,
     }
     _note_memory(member, reply)
+
+
+def start_anew(member: Member, number: int, asked: Asked, timeout_s: float, gauges: Gauges) -> None:
+    """Give a member a fresh process for a round, warmed up; its rounds stay as long as they were.
+
+    Raises:
+        ExecutionError: it cannot be started, failed, or took too long.
+    """
+    assert member.anew is not None  # noqa: S101 - the caller looked
+    release(member)
+    note_container(member)
+    started_ns = gauges.now_ns()
+    started = member.anew()
+    member.worker, member.folder, member.frozen = started.worker, started.folder, False
+    loaded_ns = gauges.now_ns()
+    reply = _run_until_steady(member, asked, timeout_s)
+    member.rested_ns = gauges.now_ns()
+    member.starts.append(
+        {
+            "round": number,
+            "start_ns": loaded_ns - started_ns,
+            **{name: started.loaded[name] for name in ("load_ns", "compile_ns")},
+            "first_inference_ns": started.loaded["first_inference_ns"],
+            "warmup_ns": member.rested_ns - loaded_ns,
+            "warmup_iterations": len(reply["durations_ns"]),
+            "steady": bool(reply["steady"]),
+        }
+    )
+    _note_memory(member, reply)
+
+
+def note_container(member: Member) -> None:
+    """Keep the most that its container has used so far, where it runs in one."""
+    peak = member.worker.peak_mib()
+    if peak is not None:
+        member.peak_container_mib = max(member.peak_container_mib or 0.0, peak)
 
 
 def look_at_idling(
@@ -276,6 +319,19 @@ def take_turn(member: Member, number: int, timeout_s: float, gauges: Gauges) -> 
         },
         span,
         (member.iterations + again) * member.batch,
+    )
+
+
+def _run_until_steady(member: Member, asked: Asked, timeout_s: float) -> dict[str, Any]:
+    return _command(
+        member,
+        {
+            "command": "warmup",
+            "min_iterations": _WARMUP_LEAST,
+            "max_iterations": _WARMUP_MOST,
+            "max_duration_ns": asked.warmup_ns,
+        },
+        timeout_s,
     )
 
 

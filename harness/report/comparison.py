@@ -133,6 +133,7 @@ def _times(pair: Document) -> list[tuple[str, str]]:
         name = "time" if scenario == SINGLE_STREAM else f"time, {scenario}"
         reach = words.interval(found["low"], found["high"])
         rounds = words.plural(found["rounds"], "round")
+        rounds += " in fresh processes" * bool(found.get("fresh_processes"))
         lines.append((name, f"{words.ratio(found['ratio'])} (95 %: {reach}; {rounds})"))
         lines.append(("", times.said(verdict)))
         lines.append(("", f"noise floor {times.floor(verdict)}"))

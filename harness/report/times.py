@@ -17,7 +17,8 @@ CLAIMS = (
     "over its rounds is below 0.05 after Holm's correction, and the whole interval lies beyond the "
     "noise floor. The correction is over all timed pairs of one model and scenario that are shown "
     "against the same reference. The floor is the larger of the recorded one (1 % unless asked "
-    "otherwise) and what the reference run twice came out apart."
+    "otherwise; by the root of the number of rounds less where each had fresh processes) and what "
+    "the reference run twice came out apart."
 )
 
 

@@ -83,6 +83,7 @@ CREATE TABLE sessions (
     control VARCHAR,
     scenario VARCHAR,                -- single_stream or offline
     rounds INTEGER,
+    fresh_processes BOOLEAN,         -- each round in processes of its own
     floor DOUBLE,                    -- relative differences below it are never claimed
     valid BOOLEAN,                   -- all members; NULL: recorded before times were judged
     path VARCHAR NOT NULL

@@ -23,6 +23,7 @@ def session_rows(session_id: str, document: Document) -> dict[str, list[Row]]:
         "id": session_id,
         **{name: document.get(name) for name in ("created", "reference", "control", "rounds")},
         "scenario": document.get("scenario") or SINGLE_STREAM,
+        "fresh_processes": bool(document.get("fresh_processes")),
         "floor": document.get("floor"),
         "valid": whole.valid,
     }

@@ -81,6 +81,11 @@ class Session:
         found = self.document.get("floor")
         return float(found) if isinstance(found, int | float) else None
 
+    @property
+    def fresh(self) -> bool:
+        """Whether each round was timed in processes of its own."""
+        return bool(self.document.get("fresh_processes"))
+
     def batch(self, key: str) -> int | None:
         """Images a call of a member; None where the session does not say."""
         found = self.of(key, "batch")

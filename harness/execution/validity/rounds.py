@@ -91,6 +91,8 @@ def judge_warmup(facts: Facts) -> list[Finding]:
     """
     findings = []
     warmups = facts.document.get("warmup") or {}
+    if facts.document.get("fresh_processes"):
+        return _judge_fresh(facts)
     for key in facts.keys:
         medians = _log_medians(facts, key)
         if (warmups.get(key) or {}).get("steady", True) or len(medians) < 8:
@@ -110,6 +112,41 @@ def judge_warmup(facts: Facts) -> list[Finding]:
             )
     if not warmups and facts.keys:
         findings.append(Finding.unjudged("the warm-up: the session does not say how it ended"))
+    return findings
+
+
+def _judge_fresh(facts: Facts) -> list[Finding]:
+    """`not-steady` where each round has processes of its own: what is left of a warm-up is in each.
+
+    So each round's first third is compared with its last third, over the rounds whose process was
+    not steady when it began.
+    """
+    findings = []
+    starts = facts.document.get("starts") or {}
+    for key in facts.keys:
+        unsteady = [int(one["round"]) for one in starts.get(key) or () if not one["steady"]]
+        times = [facts.times[key][number] for number in unsteady if number in facts.times[key]]
+        logs = [
+            math.log(
+                float(np.median(one[: len(one) // 3])) / float(np.median(one[-(len(one) // 3) :]))
+            )
+            for one in times
+            if len(one) >= 3
+        ]
+        if len(logs) < 8:
+            continue
+        slower = math.expm1(float(np.median(logs)))
+        chance = float(stats.wilcoxon(logs, alternative="greater").pvalue)
+        if slower > UNSTEADY and chance < UNSTEADY_CHANCE:
+            findings.append(
+                Finding(
+                    key,
+                    "not-steady",
+                    f"In {len(logs)} rounds its warm-up ended before its times were steady: the "
+                    f"first third of these rounds is {slower:.0%} slower than the last, and more "
+                    f"than {UNSTEADY:.0%} is not believed. Raise `timing.warmup_seconds`.",
+                )
+            )
     return findings
 
 

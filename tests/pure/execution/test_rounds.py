@@ -8,6 +8,7 @@ from harness.execution.rounds import (
     MOST_ITERATIONS,
     MOST_SAMPLES,
     balanced_order,
+    floor_over,
     iterations_for,
     typical_ns,
 )
@@ -23,6 +24,11 @@ def test_every_second_round_runs_backwards_and_all_places_are_shared() -> None:
     for member in range(4):
         places = Counter(order.index(member) for order in orders)
         assert set(places.values()) == {4}
+
+
+def test_the_floor_of_a_mean_shrinks_as_its_error_does() -> None:
+    assert floor_over(0.01, 1) == 0.01
+    assert floor_over(0.01, 16) == 0.0025
 
 
 def test_a_round_is_filled_but_never_empty() -> None:

@@ -53,6 +53,8 @@ class Stage:
         self.unloadable: set[str] = set()
         self.asked: list[tuple[str, bool]] = []
         self.fixed: set[str] = set()
+        self.started_in: list[Path] = []
+        self.starts: dict[str, int] = {}
         task = SessionTask(
             **{"reference": "r", "rounds": 2, "round_ns": 1_000_000, **session}
         )  # fmt: skip
@@ -80,14 +82,18 @@ class Stage:
             return None
         return Member(task.key, self._open(task.key), self.folder, {})
 
-    def _open_at(self, task: CellTask, batch: int, _: Path) -> tuple[Any, dict[str, Any]]:
+    def _open_at(self, task: CellTask, batch: int, folder: Path) -> tuple[Any, dict[str, Any]]:
         if batch > 1 and task.key in self.fixed:
             raise ExecutionError("unsupported", "a fixed batch of 1")
+        if len(self.workers.get(task.key, [])) > self.starts.get(task.key, 99):
+            raise ExecutionError("exit", "it does not start again")
         worker = self._open(task.key)
         # Twice as many inputs take a half longer, up to 8; from there on they bring nothing.
         worker.call_ns = round(1_000_000 * (1.5 ** min(3, batch.bit_length() - 1)))
         worker.call_ns *= max(1, batch // 8)
-        return worker, {"batch": batch}
+        self.started_in.append(folder)
+        costs = {"load_ns": 1, "compile_ns": 2, "first_inference_ns": 3}
+        return worker, {"batch": batch, **costs}
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stage = self
@@ -212,6 +218,61 @@ def test_a_member_that_fails_in_the_rounds_leaves_the_others_timed(
     assert stage.timed() == [["r"]]
     [event] = [e for e in stage.events if e["event"] == "timed"]
     assert event["dropped"] == {"a": "it failed"}
+
+
+def test_with_fresh_processes_each_round_of_each_member_has_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"rounds": 4, "fresh_processes": True, "floor": 0.01, "min_queries": 100}
+    stage = Stage(tmp_path, "rca", control="c", **more)
+    stage.run(monkeypatch)
+    assert stage.timed() == [["r", "c", "a"]]
+    for workers in stage.workers.values():
+        # The first got the answers; each of the others a warm-up and one round.
+        assert [one.said.count("round") for one in workers[1:]] == [1, 1, 1, 1]
+        assert all(one.said[:2] == ["warmup", "round"] for one in workers[1:])
+        assert all(one.closed for one in workers[:-1])
+        assert workers[-1].said[2] == "timed_outputs"
+    [document] = stage.documents()
+    assert document["fresh_processes"] is True
+    assert document["floor"] == pytest.approx(0.005)
+    assert [one["round"] for one in document["starts"]["a"]] == [0, 1, 2, 3]
+    assert document["starts"]["a"][0]["compile_ns"] == 2
+    assert document["iterations"] == {"r": 25, "c": 25, "a": 25}
+    assert {folder.parent.name for folder in stage.started_in} == {"fresh"}
+
+
+def test_without_them_the_same_processes_are_timed_and_the_floor_is_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, "ra", rounds=4, floor=0.02)
+    stage.run(monkeypatch)
+    assert [len(workers) for workers in stage.workers.values()] == [1, 1]
+    [document] = stage.documents()
+    assert (document["floor"], document["fresh_processes"], document["starts"]) == (0.02, False, {})
+
+
+def test_a_member_that_does_not_start_again_leaves_the_others_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, "rab", rounds=4, fresh_processes=True)
+    stage.starts = {"a": 2}
+    stage.run(monkeypatch)
+    assert stage.timed() == [["r", "b"]]
+    [event] = [e for e in stage.events if e["event"] == "timed"]
+    assert event["dropped"] == {"a": "it does not start again"}
+
+
+def test_one_that_spins_is_thawed_before_it_is_ended_and_its_successor_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, "ra", round_ns=10_000_000, fresh_processes=True)
+    stage.waits = True
+    stage.broken["r"] = {"idle_share": 1.0}
+    stage.run(monkeypatch)
+    first, second, _ = stage.workers["r"]
+    assert first.said[-2:] == ["freeze", "thaw"]
+    assert second.said == ["warmup", "round", "freeze", "thaw"]
 
 
 def test_offline_finds_the_batch_of_each_and_gives_the_control_its_references(

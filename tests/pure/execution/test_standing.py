@@ -150,6 +150,15 @@ def test_a_session_that_lost_its_reference_counts_for_nobody() -> None:
     assert left([a, b], lost) == ["e0", "e1"]
 
 
+def test_fresh_processes_count_for_all_and_others_not_for_them() -> None:
+    a, b = cells(2)
+    keys = frozenset([a.key, b.key])
+    same = PastSession("s", keys, a.key, None, 16)
+    fresh = PastSession("f", keys, a.key, None, 16, fresh=True)
+    assert left([a, b], same) == left([a, b], fresh) == left([a, b], fresh, fresh=True) == []
+    assert left([a, b], same, fresh=True) == ["e0", "e1"]
+
+
 def test_scenarios_and_lists_of_batches_are_timed_apart() -> None:
     both = cells(2)
     stream, offline = make_groups(

@@ -267,6 +267,24 @@ def test_a_warm_up_that_ended_early_is_judged_by_the_first_rounds() -> None:
     assert session.kinds("b") == []
 
 
+def test_of_fresh_processes_what_is_left_of_a_warm_up_is_looked_for_in_each_round() -> None:
+    session = Session()
+    session.document.update(fresh_processes=True, starts={})
+    for key in session.keys:
+        steady = key != "b"
+        session.document["starts"][key] = [{"round": n, "steady": steady} for n in range(16)]
+    for times in (session.times[key, n] for key in ("a", "b") for n in range(16)):
+        times.sort()
+        times[:] = times[::-1]
+    assert session.kinds("b") == ["not-steady"]
+    assert "In 16 rounds its warm-up ended before" in session.message("b")
+    # One that was steady when its rounds began may be as uneven as it likes.
+    assert session.kinds("a") == []
+    for number in range(16):
+        session.times["b", number] = session.times["b", number][::-1][np.arange(25) * 7 % 25]
+    assert session.kinds("b") == []
+
+
 def test_fewer_than_fifteen_rounds_are_too_few() -> None:
     assert Session(rounds=15).kinds("a") == []
     assert Session(rounds=14).kinds("a") == ["too-few-rounds"]
