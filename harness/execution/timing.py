@@ -290,15 +290,21 @@ def _rounds(
 ) -> _Taken:
     taken = _Taken()
     ordered = list(members.values())
+    asked = asked_of(session)
+
+    def start(member: Member) -> None:
+        if member.anew is not None:
+            start_anew(member, len(taken.order) - 1, asked, timeout_s, gauges)
+
     for number, order in enumerate(balanced_order(len(ordered), session.rounds)):
         taken.order.append([ordered[i].key for i in order if ordered[i].key in members])
+        # All are started first, so that what is compared is timed one right after the other.
+        _each(members, dropped, start)
         for index in order:
             member = ordered[index]
             if member.key not in members:
                 continue
             try:
-                if member.anew is not None:
-                    start_anew(member, number, asked_of(session), timeout_s, gauges)
                 taken.add(index, number, take_turn(member, number, timeout_s, gauges))
             except ExecutionError as error:
                 dropped[member.key] = str(error)

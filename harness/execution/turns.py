@@ -158,7 +158,9 @@ def warm_up(member: Member, asked: Asked, timeout_s: float, now_ns: Callable[[],
 
 
 def start_anew(member: Member, number: int, asked: Asked, timeout_s: float, gauges: Gauges) -> None:
-    """Give a member a fresh process for a round, warmed up; its rounds stay as long as they were.
+    """Give a member a fresh process for a round, warmed up, and held until its turn if it spins.
+
+    Its rounds stay as long as they were.
 
     Raises:
         ExecutionError: it cannot be started, failed, or took too long.
@@ -184,6 +186,7 @@ def start_anew(member: Member, number: int, asked: Asked, timeout_s: float, gaug
         }
     )
     _note_memory(member, reply)
+    hold(member)
 
 
 def note_container(member: Member) -> None:

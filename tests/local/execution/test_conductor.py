@@ -117,6 +117,24 @@ def test_a_session_times_every_member_in_every_round(tmp_path: Path) -> None:
     assert (folder / "samples.jsonl").read_text().count("\n") >= 2
 
 
+def test_with_fresh_processes_no_process_is_timed_twice_and_none_is_left(tmp_path: Path) -> None:
+    tasks = [task(tmp_path, "a", latency_ns=100_000), task(tmp_path, "b", latency_ns=400_000)]
+    events = run(group(tmp_path, *tasks, timed=True, fresh_processes=True, rounds=3))
+    processes = [e for e in events if e["event"] == "worker"]
+    assert [e["key"] for e in processes] == list("ab" * 4)
+    assert len({e["pid"] for e in processes}) == len(processes)
+    assert not any(psutil.pid_exists(e["pid"]) for e in processes)
+    document = json.loads((tmp_path / "results" / "session-1" / "session.json").read_text())
+    for key in "ab":
+        starts = document["starts"][key]
+        assert [one["round"] for one in starts] == [0, 1, 2]
+        assert all(one["start_ns"] > one["load_ns"] + one["first_inference_ns"] for one in starts)
+    (timed,) = (e for e in events if e["event"] == "timed")
+    assert set(timed["outputs"]) == {"a", "b"}
+    # A turn holds nothing of the start before it.
+    assert all(t["end_ns"] - t["start_ns"] < 200_000_000 for t in document["turns"])
+
+
 def test_rounds_are_lengthened_until_there_are_enough_queries_and_enough_time(
     tmp_path: Path,
 ) -> None:
