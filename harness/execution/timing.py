@@ -19,7 +19,7 @@ from harness.execution.cores import keep_off
 from harness.execution.documents import SessionTask
 from harness.execution.energy import EnergyMark, EnergyMeter
 from harness.execution.machine_samples import Sampler, snapshot
-from harness.execution.rounds import balanced_order, floor_over
+from harness.execution.rounds import balanced_order, floor_over, interleaved
 from harness.execution.stage_times import stage_times
 from harness.execution.timed_outputs import fetch
 from harness.execution.turns import (
@@ -34,6 +34,7 @@ from harness.execution.turns import (
     start_anew,
     take_turn,
     warm_up,
+    whole_turn,
 )
 
 Tell = Callable[..., None]
@@ -75,7 +76,7 @@ class _Taken:
         rows[:, 2] = np.arange(len(durations))
         self.rows.setdefault(key, []).append(rows)
         self.turns.append(turn.record)
-        self.spans.setdefault(key, []).append(turn.span)
+        self.spans.setdefault(key, []).extend(turn.spans)
         self.queries[key] = self.queries.get(key, 0) + turn.queries
 
 
@@ -149,7 +150,8 @@ def run_session(
             positions = {key: index for index, key in enumerate(members)}
             samples = folder / "samples.jsonl"
             with Sampler(samples, place.cores, place.gpu, started_ns=started_ns):
-                taken = _rounds(session, members, dropped, timeout_s, gauges, tell)
+                cut = place.gpu is None
+                taken = _rounds(session, members, dropped, timeout_s, gauges, tell, cut=cut)
             outputs, stages = _look_into(members, dropped, timeout_s)
         energy = {key: meter.account(taken.spans[key], taken.queries[key]) for key in members}
     finally:
@@ -287,6 +289,8 @@ def _rounds(
     timeout_s: float,
     gauges: Gauges,
     tell: Tell,
+    *,
+    cut: bool,
 ) -> _Taken:
     taken = _Taken()
     ordered = list(members.values())
@@ -300,14 +304,23 @@ def _rounds(
         taken.order.append([ordered[i].key for i in order if ordered[i].key in members])
         # All are started first, so that what is compared is timed one right after the other.
         _each(members, dropped, start)
-        for index in order:
-            member = ordered[index]
+        slices: dict[str, list[Turn]] = {key: [] for key in members}
+        present = [ordered[i] for i in order if ordered[i].key in members]
+        for place, iterations in interleaved(
+            [(member.iterations, member.typical_ns) for member in present], cut=cut
+        ):
+            member = present[place]
             if member.key not in members:
                 continue
             try:
-                taken.add(index, number, take_turn(member, number, timeout_s, gauges))
+                turn = take_turn(member, number, iterations, timeout_s, gauges)
+                slices[member.key].append(turn)
             except ExecutionError as error:
                 dropped[member.key] = str(error)
                 del members[member.key]
+        for index, member in ((i, ordered[i]) for i in order):
+            if member.key in members:
+                taken.add(index, number, whole_turn(slices[member.key]))
+                member.idle_cpu_ns.append(taken.turns[-1]["idle_cpu_ns"])
         tell("round", done=number + 1, total=session.rounds)
     return taken

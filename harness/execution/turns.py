@@ -263,46 +263,75 @@ def release(member: Member) -> None:
 
 @dataclass(frozen=True)
 class Turn:
-    """One round of one member.
+    """What one member did in one round, or in a slice of it.
 
     Attributes:
         durations_ns: of each recorded call.
         record: the turn as `session.json` has it.
-        span: the energy counters before and after.
+        spans: the energy counters before and after each slice.
         queries: inputs that went through the model meanwhile, the unrecorded ones too.
     """
 
     durations_ns: list[int]
     record: dict[str, Any]
-    span: tuple[EnergyMark, EnergyMark]
+    spans: tuple[tuple[EnergyMark, EnergyMark], ...]
     queries: int
 
 
-def take_turn(member: Member, number: int, timeout_s: float, gauges: Gauges) -> Turn:
-    """Time one round of a member; it goes on before, and is held after, if it spins.
+_ADDED = ("cpu_ns", "wait_ns", "idle_cpu_ns", "idle_ns", "busy_ns", "steal_ns")
+"""Of a turn's slices these are added up; what one does not know, nobody knows of the turn."""
+
+
+def whole_turn(slices: Sequence[Turn]) -> Turn:
+    """The slices of one member in one round as one turn."""
+    records = [one.record for one in slices]
+    return Turn(
+        durations_ns=[ns for one in slices for ns in one.durations_ns],
+        record={
+            "key": records[0]["key"],
+            "round": records[0]["round"],
+            "start_ns": records[0]["start_ns"],
+            "end_ns": records[-1]["end_ns"],
+            "slices": [[record["start_ns"], record["end_ns"]] for record in records],
+            **{name: _sum([record[name] for record in records]) for name in _ADDED},
+            "frozen": any(record["frozen"] for record in records),
+        },
+        spans=tuple(span for one in slices for span in one.spans),
+        queries=sum(one.queries for one in slices),
+    )
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def take_turn(
+    member: Member, number: int, iterations: int, timeout_s: float, gauges: Gauges
+) -> Turn:
+    """Time so many calls of a member; it goes on before, and is held after, if it spins.
 
     Raises:
         ExecutionError: it failed, or took too long.
     """
     was_frozen = member.frozen
     release(member)
-    again = max(1, round(member.iterations * _REWARM_SHARE))
+    again = max(1, round(iterations * _REWARM_SHARE))
     mark = gauges.energy()
     cores = gauges.core_times()
     start = gauges.now_ns()
     reply = _command(
         member,
-        {"command": "round", "iterations": member.iterations, "warmup": again},
+        {"command": "round", "iterations": iterations, "warmup": again},
         timeout_s,
     )
     end = gauges.now_ns()
     cores_after = gauges.core_times()
     span = (mark, gauges.energy())
     done = None if cores is None or cores_after is None else cores_after.since(cores)
-    idle_cpu_ns = int(reply["cpu_ns_since_last"])
-    member.idle_cpu_ns.append(idle_cpu_ns)
+    idle_cpu_ns, idle_ns = int(reply["cpu_ns_since_last"]), start - member.rested_ns
     if not was_frozen:
-        judge_idling(member, idle_cpu_ns, start - member.rested_ns)
+        judge_idling(member, idle_cpu_ns, idle_ns)
     member.rested_ns = end
     _note_memory(member, reply)
     hold(member)
@@ -316,12 +345,13 @@ def take_turn(member: Member, number: int, timeout_s: float, gauges: Gauges) -> 
             "cpu_ns": reply["cpu_ns"],
             "wait_ns": reply["wait_ns"],
             "idle_cpu_ns": idle_cpu_ns,
+            "idle_ns": idle_ns,
             "busy_ns": None if done is None else done.busy_ns,
             "steal_ns": None if done is None else done.steal_ns,
             "frozen": was_frozen,
         },
-        span,
-        (member.iterations + again) * member.batch,
+        (span,),
+        (iterations + again) * member.batch,
     )
 
 

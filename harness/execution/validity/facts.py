@@ -46,11 +46,20 @@ class Turn:
     busy_ns: int | None
     steal_ns: int | None
     cores: int
+    slices: tuple[tuple[int, int], ...] = ()
+    """When its parts began and ended; others had their turn between them."""
+    idle_ns: int | None = None
+    """How long it had waited before its parts; None in older sessions."""
+
+    @property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """When its parts began and ended; one that was not cut is one part."""
+        return self.slices or ((self.start_ns, self.end_ns),)
 
     @property
     def wall_ns(self) -> int:
         """How long it took."""
-        return max(1, self.end_ns - self.start_ns)
+        return max(1, sum(end - start for start, end in self.parts))
 
     @property
     def foreign_ns(self) -> int | None:
@@ -113,7 +122,10 @@ class Facts:
         Where no turns were recorded, all samples stand under one empty name.
         """
         spans = sorted(
-            (turn.start_ns, turn.end_ns, key) for key, turns in self.turns.items() for turn in turns
+            (start, end, key)
+            for key, turns in self.turns.items()
+            for turn in turns
+            for start, end in turn.parts
         )
         if not spans:
             return {"": list(self.samples)}
@@ -150,6 +162,8 @@ def _turn(turn: Mapping[str, Any], document: Mapping[str, Any]) -> Turn:
         busy_ns=number("busy_ns"),
         steal_ns=number("steal_ns"),
         cores=_core_count(document),
+        slices=tuple((int(start), int(end)) for start, end in turn.get("slices") or ()),
+        idle_ns=number("idle_ns"),
     )
 
 

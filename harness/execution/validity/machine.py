@@ -15,8 +15,10 @@ DISTURBED_CORE = 0.10
 # More for each further core, since each brings its own small noise. One core that is shared by
 # halves stands out among sixteen.
 DISTURBED_FURTHER_CORE = 0.02
-# /proc/stat counts in steps of 10 ms, and a turn has a beginning and an end.
+# /proc/stat counts in steps of 10 ms, and a turn has a beginning and an end. What a turn's slices are
+# wrong by adds up as independent errors do: four of them fill this bound no more than one does.
 COUNTER_STEPS_NS = 20_000_000
+SLICES_WITHIN_STEPS = 4
 # A cell is INVALID if more than this share of its turns is disturbed: 4 of 16. A ratio comes from
 # the medians of paired rounds, so a few bad rounds widen its interval and do not move it far; a
 # neighbour for a third of the rounds does, and a short burst (a cron job, an update) does not.
@@ -177,11 +179,16 @@ def _core_bound(turn: Turn) -> float:
 
 
 def _foreign_bound_ns(turn: Turn) -> float:
-    return _core_bound(turn) * turn.wall_ns + COUNTER_STEPS_NS * math.sqrt(turn.cores)
+    return _core_bound(turn) * turn.wall_ns + _steps_ns(turn) * math.sqrt(turn.cores)
 
 
 def _steal_bound_ns(turn: Turn) -> float:
-    return STOLEN_CORE * turn.wall_ns * turn.cores + COUNTER_STEPS_NS
+    return STOLEN_CORE * turn.wall_ns * turn.cores + _steps_ns(turn)
+
+
+def _steps_ns(turn: Turn) -> float:
+    """What counters that move in steps may be wrong by over a turn."""
+    return COUNTER_STEPS_NS * math.sqrt(max(1.0, len(turn.parts) / SLICES_WITHIN_STEPS))
 
 
 def _share(ns: int | None, turn: Turn) -> float:
@@ -201,7 +208,7 @@ def _idle_shares(turns: Sequence[Turn]) -> list[float]:
     """The part of a core that it used between two turns of its own."""
     shares = []
     for before, turn in pairwise(turns):
-        idle_ns = turn.start_ns - before.end_ns
+        idle_ns = turn.start_ns - before.end_ns if turn.idle_ns is None else turn.idle_ns
         if turn.idle_cpu_ns is not None and idle_ns >= SHORTEST_WAIT_NS:
             shares.append(turn.idle_cpu_ns / idle_ns)
     return shares

@@ -9,7 +9,9 @@ from harness.execution.rounds import (
     MOST_SAMPLES,
     balanced_order,
     floor_over,
+    interleaved,
     iterations_for,
+    slices_for,
     typical_ns,
 )
 
@@ -29,6 +31,32 @@ def test_every_second_round_runs_backwards_and_all_places_are_shared() -> None:
 def test_the_floor_of_a_mean_shrinks_as_its_error_does() -> None:
     assert floor_over(0.01, 1) == 0.01
     assert floor_over(0.01, 16) == 0.0025
+
+
+def test_a_round_goes_over_its_members_to_and_fro_in_short_turns() -> None:
+    quick = (50, 5.0 * MS)
+    assert interleaved([quick, quick], cut=True)[:4] == [(0, 5), (1, 5), (1, 5), (0, 5)]
+    assert len(interleaved([quick, quick], cut=True)) == 2 * 10
+    # Calls of a tenth of a second: five of them are long enough, and three are not cut.
+    assert interleaved([(3, 100.0 * MS)] * 2, cut=True) == [(0, 3), (1, 3)]
+    # Microseconds: a turn is as long as others.
+    assert interleaved([(10_000, 0.01 * MS)] * 2, cut=True)[0] == (0, 2500)
+
+
+def test_of_members_of_unlike_length_each_makes_all_its_calls_in_few_or_many_turns() -> None:
+    members = [(50, 5.0 * MS), (3, 100.0 * MS), (17, 15.0 * MS)]
+    turns = interleaved(members, cut=True)
+    for place, (iterations, typical_ns) in enumerate(members):
+        mine = [calls for at, calls in turns if at == place]
+        assert sum(mine) == iterations
+        assert len(mine) == slices_for(iterations, typical_ns)
+        assert max(mine) - min(mine) <= 1
+
+
+def test_one_alone_and_what_is_not_to_be_cut_have_one_turn() -> None:
+    assert interleaved([(50, 5.0 * MS)], cut=True) == [(0, 50)]
+    assert interleaved([(50, 5.0 * MS)] * 2, cut=False) == [(0, 50), (1, 50)]
+    assert interleaved([], cut=True) == []
 
 
 def test_a_round_is_filled_but_never_empty() -> None:

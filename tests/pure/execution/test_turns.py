@@ -15,6 +15,7 @@ from harness.execution.turns import (
     look_at_idling,
     take_turn,
     warm_up,
+    whole_turn,
 )
 
 ASKED = Asked(rounds=16, round_ns=10_000_000, min_ns=320_000_000, min_queries=100)
@@ -48,7 +49,7 @@ def test_a_turn_records_what_was_used_meanwhile_and_counts_all_queries() -> None
     clock = Clock()
     one = member("a", FakeWorker(clock), batch=4, iterations=10)
     clock.sleep(1)
-    turn = take_turn(one, 3, 9, gauges(clock))
+    turn = take_turn(one, 3, one.iterations, 9, gauges(clock))
     assert turn.durations_ns == [1_000_000] * 10
     assert turn.record == {
         "key": "a",
@@ -58,18 +59,49 @@ def test_a_turn_records_what_was_used_meanwhile_and_counts_all_queries() -> None
         "cpu_ns": 12_000_000,
         "wait_ns": 0,
         "idle_cpu_ns": 0,
+        "idle_ns": 1_000_000_000,
         "busy_ns": 6_000_000,
         "steal_ns": 1_200_000,
         "frozen": False,
     }
     assert turn.queries == 12 * 4
-    assert turn.span[1].t_ns - turn.span[0].t_ns == 12_000_000
+    [(before, after)] = turn.spans
+    assert after.t_ns - before.t_ns == 12_000_000
+
+
+def test_the_slices_of_a_round_are_one_turn() -> None:
+    clock = Clock()
+    one = member("a", FakeWorker(clock))
+    slices = []
+    for calls in (5, 10):
+        clock.sleep(0.05)
+        slices.append(take_turn(one, 2, calls, 9, gauges(clock)))
+    turn = whole_turn(slices)
+    assert turn.durations_ns == [1_000_000] * 15
+    assert turn.record == {
+        "key": "a",
+        "round": 2,
+        "start_ns": 50_000_000,
+        "end_ns": 118_000_000,
+        "slices": [[50_000_000, 56_000_000], [106_000_000, 118_000_000]],
+        "cpu_ns": 18_000_000,
+        "wait_ns": 0,
+        "idle_cpu_ns": 0,
+        "idle_ns": 100_000_000,
+        "busy_ns": 9_000_000,
+        "steal_ns": 1_800_000,
+        "frozen": False,
+    }
+    assert turn.queries == 18
+    assert len(turn.spans) == 2
+    slices[0].record["busy_ns"] = None
+    assert whole_turn(slices).record["busy_ns"] is None
 
 
 def test_where_the_kernel_shows_no_cores_their_times_are_absent() -> None:
     clock = Clock()
     blind = Gauges(clock.read, lambda: None, lambda: EnergyMark(0, {}))
-    record = take_turn(member("a", FakeWorker(clock)), 0, 9, blind).record
+    record = take_turn(member("a", FakeWorker(clock)), 0, 1, 9, blind).record
     assert (record["busy_ns"], record["steal_ns"]) == (None, None)
 
 
@@ -84,7 +116,7 @@ def test_one_that_spins_is_frozen_while_others_have_their_turn_and_thawed_before
     for number in range(2):
         for one in members:
             clock.sleep(1)
-            records.append(take_turn(one, number, 9, gauges(clock)).record)
+            records.append(take_turn(one, number, one.iterations, 9, gauges(clock)).record)
     assert [record["frozen"] for record in records] == [False, True, False, True]
     assert [record["idle_cpu_ns"] for record in records] == [0, 0, 0, 0]
     assert spinning.said == [
@@ -104,11 +136,11 @@ def test_one_that_begins_to_spin_later_is_frozen_from_then_on() -> None:
     clock = Clock()
     worker = FakeWorker(clock)
     one = member("a", worker)
-    take_turn(one, 0, 9, gauges(clock))
+    take_turn(one, 0, one.iterations, 9, gauges(clock))
     assert not worker.frozen
     worker.idle_share = 0.03
     clock.sleep(1)
-    turn = take_turn(one, 1, 9, gauges(clock))
+    turn = take_turn(one, 1, one.iterations, 9, gauges(clock))
     assert (turn.record["frozen"], worker.frozen) == (False, True)
     assert one.spinning == pytest.approx(0.03)
 
@@ -120,9 +152,9 @@ def test_little_and_brief_use_is_no_spinning(share: float, seconds: float) -> No
     clock = Clock()
     worker = FakeWorker(clock, idle_share=share)
     one = member("a", worker)
-    take_turn(one, 0, 9, gauges(clock))
+    take_turn(one, 0, one.iterations, 9, gauges(clock))
     clock.sleep(seconds)
-    take_turn(one, 1, 9, gauges(clock))
+    take_turn(one, 1, one.iterations, 9, gauges(clock))
     assert one.spinning is None
     assert not worker.frozen
 
@@ -131,9 +163,9 @@ def test_telling_many_durations_is_no_spinning() -> None:
     """A reply of a hundred thousand numbers takes milliseconds after the worker has rested."""
     clock = Clock()
     one = member("a", FakeWorker(clock, call_ns=1_000, idle_share=0.06), iterations=100_000)
-    take_turn(one, 0, 9, gauges(clock))
+    take_turn(one, 0, one.iterations, 9, gauges(clock))
     clock.sleep(0.25)
-    take_turn(one, 1, 9, gauges(clock))
+    take_turn(one, 1, one.iterations, 9, gauges(clock))
     assert one.spinning is None
 
 
@@ -142,7 +174,7 @@ def test_where_nothing_can_be_frozen_it_is_noted_once_and_timing_goes_on() -> No
     one = member("a", FakeWorker(clock, idle_share=0.9, freezes=False))
     for number in range(3):
         clock.sleep(1)
-        assert take_turn(one, number, 9, gauges(clock)).record["frozen"] is False
+        assert take_turn(one, number, one.iterations, 9, gauges(clock)).record["frozen"] is False
     assert one.cannot_freeze == "the engine does not pause"
 
 

@@ -285,6 +285,19 @@ def test_of_fresh_processes_what_is_left_of_a_warm_up_is_looked_for_in_each_roun
     assert session.kinds("b") == []
 
 
+def test_the_slices_of_a_turn_are_its_length_and_the_time_between_them_is_not() -> None:
+    """Cut in ten, its counters are wrong by more, and a program that takes half of it stands out."""
+    for hogged, kinds in ((frozenset(), []), (frozenset({0, 4, 7, 11, 15}), ["busy-machine"])):
+        session = Session(hogged=hogged)
+        for turn in session.document["turns"]:
+            wall = turn["end_ns"] - turn["start_ns"]
+            starts = [turn["start_ns"] + 2 * part * wall // 10 for part in range(10)]
+            turn["slices"] = [[start, start + wall // 10] for start in starts]
+            turn["end_ns"] = turn["slices"][-1][1]
+            turn["idle_ns"] = 9 * wall // 10
+        assert session.kinds("a") == kinds
+
+
 def test_fewer_than_fifteen_rounds_are_too_few() -> None:
     assert Session(rounds=15).kinds("a") == []
     assert Session(rounds=14).kinds("a") == ["too-few-rounds"]
