@@ -46,10 +46,10 @@ def test_a_round_goes_over_its_members_to_and_fro_in_short_turns() -> None:
 def test_of_members_of_unlike_length_each_makes_all_its_calls_in_few_or_many_turns() -> None:
     members = [(50, 5.0 * MS), (3, 100.0 * MS), (17, 15.0 * MS)]
     turns = interleaved(members, cut=True)
-    for place, (iterations, typical_ns) in enumerate(members):
+    for place, (iterations, each_ns) in enumerate(members):
         mine = [calls for at, calls in turns if at == place]
         assert sum(mine) == iterations
-        assert len(mine) == slices_for(iterations, typical_ns)
+        assert len(mine) == slices_for(iterations, each_ns)
         assert max(mine) - min(mine) <= 1
 
 
