@@ -36,7 +36,7 @@ class Timings:
             ratio = self._ratio(session, a, b)
             if ratio is None:
                 continue
-            validity = session.validity(a, b)
+            validity = session.ratio_validity(a, b)
             found[session.scenario] = PairTime(
                 ratio=ratio,
                 floor=self._floor(session, {a, b}),

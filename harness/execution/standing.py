@@ -16,7 +16,15 @@ from harness.plan.groups import OFFLINE, SINGLE_STREAM, Group
 
 OF_THE_MOMENT = frozenset(
     {
-        *("drift", "not-steady", "throttled", "clocks-changed", "stolen", "busy-machine"),
+        *(
+            "drift",
+            "shared-drift",
+            "not-steady",
+            "throttled",
+            "clocks-changed",
+            "stolen",
+            "busy-machine",
+        ),
         *("control-off", "spinning"),
     }
 )

@@ -95,6 +95,7 @@ CREATE TABLE session_members (
     place INTEGER,
     batch INTEGER,                   -- images a call
     valid BOOLEAN,                   -- the session's own reasons included
+    ratios_valid BOOLEAN,            -- the same of its ratios to others: a shared drift is forgiven
     peak_rss_mib DOUBLE,
     joules_per_query DOUBLE,         -- of an image, the idle baseline taken off
     power_w DOUBLE                   -- drawn on average, the idle baseline in it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.store.layout import Document
-from harness.store.sessions import SINGLE_STREAM, validity_of
+from harness.store.sessions import SINGLE_STREAM, ratio_validity, validity_of
 
 Row = dict[str, Any]
 
@@ -46,6 +46,7 @@ def _member(session_id: str, document: Document, key: str, place: object) -> Row
         "place": place,
         "batch": (document.get("batch") or {}).get(key),
         "valid": validity_of(document, [key]).valid,
+        "ratios_valid": ratio_validity(document, [key]).valid,
         "peak_rss_mib": (document.get("peak_rss_mib") or {}).get(key),
         "joules_per_query": energy.get("joules_per_query"),
         "power_w": energy.get("power_w"),

@@ -23,6 +23,9 @@ Integers = npt.NDArray[np.int64]
 SINGLE_STREAM = "single_stream"
 """One query after another: what sessions were before they had scenarios."""
 
+OF_ONE_CELL = frozenset({"shared-drift"})
+"""Reasons against a cell's own times that its ratios to other cells are free of."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -100,6 +103,10 @@ class Session:
         """Whether the times of these members may be believed, all of them together."""
         return validity_of(self.document, keys)
 
+    def ratio_validity(self, *keys: str) -> Validity:
+        """Whether the ratios of these members' times may be believed."""
+        return ratio_validity(self.document, keys)
+
     @property
     def unjudged(self) -> tuple[str, ...]:
         """What the machine did not show, so that VALID says nothing about it."""
@@ -134,6 +141,15 @@ def validity_of(document: Document, keys: Iterable[str]) -> Validity:
         keys: of members; one that was not judged makes the whole not judged, unless there is a
             reason against it already.
     """
+    return _validity_of(document, keys, frozenset())
+
+
+def ratio_validity(document: Document, keys: Iterable[str]) -> Validity:
+    """What it says of the ratios of their times: some reasons are against each one's own alone."""
+    return _validity_of(document, keys, OF_ONE_CELL)
+
+
+def _validity_of(document: Document, keys: Iterable[str], forgiven: frozenset[str]) -> Validity:
     found = document.get("validity")
     if not isinstance(found, dict):
         return Validity(None)
@@ -142,8 +158,9 @@ def validity_of(document: Document, keys: Iterable[str]) -> Validity:
         {"kind": one["kind"], "message": one["message"], "key": key}
         for key, said in ((None, {"reasons": found.get("session")}), *judged)
         for one in (said or {}).get("reasons") or ()
+        if one["kind"] not in forgiven
     ]
-    if reasons or any(said and not said["valid"] for _, said in judged):
+    if reasons or any(said and not said["valid"] and not said["reasons"] for _, said in judged):
         return Validity(False, tuple(reasons))
     return Validity(None if any(said is None for _, said in judged) else True)
 

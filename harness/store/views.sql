@@ -137,7 +137,7 @@ SELECT l.session, s.scenario, l.a, l.b,
        CASE WHEN l.a IN (s.reference, s.control) AND l.b IN (s.reference, s.control)
             THEN coalesce(s.floor, 0.01)
             ELSE greatest(coalesce(s.floor, 0.01), exp(abs(k.centre)) - 1) END AS floor,
-       m.valid AND n.valid AS valid
+       m.ratios_valid AND n.ratios_valid AS valid
 FROM errors l
 LEFT JOIN sessions s ON s.id = l.session
 LEFT JOIN errors k ON k.session = l.session AND k.a = s.reference AND k.b = s.control

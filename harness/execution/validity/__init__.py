@@ -32,8 +32,8 @@ def judge(
 
     What is not in the document is not judged, and `unjudged` says so. Every bound is a named
     constant with its reason, in the module that judges by it. The kinds of reasons: of a cell
-    `too-few-samples`, `too-few-rounds`, `drift`, `not-steady`, `busy-machine`, `stolen`,
-    `spinning`, `unequal-outputs`; of the whole session `throttled`, `clocks-changed`,
+    `too-few-samples`, `too-few-rounds`, `drift`, `shared-drift`, `not-steady`, `busy-machine`,
+    `stolen`, `spinning`, `unequal-outputs`; of the whole session `throttled`, `clocks-changed`,
     `control-off`, and `busy-machine` where the other hardware threads of the cores were busy.
 
     Args:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from harness.execution.rounds import MOST_SAMPLES
 from harness.execution.validity.facts import Facts, Finding
+
+SHARED_DRIFT = "shared-drift"
 
 # A ratio is judged over paired rounds. With fewer than 15 a t interval leans on the shape of its
 # few values, and a signed-rank test has little power left.
@@ -24,6 +27,9 @@ SHORT_OF_ASKED = 0.5
 # ratios alone, but percentiles of one cell are then of a time that no longer is. Quiet sessions
 # on shared virtual machines drift by up to 5 %.
 DRIFT = 0.10
+# What is left of a cell's drift beside that of the others it is timed with: below this it is the
+# machine's, which every round's ratio is free of.
+OWN_DRIFT = 0.05
 # The chance that rounds without a trend would be so ordered. Small, since it is asked of every
 # cell, and neighbouring rounds resemble each other.
 DRIFT_CHANCE = 0.01
@@ -151,11 +157,13 @@ def _judge_fresh(facts: Facts) -> list[Finding]:
 
 
 def judge_drift(facts: Facts) -> list[Finding]:
-    """`drift`: round medians rise or fall through the session.
+    """`drift`: round medians rise or fall through the session; `shared-drift`: all of them alike.
 
     The trend is the Theil-Sen slope of the logarithms times the rounds it spans (P. K. Sen, 1968),
     its significance Kendall's tau against the order of rounds, which is Mann and Kendall's test
-    (H. B. Mann, 1945): neither minds a few outlying rounds.
+    (H. B. Mann, 1945): neither minds a few outlying rounds. Where what is left of it beside the
+    mean of the other cells is small, the machine as a whole drifts: that is a reason against the
+    cell's own times, and none against their ratio to another's, which is paired by round.
     """
     findings = []
     for key in facts.keys:
@@ -163,21 +171,34 @@ def judge_drift(facts: Facts) -> list[Finding]:
         if len(medians) < 8:
             continue
         at = np.asarray(sorted(facts.times[key]), dtype=np.float64)
-        slope = float(stats.theilslopes(medians, at)[0])
-        drift = math.expm1(slope * float(at[-1] - at[0]))
-        chance = float(stats.kendalltau(at, medians).pvalue)
-        if abs(math.log1p(drift)) > math.log1p(DRIFT) and chance < DRIFT_CHANCE:
-            findings.append(
-                Finding(
-                    key,
-                    "drift",
-                    f"Its times {'rise' if drift > 0 else 'fall'} by {abs(drift):.0%} from the "
-                    f"first round to the last (p = {chance:.1g}); more than {DRIFT:.0%} is not "
-                    "believed. Let the machine come to rest (heat, other programs, clocks), raise "
-                    "`timing.warmup_seconds`, and time again.",
-                )
-            )
+        drift, chance = _trend(at, medians)
+        if abs(math.log1p(drift)) <= math.log1p(DRIFT) or chance >= DRIFT_CHANCE:
+            continue
+        others = [
+            _log_medians(facts, other)
+            for other in facts.keys
+            if other != key and len(facts.times[other]) == len(medians)
+        ]
+        own = _trend(at, medians - np.mean(others, axis=0))[0] if others else drift
+        shared = abs(math.log1p(own)) <= math.log1p(OWN_DRIFT)
+        said = (
+            f"Its times {'rise' if drift > 0 else 'fall'} by {abs(drift):.0%} from the first round "
+            f"to the last (p = {chance:.1g}); more than {DRIFT:.0%} is not believed. "
+        )
+        alike = "All cells drift alike, so their ratios hold. "
+        remedy = (
+            "Let the machine come to rest (heat, other programs, clocks), raise "
+            "`timing.warmup_seconds`, and time again."
+        )
+        kind = SHARED_DRIFT if shared else "drift"
+        findings.append(Finding(key, kind, f"{said}{alike * shared}{remedy}"))
     return findings
+
+
+def _trend(at: NDArray[np.float64], logs: NDArray[np.float64]) -> tuple[float, float]:
+    """From the first round to the last, relatively; and the chance of it where there is none."""
+    slope = float(stats.theilslopes(logs, at)[0])
+    return math.expm1(slope * float(at[-1] - at[0])), float(stats.kendalltau(at, logs).pvalue)
 
 
 def judge_control(facts: Facts) -> list[Finding]:

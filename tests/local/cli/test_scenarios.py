@@ -47,3 +47,34 @@ def test_both_scenarios_are_timed_once_and_judged(harness: Harness, tmp_path: Pa
         again = harness(*arguments)
         assert again.status == 0, again.err
     assert "Loading" not in again.err
+
+
+def test_fresh_processes_time_again_what_was_timed_without_them(
+    harness: Harness, tmp_path: Path
+) -> None:
+    model, inputs = write_model(tmp_path / "m.onnx"), write_inputs(tmp_path / "x.npy")
+    arguments = (
+        *("sweep", "--model", model, "--inputs", inputs, "--env", "onnxruntime-1.31", "--json"),
+        *("--scenario", "single_stream", "--scenario", "offline", "--offline-batch", 4, *SHORT),
+    )
+    first = harness(*arguments)
+    assert first.status == 0, first.err
+    again = harness(*arguments, "--fresh-processes")
+    assert again.status == 0, again.err
+    documents = [
+        json.loads(p.read_text()) for p in tmp_path.glob("results/sessions/*/session.json")
+    ]
+    assert sorted(one["fresh_processes"] for one in documents) == [False, False, True, True]
+    for fresh in (one for one in documents if one["fresh_processes"]):
+        assert fresh["floor"] < 0.01
+        # The cell and its control, in three rounds each.
+        assert [[one["round"] for one in starts] for starts in fresh["starts"].values()] == [
+            [0, 1, 2],
+            [0, 1, 2],
+        ]
+        assert all(told["equal"] for told in fresh["outputs_equal"].values())
+    assert {cell["status"] for cell in again.json["cells"]} == {"resumed"}
+    told = again.json["noise"][0]["time_scenarios"]
+    assert {one["fresh_processes"] for one in told.values()} == {True}
+    # They count where they are not asked for, too.
+    assert "Loading" not in harness(*arguments).err

@@ -247,6 +247,19 @@ def test_times_that_fall_are_drift_too() -> None:
     assert "drift" in session.kinds("b")
 
 
+def test_a_drift_that_all_share_is_told_apart_from_one_of_a_cell() -> None:
+    session = Session()
+    for key in session.keys:
+        session.slow(key, {number: 1 + 0.25 * number / 15 for number in range(16)})
+    assert [session.kinds(key) for key in session.keys] == [["shared-drift"]] * 3
+    assert "All cells drift alike, so their ratios hold" in session.message("b")
+    session.slow("b", {number: 1 + 0.2 * number / 15 for number in range(16)})
+    assert session.kinds("b") == ["drift"]
+    alone = Session(keys=("a",))
+    alone.slow("a", {number: 1 + 0.25 * number / 15 for number in range(16)})
+    assert alone.kinds("a") == ["drift"]
+
+
 def test_a_small_trend_and_a_few_outlying_rounds_are_none() -> None:
     session = Session()
     session.slow("b", {number: 1 + 0.05 * number / 15 for number in range(16)})

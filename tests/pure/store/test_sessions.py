@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.store_factory import StoreFactory, logits
 
-from harness.store.sessions import load_session, validity_of
+from harness.store.sessions import Validity, load_session, ratio_validity, validity_of
 
 GOOD: dict[str, Any] = {"valid": True, "reasons": []}
 BAD: dict[str, Any] = {"valid": False, "reasons": [{"kind": "drift", "message": "it drifts"}]}
@@ -35,6 +35,19 @@ def test_members_are_valid_together(
     found = validity_of({"validity": {"cells": cells, "session": session}}, ["a", "b"])
     assert found.valid is valid
     assert [(reason["kind"], reason["key"]) for reason in found.reasons] == kinds
+
+
+def test_a_shared_drift_is_against_each_ones_times_and_not_against_their_ratio() -> None:
+    drift = {"kind": "shared-drift", "message": "all drift"}
+    cells = {key: {"valid": False, "reasons": [drift]} for key in "ab"}
+    document: dict[str, Any] = {"validity": {"cells": cells, "session": []}}
+    assert validity_of(document, ["a"]).valid is False
+    assert validity_of(document, ["a", "b"]).valid is False
+    assert ratio_validity(document, ["a", "b"]) == Validity(True)
+    cells["b"] = BAD
+    assert [one["kind"] for one in ratio_validity(document, ["a", "b"]).reasons] == ["drift"]
+    document["validity"]["session"] = [BUSY]
+    assert ratio_validity(document, ["a"]).valid is False
 
 
 def test_sessions_of_before_judge_nothing() -> None:
