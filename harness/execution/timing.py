@@ -30,6 +30,7 @@ from harness.execution.turns import (
     hold,
     look_at_idling,
     note_container,
+    note_idling,
     release,
     start_anew,
     take_turn,
@@ -271,10 +272,13 @@ def _look_into(
 
 
 def _each(
-    members: dict[str, Member], dropped: dict[str, str], work: Callable[[Member], None]
+    members: dict[str, Member],
+    dropped: dict[str, str],
+    work: Callable[[Member], None],
+    order: Sequence[str] | None = None,
 ) -> None:
-    """Do something with every member; one that fails is left out from then on."""
-    for member in list(members.values()):
+    """Do something with every member, in order; one that fails is left out from then on."""
+    for member in [members[key] for key in order or members]:
         try:
             work(member)
         except ExecutionError as error:
@@ -302,8 +306,9 @@ def _rounds(
 
     for number, order in enumerate(balanced_order(len(ordered), session.rounds)):
         taken.order.append([ordered[i].key for i in order if ordered[i].key in members])
-        # All are started first, so that what is compared is timed one right after the other.
-        _each(members, dropped, start)
+        # All are started first, so that what is compared is timed one right after the other; in
+        # the round's order, since what was started before a process has a part in its luck.
+        _each(members, dropped, start, taken.order[-1])
         slices: dict[str, list[Turn]] = {key: [] for key in members}
         present = [ordered[i] for i in order if ordered[i].key in members]
         for place, iterations in interleaved(
@@ -320,7 +325,8 @@ def _rounds(
                 del members[member.key]
         for index, member in ((i, ordered[i]) for i in order):
             if member.key in members:
-                taken.add(index, number, whole_turn(slices[member.key]))
-                member.idle_cpu_ns.append(taken.turns[-1]["idle_cpu_ns"])
+                turn = whole_turn(slices[member.key])
+                taken.add(index, number, turn)
+                note_idling(member, turn)
         tell("round", done=number + 1, total=session.rounds)
     return taken

@@ -239,6 +239,17 @@ def judge_idling(member: Member, cpu_ns: int, idle_ns: int) -> None:
         member.spinning = share
 
 
+def note_idling(member: Member, turn: Turn) -> None:
+    """Keep what it used while it waited for its turn, and hold it from now on if it spins.
+
+    Its slices are too close to each other for each to be judged by itself.
+    """
+    member.idle_cpu_ns.append(turn.record["idle_cpu_ns"])
+    if not turn.record["frozen"]:
+        judge_idling(member, turn.record["idle_cpu_ns"], turn.record["idle_ns"])
+        hold(member)
+
+
 def hold(member: Member) -> None:
     """Freeze one that spins, until its next turn; why not, if it cannot be, is noted."""
     if member.spinning is None or member.frozen or member.cannot_freeze is not None:
@@ -330,8 +341,6 @@ def take_turn(
     span = (mark, gauges.energy())
     done = None if cores is None or cores_after is None else cores_after.since(cores)
     idle_cpu_ns, idle_ns = int(reply["cpu_ns_since_last"]), start - member.rested_ns
-    if not was_frozen:
-        judge_idling(member, idle_cpu_ns, idle_ns)
     member.rested_ns = end
     _note_memory(member, reply)
     hold(member)

@@ -240,6 +240,8 @@ def test_with_fresh_processes_each_round_of_each_member_has_one_of_its_own(
     assert document["starts"]["a"][0]["compile_ns"] == 2
     assert document["iterations"] == {"r": 25, "c": 25, "a": 25}
     assert {folder.parent.name for folder in stage.started_in} == {"fresh"}
+    # Started in the round's order, so that none is always the first.
+    assert "".join(folder.name for folder in stage.started_in) == "rcaacrcarrac"
 
 
 def test_without_them_the_same_processes_are_timed_and_the_floor_is_as_asked(

@@ -13,6 +13,7 @@ from harness.execution.turns import (
     Gauges,
     idle_share,
     look_at_idling,
+    note_idling,
     take_turn,
     warm_up,
     whole_turn,
@@ -136,11 +137,12 @@ def test_one_that_begins_to_spin_later_is_frozen_from_then_on() -> None:
     clock = Clock()
     worker = FakeWorker(clock)
     one = member("a", worker)
-    take_turn(one, 0, one.iterations, 9, gauges(clock))
+    note_idling(one, take_turn(one, 0, one.iterations, 9, gauges(clock)))
     assert not worker.frozen
     worker.idle_share = 0.03
     clock.sleep(1)
     turn = take_turn(one, 1, one.iterations, 9, gauges(clock))
+    note_idling(one, turn)
     assert (turn.record["frozen"], worker.frozen) == (False, True)
     assert one.spinning == pytest.approx(0.03)
 
@@ -154,7 +156,7 @@ def test_little_and_brief_use_is_no_spinning(share: float, seconds: float) -> No
     one = member("a", worker)
     take_turn(one, 0, one.iterations, 9, gauges(clock))
     clock.sleep(seconds)
-    take_turn(one, 1, one.iterations, 9, gauges(clock))
+    note_idling(one, take_turn(one, 1, one.iterations, 9, gauges(clock)))
     assert one.spinning is None
     assert not worker.frozen
 
@@ -165,7 +167,7 @@ def test_telling_many_durations_is_no_spinning() -> None:
     one = member("a", FakeWorker(clock, call_ns=1_000, idle_share=0.06), iterations=100_000)
     take_turn(one, 0, one.iterations, 9, gauges(clock))
     clock.sleep(0.25)
-    take_turn(one, 1, one.iterations, 9, gauges(clock))
+    note_idling(one, take_turn(one, 1, one.iterations, 9, gauges(clock)))
     assert one.spinning is None
 
 
@@ -174,7 +176,9 @@ def test_where_nothing_can_be_frozen_it_is_noted_once_and_timing_goes_on() -> No
     one = member("a", FakeWorker(clock, idle_share=0.9, freezes=False))
     for number in range(3):
         clock.sleep(1)
-        assert take_turn(one, number, one.iterations, 9, gauges(clock)).record["frozen"] is False
+        turn = take_turn(one, number, one.iterations, 9, gauges(clock))
+        note_idling(one, turn)
+        assert turn.record["frozen"] is False
     assert one.cannot_freeze == "the engine does not pause"
 
 
