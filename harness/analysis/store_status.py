@@ -20,10 +20,10 @@ SELECT (SELECT count(*) FROM cells WHERE role <> 'control') AS cells,
        (SELECT count(*) FROM failures) AS attempts_failed
 """
 _CELLS = """
-SELECT c.key, c.model, c.environment, c.backend,
+SELECT c.key, c.model, c.environment, c.backend, c.level,
        concat_ws(' ', nullif(c.settings, ''), nullif(c.variant, '')) AS settings,
        c.precision, c.instruction_set, c.device, c.threads, c.batch, c.executor, c.preprocessing, c.corruption,
-       c.mistake, c.recipe, c.route, c.opset, c.quantisation, c.folding, c.layout, c.role,
+       c.mistake, c.recipe, c.route, c.opset, c.quantisation, c.folding, c.layout, c.optimise, c.role,
        c.images, a.top1, a.top5
 FROM cells c LEFT JOIN accuracy a ON a.cell = c.key ORDER BY c.place
 """

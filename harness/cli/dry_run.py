@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.plan.cells import Cell
     from harness.plan.conversions import Conversion
 
-_CHOSEN = ("opset", "folding", "layout", "quantisation")
+_CHOSEN = ("opset", "folding", "layout", "quantisation", "passes", "disabled_passes")
 _STATES = {
     "made": "there already",
     "to make": "to make",
@@ -146,6 +146,7 @@ def _conversion_state(step: Conversion, wanted: set[str], faulty: set[str], stor
 
 def _step(step: Conversion) -> str:
     """By which way, what the step is called, and what a person wants of it."""
+    from harness.plan.cells import shown
     from harness.plan.routes import spelled
 
     way = ""
@@ -153,7 +154,10 @@ def _step(step: Conversion) -> str:
         chain = step.chain
         way = f" by {spelled(chain[0].source_format, [one.converter for one in chain])}"
     chosen = {name: value for name, value in step.options.items() if name in _CHOSEN}
-    told = "".join(f", {name} {str(value).lower()}" for name, value in chosen.items())
+    told = "".join(
+        f", {name} {shown(value) if isinstance(value, list) else str(value).lower()}"
+        for name, value in chosen.items()
+    )
     return f"{way}: {step.label}{told}"
 
 

@@ -48,15 +48,19 @@ def command(  # noqa: PLR0917 - each parameter is an option
     batch: of.Batch = None,
     precision: of.Precision = None,
     instruction_set: of.InstructionSets = None,
+    level: of.Levels = None,
+    setting: of.Settings = None,
     baseline: of.Baseline = None,
     route: of.Routes = None,
     opset: of.Opset = None,
     quantisation: of.Quantisation = None,
     folding: of.Folding = None,
     input_layout: of.InputLayout = None,
+    optimise: of.Optimise = None,
     calibration: of.Calibration = None,
     tolerance: of.Tolerance = None,
     keep_ir: of.KeepIr = False,
+    fingerprint: of.Fingerprint = None,
     executor: of.ExecutorNames = None,
     scenario: of.Scenarios = None,
     offline_batch: of.OfflineBatches = None,
@@ -66,6 +70,7 @@ def command(  # noqa: PLR0917 - each parameter is an option
     min_queries: of.MinQueries = None,
     timing: of.Timing = True,
     timeout: of.Timeout = None,
+    compile_timeout: of.CompileTimeout = None,
     retry: of.Retry = False,
     store: of.Store = Path("results"),
     dry_run: of.DryRun = False,
@@ -97,6 +102,10 @@ def command(  # noqa: PLR0917 - each parameter is an option
 
       harness sweep --model m.keras --recipe tf --data images/ --env tensorflow-2.21 --env onnxruntime-1.31 --route 'keras>onnx:tf2onnx' --route 'keras>onnx:keras' --route keras
 
+    [bold]What do the compilers do to it?[/bold]
+
+      harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env tvm-0.27 --level basic --level default --level extended
+
     [bold]What can it do in bulk?[/bold]
 
       harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env openvino-2026.4 --scenario single_stream --scenario offline
@@ -119,11 +128,12 @@ def command(  # noqa: PLR0917 - each parameter is an option
         "--labels": labels,
         "--limit": limit, "--env": env, "--backend": backend, "--device": device,
         "--threads": threads, "--batch": batch, "--precision": precision,
-        "--instruction-set": instruction_set,
+        "--instruction-set": instruction_set, "--level": level, "--setting": setting,
         "--baseline": baseline, "--class": classes, "--only": only, "--split": split,
         "--preprocessing": preprocessing, "--corruption": corruption, "--mistake": mistake,
         "--recipe-of": recipe_of, "--route": route, "--opset": opset,
         "--quantisation": quantisation, "--folding": folding, "--input-layout": input_layout,
+        "--optimise": optimise,
     }  # fmt: skip
     wanted = adjusted(
         spec_of(spec, options, progress),
@@ -141,6 +151,8 @@ def command(  # noqa: PLR0917 - each parameter is an option
         calibration=calibration,
         tolerance=tolerance,
         keep_ir=keep_ir,
+        fingerprint=fingerprint,
+        compile_timeout=compile_timeout,
     )
     if dry_run:
         print_dry_run(wanted, store, progress, retry=retry, as_json=as_json)

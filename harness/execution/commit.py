@@ -22,6 +22,7 @@ from harness.execution.bundles import (
     seal,
     write_parquet,
 )
+from harness.execution.compiled_forms import costs_of, form_of
 from harness.execution.reported import check_plain
 from harness.plan.cells import Cell
 from harness.plan.conversions import Conversion
@@ -139,6 +140,8 @@ def commit_answers(
                 "compile_ns": loaded["compile_ns"],
                 "first_inference_ns": loaded["first_inference_ns"],
                 "duration_ns": reply["duration_ns"],
+                **costs_of(loaded),
+                **({"compiled": form_of(loaded["compiled"])} if "compiled" in loaded else {}),
                 "input": loaded["input"],
                 "ran": loaded["ran"],
             },
@@ -189,6 +192,7 @@ def commit_artifact(
                 "options": dict(conversion.options),
                 "versions": result["versions"],
                 "probe_max_abs_diff": result["probe_max_abs_diff"],
+                "graph": result.get("graph"),
                 "input_axes": result["input_axes"],
                 "output_axes": result["output_axes"],
                 "check": check,

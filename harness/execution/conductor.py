@@ -93,6 +93,8 @@ class Conductor:
             worker, loaded = self._opened(task, job, folder)
             if job.get("keep_ir"):
                 self.tell("compiled", key=task.key, folder=str(folder / "ir"), files=loaded["ir"])
+            if job.get("fingerprint") and not task.answers:
+                self.tell("proved", key=task.key, compiled=loaded.get("compiled"))
             if task.answers:
                 self.tell("answering", key=task.key, total=task.job["inputs"]["count"])
                 reply = worker.command(
@@ -113,6 +115,7 @@ class Conductor:
         """Open a cell with another batch than its own, for its times alone."""
         job = {**self._job_of(task), "batch": batch}
         job.pop("keep_ir", None)
+        job.pop("fingerprint", None)
         try:
             return self._opened(task, job, folder)
         except ExecutionError as error:
@@ -123,15 +126,30 @@ class Conductor:
         self, task: CellTask, job: Mapping[str, Any], folder: Path
     ) -> tuple[Worker, dict[str, Any]]:
         """A worker that has loaded its model, on the device that was asked for."""
+        if task.cache is not None:
+            # Of another batch, compilations and what a tuner found are others.
+            cache = task.cache / f"batch-{job.get('batch', 1)}"
+            cache.mkdir(parents=True, exist_ok=True)
+            job = {**job, "cache": str(cache)}
         worker = self._opener.start(task, job, folder)
         try:
-            loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
+            loaded = self._loaded(worker)
             check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
         except ExecutionError:
             worker.kill()
             self._opener.forget(task.key)
             raise
         return worker, loaded
+
+    def _loaded(self, worker: Worker) -> dict[str, Any]:
+        """Its event `loaded`, in the time that compiling may take."""
+        seconds = self._group.compile_timeout_s or self._group.timeout_s
+        try:
+            return worker.event("loaded", seconds, lambda _: None)
+        except ExecutionError as error:
+            if error.kind == "timeout":
+                raise _compiles_too_long(error, seconds) from error
+            raise
 
     def _job_of(self, task: CellTask) -> dict[str, Any]:
         """Its job; of a model that is made in this group, with where it lies and how it is fed."""
@@ -164,7 +182,7 @@ class Conductor:
             exit_status=error.exit_status,
             signal=error.signal,
             log=str(log) if log.is_file() else None,
-            limits=self._conversions.limits[unmade] if unmade else None,
+            limits=self._conversions.limits[unmade] if unmade else error.limits,
         )
 
 
@@ -176,6 +194,18 @@ def _blame_a_full_disk(error: ExecutionError, folder: Path) -> None:
     error.remedy = "Make room, then start the same command again."
     error.args = (error.message,)
     error.kind = "disk-full"
+
+
+def _compiles_too_long(error: ExecutionError, seconds: float) -> ExecutionError:
+    """That a worker was stopped before its model was ready, and the limit that bound it."""
+    told = ExecutionError(
+        "timeout",
+        f"Its model was not loaded and compiled after {seconds:g} s; the worker was stopped.",
+        "Allow more with --compile-timeout, or limits.compile_seconds in a sweep file.",
+        error.detail,
+    )
+    told.limits = {"compile_seconds": seconds}
+    return told
 
 
 def _because(cause: ExecutionError) -> ExecutionError:

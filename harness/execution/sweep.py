@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ from harness.execution.standing import (
 from harness.execution.workspace import Workspace, leased_devices, workspace
 from harness.plan.build import Plan, build_plan
 from harness.plan.cells import Cell
+from harness.plan.proof import wants_forms
 from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
@@ -47,10 +48,26 @@ _POLL_S = 0.5
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
     """Resolve and plan a sweep without running a cell of it; weights and pixels are made."""
     resolved = resolve_spec(spec, progress)
-    plan = build_plan(
-        spec, resolved.subjects, resolved.stacks.stacks, resolved.place, resolved.workshops
-    )
-    return resolved, plan
+    return resolved, _plan_over(spec, resolved, {})
+
+
+def _plan_over(spec: SweepSpec, resolved: Resolved, called: Mapping[str, str]) -> Plan:
+    stacks = resolved.stacks.stacks
+    return build_plan(spec, resolved.subjects, stacks, resolved.place, resolved.workshops, called)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a caller resolved before, for several sweeps that differ in little.
+
+    Attributes:
+        resolved: what the sweep names; its stacks stay open, and what is provisioned for one
+            sweep is kept in them for the next.
+        called: what to call points of settings and wishes, by their `point_key`.
+    """
+
+    resolved: Resolved
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,7 @@ def run_sweep(
     retry: bool = False,
     executor: Executor | None = None,
     meanwhile: Callable[[], None] = lambda: None,
+    prepared: Prepared | None = None,
 ) -> Outcome:
     """Run what a spec asks for and the store does not hold yet.
 
@@ -95,6 +113,7 @@ def run_sweep(
         retry: run cells again that failed before.
         executor: where groups run; this machine by default.
         meanwhile: called when a group was started, for what takes time that nobody waits for then.
+        prepared: what was resolved before; the caller closes it. By default all is resolved here.
 
     Raises:
         HarnessError: nothing could be planned, or the store cannot be written. What fails for
@@ -106,8 +125,12 @@ def run_sweep(
     with contextlib.ExitStack() as held, workspace(store) as (space, ended):
         for pid in ended:
             progress.note(f"Ended process {pid}, left by a sweep that was killed.")
-        resolved, plan = plan_sweep(spec, progress)
-        held.callback(resolved.stacks.close)
+        if prepared is None:
+            resolved, plan = plan_sweep(spec, progress)
+            held.callback(resolved.stacks.close)
+        else:
+            resolved = prepared.resolved
+            plan = _plan_over(spec, resolved, prepared.called)
         if engine := resolved.stacks.engine:
             for name in remove_strays(engine):
                 progress.note(f"Removed container {name}, left by a sweep that was killed.")
@@ -125,13 +148,25 @@ def run_sweep(
         run = _Run(spec, store, progress, resolved, space, executor, meanwhile)
         works = work_left(spec, store, groups, standing, retry=retry)
         note_again(works, standing, progress)
-        run.carry_out(works)
-        return record(spec, store, plan, groups, standing, run.failures, run.problems)
+        run.carry_out(works, forms=wants_forms(spec, plan.cells))
+        resolved.stacks.ready.update(run.provisioned)
+        return record(
+            spec,
+            store,
+            plan,
+            groups,
+            standing,
+            run.failures,
+            run.problems,
+            study=prepared is not None,
+        )
 
 
 def _note_idle_limits(spec: SweepSpec, plan: Plan, progress: Progress) -> None:
     """Say so where limits were set that bind containers only."""
-    named = sorted(spec.limits.model_fields_set - {"timeout_seconds", "output_bytes"})
+    named = sorted(
+        spec.limits.model_fields_set - {"timeout_seconds", "compile_seconds", "output_bytes"}
+    )
     if named and any(cell.executor == "venv" for cell in plan.cells):
         progress.note(f"limits.{', limits.'.join(named)} bind containers; venv cells have none.")
 
@@ -174,17 +209,25 @@ class _Run:
         self._spec, self._store, self._progress = spec, store, progress
         self._resolved, self._space, self._executor = resolved, space, executor
         self._meanwhile = meanwhile
-        self._provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
+        self.provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
         self._unavailable: dict[str, HarnessError] = {}
         self._answered: set[str] = set()
         self._kept: set[str] = set()
+        self._proved: set[str] = set()
+        self._forms = False
         self._broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
 
-    def carry_out(self, works: list[Work]) -> None:
-        """Provision what is needed, then run group after group."""
+    def carry_out(self, works: list[Work], *, forms: bool = False) -> None:
+        """Provision what is needed, then run group after group.
+
+        Args:
+            works: what is left of each group.
+            forms: whether answers say, by a fingerprint, what was compiled.
+        """
         by_name = {f"group:{number}": work for number, work in enumerate(works)}
+        self._forms = forms
         wanted = {
             name: {identity for cell in work.members for identity in self._wanted(cell)}
             for name, work in by_name.items()
@@ -214,7 +257,7 @@ class _Run:
                     for future in ended:
                         name = running.pop(future)
                         future.result()
-                        ok = name.removeprefix("env:") in self._provisioned
+                        ok = name.removeprefix("env:") in self.provisioned
                         scheduler.on(Ended(name, ok=ok))
 
     def _environments(self, cell: Cell) -> set[str]:
@@ -229,12 +272,12 @@ class _Run:
         return self._environments(cell) | {one.environment_identity for one in checkers}
 
     def _provision(self, identity: str) -> None:
-        if identity in self._provisioned:
+        if identity in self.provisioned:
             return
         stacks = self._resolved.stacks
         env = stacks.environments[identity]
         try:
-            self._provisioned[identity] = provide(env, self._progress, stacks.engine)
+            self.provisioned[identity] = provide(env, self._progress, stacks.engine)
         except (ProvisionError, EngineError, StoreError) as error:
             self._unavailable[identity] = error
             self._progress.note(f"{env.name} cannot be made: {error}")
@@ -243,7 +286,8 @@ class _Run:
         members = self._available(work)
         unanswered = work.unanswered - self._answered
         unkept = work.unkept - self._kept
-        if not members or not (work.timed or unanswered or unkept):
+        unproved = work.unproved - self._proved
+        if not members or not (work.timed or unanswered or unkept or unproved):
             return
         keys = {cell.key for cell in members}
         results = self._space.path / uuid.uuid4().hex[:8]
@@ -252,23 +296,25 @@ class _Run:
             members,
             unanswered=unanswered,
             unkept=unkept,
+            proved=unproved | (unanswered if self._forms else frozenset()),
             session=self._session(work, keys, members) if work.timed else None,
             store=self._store,
             results=results,
             runner=runner_parent(),
-            provisioned=self._provisioned,
+            provisioned=self.provisioned,
             inputs=self._resolved.inputs,
             owner=self._space.owner,
         )
         collector = Collector(
             store=self._store,
             cells={cell.key: cell for cell in members},
-            provisioned=self._provisioned,
+            provisioned=self.provisioned,
             inputs=self._resolved.inputs,
             progress=self._progress,
             note_worker=self._space.note_worker,
             unanswered=unanswered,
             unkept=unkept,
+            unproved=unproved,
             limits=self._spec.limits,
             gpu=self._resolved.gpus.get(members[0].gpu or ""),
         )
@@ -276,6 +322,7 @@ class _Run:
             self._follow(document, collector)
         self._answered |= collector.answered
         self._kept |= collector.kept
+        self._proved |= collector.proved
         self.failures.update(collector.failures)
         self._broken.update(collector.broken)
         for key, said in collector.problems.items():
@@ -320,6 +367,7 @@ class _Run:
     def _missed(self, cell: Cell, work: Work, reason: str) -> None:
         """Say what a cell that was answered before goes without."""
         missed = ["IR not kept"] if cell.key in work.unkept - self._kept else []
+        missed += ["compiled form not known"] if cell.key in work.unproved - self._proved else []
         missed += ["not timed"] if work.timed else []
         if missed and cell.key not in self.problems:
             what = " and ".join(missed)
@@ -331,7 +379,7 @@ class _Run:
         for identity in sorted(self._environments(cell)):
             if error := self._unavailable.get(identity):
                 return Failure(cell.key, "environment", str(error))
-        made = self._provisioned.get(cell.environment_identity)
+        made = self.provisioned.get(cell.environment_identity)
         if made is not None and (why := refusal(cell, made.probe)):
             return Failure(cell.key, "unsupported", why)
         for step in cell.conversion.chain if cell.conversion else ():

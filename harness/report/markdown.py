@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.report import suspicions, times, words
 from harness.report.conversions import SQUARE, ModelView, model_views
+from harness.report.levels import LEAD, levels_markdown, levels_views
 from harness.report.time_views import PAPER, paper_rows, throughput
 from harness.report.verdict import verdict
 
@@ -42,6 +43,7 @@ def as_markdown(result: Document) -> str:
             parts.append(offline)
     if invalid := _invalid(result):
         parts.append(invalid)
+    parts += _levels(result)
     parts += [_conversions(view) for view in model_views(result)]
     if paper := _paper(result):
         parts.append(paper)
@@ -72,7 +74,7 @@ def _cells(cells: Sequence[Document], result: Document) -> str:
         elif pair is None:
             row += ["reference" if cell["key"] in references else words.NOTHING, words.NOTHING]
         else:
-            row += [words.count(pair["flips"]), words.largest(pair)]
+            row += [words.count(pair["flips"]), _largest(pair)]
         row.append(words.duration(cell["latency_p50_ns"]))
         row.append(words.ratio(pair["time_ratio"]) if pair else words.NOTHING)
         row.append(words.interval(pair["time_low"], pair["time_high"]) if pair else words.NOTHING)
@@ -81,6 +83,10 @@ def _cells(cells: Sequence[Document], result: Document) -> str:
         row.append(times.cell_validity(cell))
         rows.append(row)
     return _table(_HEADS, rows, left=3)
+
+
+def _largest(pair: Document) -> str:
+    return "inert: same compiled form" if pair["inert"] else words.largest(pair)
 
 
 def _throughput(cells: Sequence[Document], result: Document) -> str:
@@ -177,6 +183,21 @@ def _conversions(view: ModelView) -> str:
         parts.append(_table(("from", *(start for start, _ in view.square)), square, left=1))
         parts.append(_text(" ".join(view.findings)))
     return "\n\n".join(parts)
+
+
+def _levels(result: Document) -> list[str]:
+    """A table for each backend that was run at several levels or with several settings."""
+    views = levels_views(result)
+    if not views:
+        return []
+    several = len({view.model for view in views}) > 1
+    parts = ["### Levels and settings", _text(LEAD)]
+    for view in views:
+        heads, rows = levels_markdown(view)
+        title = f"{view.model} \u00b7 {view.place}" if several else view.place
+        parts += [f"**{_text(title)}**", _table(heads, rows, left=3)]
+        parts += [_text(view.note)] if view.note else []
+    return parts
 
 
 def _failures(result: Document) -> str:

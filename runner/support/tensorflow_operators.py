@@ -28,7 +28,8 @@ _PLUMBING_WORDS = """
 PLUMBING = frozenset(_PLUMBING_WORDS.split())
 """What carries values about and computes none."""
 
-_UNCOUNTED = PLUMBING - frozenset(["ReadVariableOp", "_ReadVariablesOp"])
+_READS = frozenset(["ReadVariableOp", "_ReadVariablesOp"])
+_UNCOUNTED = PLUMBING - _READS
 _FEEDING = re.compile(r"Dataset(V\d+)?$|Iterator")
 
 # TensorFlow keeps the arithmetic of shapes in the host's memory on purpose.
@@ -91,31 +92,58 @@ def of_graphs(functions: Sequence[Any]) -> List[Operator]:
     return [op for ops in several or computing for op in ops]
 
 
-def watch(call: Callable[[], Any]) -> List[Operator]:
-    """The operations that a call dispatches one by one."""
-    callbacks = import_module("tensorflow.python.framework.op_callbacks")
-    found: List[Operator] = []
+class Dispatched:
+    """The operations that are dispatched one by one while this context is entered.
 
-    def note(
+    Attributes:
+        operators: each with its place and data types.
+        kinds: each by its kind.
+        lines: each by its kind and attributes.
+        read: the values of the variables that they read.
+    """
+
+    def __init__(self) -> None:
+        self.operators: List[Operator] = []
+        self.kinds: List[str] = []
+        self.lines: List[str] = []
+        self.read: List[Any] = []
+        self._callbacks = import_module("tensorflow.python.framework.op_callbacks")
+
+    def __enter__(self) -> "Dispatched":
+        self._callbacks.add_op_callback(self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._callbacks.remove_op_callback(self._note)
+
+    def _note(
+        self,
         kind: Any,
-        inputs: Any,  # noqa: ARG001 (the signature is TensorFlow's)
-        attributes: Any,  # noqa: ARG001
+        inputs: Any,  # noqa: ARG002 (the signature is TensorFlow's)
+        attributes: Any,
         outputs: Any,
-        op_name: Any = None,  # noqa: ARG001
+        op_name: Any = None,  # noqa: ARG002
         graph: Any = None,
     ) -> None:
-        if graph is None:
-            name = kind.decode() if isinstance(kind, bytes) else str(kind)
-            types = frozenset(int(tensor.dtype.as_datatype_enum) for tensor in outputs)
-            place = _place(outputs[0].device) if len(outputs) else "CPU"
-            found.append(Operator(name, place, types))
+        if graph is not None:
+            return
+        name = kind.decode() if isinstance(kind, bytes) else str(kind)
+        types = frozenset(int(tensor.dtype.as_datatype_enum) for tensor in outputs)
+        place = _place(outputs[0].device) if len(outputs) else "CPU"
+        self.operators.append(Operator(name, place, types))
+        self.kinds.append(name)
+        told = list(attributes or ())
+        pairs = sorted(f"{key}={value}" for key, value in zip(told[::2], told[1::2]))
+        self.lines.append(f"{name} {place} {' '.join(pairs)}")
+        if name in _READS:
+            self.read += [tensor.numpy() for tensor in outputs]
 
-    callbacks.add_op_callback(note)
-    try:
+
+def watch(call: Callable[[], Any]) -> List[Operator]:
+    """The operations that a call dispatches one by one."""
+    with Dispatched() as dispatched:
         call()
-    finally:
-        callbacks.remove_op_callback(note)
-    return found
+    return dispatched.operators
 
 
 def of_hlo(text: str, place: str) -> List[Operator]:

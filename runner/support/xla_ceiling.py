@@ -72,17 +72,27 @@ def shown(flags: str) -> Dict[str, str]:
     return {"xla": f"{words} ({flags})"}
 
 
-@lru_cache(maxsize=None)
-def _known(package: str) -> Tuple[str, ...]:
-    """Which of the flags the library of a package holds the names of."""
-    spec = find_spec(package)
+def held(package: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
+    """Which of some names (of flags, of passes) the library of a package holds as texts of its own.
+
+    Args:
+        package: `jaxlib` or `tensorflow`.
+        names: looked for; without any, the file is not opened.
+    """
+    spec = find_spec(package) if names else None
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     for folder in folders:
         for name in _LIBRARIES[package]:
             path = os.path.join(folder, name)
             if os.path.isfile(path):
-                return _named(path, (_CEILING, *_HELPERS))
+                return _named(path, names)
     return ()
+
+
+@lru_cache(maxsize=None)
+def _known(package: str) -> Tuple[str, ...]:
+    """Which of the flags for a ceiling the library of a package holds the names of."""
+    return held(package, (_CEILING, *_HELPERS))
 
 
 def _named(path: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
