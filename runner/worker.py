@@ -289,7 +289,7 @@ def _loaded(
     proving = time.perf_counter_ns()
     proof = backend.prove(feed)
     proved = time.perf_counter_ns()
-    fields = {
+    fields: Dict[str, Any] = {
         "load_ns": loaded - started,
         "compile_ns": compiled - loaded,
         "first_inference_ns": after - before,

@@ -1,4 +1,4 @@
-"""Levels and settings of one backend side by side: what each changes, and which change nothing. Pure."""
+"""Levels and settings of one backend side by side: what each changes, which change nothing. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from harness.analysis import pairing
 from harness.plan.levels import NAMED, OWN
+from harness.store.cell_routes import asked_of, route_of
 from harness.store.compiled import level_of
 
 Document = dict[str, Any]
@@ -16,8 +17,8 @@ Effect = Literal["reference", "inert", "same-form", "changes", "unstable", "unkn
 _SHARED = (
     *("model", "environment", "backend", "precision", "instruction_set", "executor"),
     *("device", "device_name", "threads", "batch", "inputs_key", "recipe"),
-    *("preprocessing", "corruption", "mistake", "variant", "route"),
-    *("opset", "quantisation", "folding", "layout", "optimise"),
+    *("preprocessing", "corruption", "mistake", "variant"),
+    *("opset", "quantisation", "folding", "layout"),
 )
 _COSTS = ("load_ns", "compile_ns", "first_inference_ns", "compile_peak_mib", "compile_cache")
 _BETWEEN = ("flips", "images", "flip_share", "flip_low", "flip_high", "identical", "max_abs_diff")
@@ -26,10 +27,10 @@ _TIMES = ("time_ratio", "time_low", "time_high", "time_scenario", "time_verdict"
 
 @dataclass(frozen=True)
 class LevelGroup:
-    """Cells that differ in their level or their settings alone.
+    """Cells that differ in what a compiler, or an ONNX optimiser before it, was to do alone.
 
     Attributes:
-        keys: of at least two cells, by level, then in the order of the sweep.
+        keys: of at least two cells: files as they are first, by level, then as the sweep has them.
         reference: what the others are set against; None where none has answers.
     """
 
@@ -40,19 +41,23 @@ class LevelGroup:
 def group_levels(
     cells: Sequence[Document], answered: Collection[str], leading: Collection[str]
 ) -> list[LevelGroup]:
-    """The cells of a sweep that are alike in all but their level and settings, where several are.
+    """The cells of a sweep that are alike in all but the axes of `inert.TUNED`, where several are.
 
     The reference is the model's own if it is one of them, else the level `default`, else the
-    first that has answers.
+    first that has answers; a file as it is comes before one that was optimised.
 
     Args:
         cells: cell.json of each, without controls.
         answered: keys of those that have answers.
         leading: keys of the models' references.
     """
-    found: dict[tuple[str, ...], list[Document]] = {}
+    found: dict[tuple[object, ...], list[Document]] = {}
     for cell in cells:
-        found.setdefault(pairing.like(cell, _SHARED), []).append(cell)
+        route = route_of(cell)
+        # Of a cell without answers less is known: what nobody tells counts as the usual.
+        known = {name: value for name, value in cell.items() if value is not None}
+        alike = (*pairing.like(known, _SHARED), route and route.nodes)
+        found.setdefault(alike, []).append(cell)
     groups = []
     for members in found.values():
         if len(members) < 2:
@@ -61,7 +66,7 @@ def group_levels(
         candidates = [cell for cell in members if cell["key"] in answered]
         reference = min(
             candidates,
-            key=lambda c: (c["key"] not in leading, level_of(c) != "default"),
+            key=lambda c: (c["key"] not in leading, _is_optimised(c), level_of(c) != "default"),
             default=None,
         )
         keys = tuple(str(cell["key"]) for cell in members)
@@ -69,9 +74,13 @@ def group_levels(
     return groups
 
 
-def _place(cell: Document) -> int:
+def _place(cell: Document) -> tuple[bool, int]:
     level = level_of(cell)
-    return NAMED.index(level) if level in NAMED else len(NAMED)
+    return _is_optimised(cell), NAMED.index(level) if level in NAMED else len(NAMED)
+
+
+def _is_optimised(cell: Document) -> bool:
+    return "optimise" in asked_of(cell)
 
 
 def levels_of(

@@ -32,9 +32,14 @@ SELECT * EXCLUDE (path) FROM failures WHERE key NOT IN (SELECT key FROM cells)
 QUALIFY row_number() OVER (PARTITION BY key ORDER BY started DESC) = 1 ORDER BY started
 """
 
+_OF_STUDIES = (
+    *("id", "kind", "created", "complete", "headline"),
+    *("model", "environment", "backend"),
+)
+
 
 def store_status(store: Path) -> Document:
-    """Sweeps, cells, sessions, failures, problems and sizes of a store.
+    """Sweeps, studies, cells, sessions, failures, problems and sizes of a store.
 
     A failure is listed when its cell has no answers now; earlier attempts of a cell that has
     succeeded since are counted only.
@@ -54,12 +59,19 @@ def store_status(store: Path) -> Document:
         "store": str(store),
         **counts,
         "sweeps_listed": sweeps,
+        "studies_listed": [
+            {name: study.get(name) for name in _OF_STUDIES}
+            for study in layout.study_documents(store)
+        ],
         "cells_listed": cells,
         "failures": failed,
         "problems": problems,
         "size_bytes": {
             name: _size(store / name)
-            for name in ("answers", "sessions", "inputs", "artifacts", "attempts", "sweeps")
+            for name in (
+                *("answers", "sessions", "inputs", "artifacts"),
+                *("attempts", "sweeps", "studies"),
+            )
         },
         "catalogue": str(catalogue.catalogue_path(store)),
     }

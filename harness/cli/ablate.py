@@ -35,9 +35,7 @@ def _group() -> None:
 
 @app.command("passes")
 def passes(  # noqa: PLR0917 - each parameter is an option
-    model: Annotated[
-        str, typer.Argument(help="A model file, or a name of `harness model list`.")
-    ],
+    model: Annotated[str, typer.Argument(help="A model file, or a name of `harness model list`.")],
     data: of.Data = None,
     inputs: of.Inputs = None,
     env: Annotated[
@@ -63,7 +61,9 @@ def passes(  # noqa: PLR0917 - each parameter is an option
     only_pass: Annotated[
         list[str] | None,
         typer.Option(
-            "--pass", help="Only this pass; repeat for several. Default: all.", rich_help_panel=_WHICH
+            "--pass",
+            help="Only this pass; repeat for several. Default: all.",
+            rich_help_panel=_WHICH,
         ),
     ] = None,
     arm: Annotated[
@@ -205,11 +205,16 @@ def _spec(
 
 
 def _show(document: dict[str, Any], store: Path, *, as_json: bool) -> None:
-    from harness.report.ablation import print_ablation
+    from harness.canonical import storage_errors
+    from harness.report.ablation import ablation_markdown, print_ablation
     from harness.report.ablation_page import write_ablation
     from harness.report.tables import standard_output
+    from harness.store import layout
 
-    page = write_ablation(document, store / "reports" / f"{document['id']}.html")
+    kept = layout.study_path(store, document["id"])
+    page = write_ablation(document, kept.with_name("study.html"))
+    with storage_errors(page):
+        page.with_name("study.md").write_text(ablation_markdown(document), encoding="utf-8")
     if as_json:
         sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
         return

@@ -114,6 +114,81 @@ def passes(
     console.print(Text.assemble("For a report: ", (str(page), "bold")), soft_wrap=True)
 
 
+@app.command("operators")
+def operators(
+    a: A,
+    b: B,
+    *,
+    image: Image = None,
+    share: Annotated[
+        float,
+        typer.Option(
+            "--share",
+            help="A part shows the difference from this share of the whole model's on; less finds "
+            "smaller parts where errors add up.",
+            show_default=True,
+        ),
+    ] = 0.1,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the reproducer (default: beside the study)."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Run the reproducer in environments that are made for it alone."
+        ),
+    ] = False,
+    model: Model = None,
+    sweep: Sweep = None,
+    store: Store = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Cut the model down to the smallest part that shows the difference of A and B.
+
+    A and B are cells over the same images whose models come from the same ONNX file; they may be of
+    different environments. Writes a reproducer, ready to attach to a bug report: subgraph.onnx,
+    input.npy, reproduce.py and what to install.
+
+    Ends with 3 where --verify does not reproduce it.
+
+    [bold]Which operator does bf16 hurt?[/bold]
+
+      harness sweep --model m.onnx --recipe torch --data images/ --env openvino-2026.4 --precision f32 --precision default
+
+      harness bisect operators 'openvino-2026.4, f32 precision' 'openvino-2026.4, default precision' --verify
+    """
+    from harness.errors import EXIT_CELLS_FAILED
+    from harness.progress import RichProgress
+    from harness.report.bisection import operators_as_markdown, print_operators
+    from harness.report.tables import standard_output
+    from harness.store import layout
+    from harness.studies.operator_study import study_operators
+
+    found = study_operators(
+        store,
+        a,
+        b,
+        RichProgress(Console(stderr=True)),
+        model=model,
+        sweep=sweep,
+        image=image,
+        share=share,
+        out=out,
+        verify=verify,
+    )
+    page = layout.study_path(store, found["id"]).with_name("study.md")
+    _write(page, operators_as_markdown(found))
+    if as_json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        console = standard_output()
+        print_operators(found, console)
+        console.print(Text.assemble("For a report: ", (str(page), "bold")), soft_wrap=True)
+    if verify and found["reproducer"]["verified"] is False:
+        raise typer.Exit(EXIT_CELLS_FAILED)
+
+
 def _write(path: Path, text: str) -> None:
     from harness.canonical import storage_errors
 

@@ -94,11 +94,12 @@ def _jobs(forecast: Forecast, store: Path, limits: Conversions) -> list[str]:
 
 
 def _group_job(work: Work) -> str:
-    """What is done with a group; for their IR alone, only the cells that lack it are opened."""
+    """What is done with a group; for what was compiled alone, only cells that lack it are opened."""
+    how = ["keep IR"] if work.unkept else []
+    how += ["fingerprint what was compiled"] if work.unproved else []
     if not (work.unanswered or work.timed):
-        return f"keep IR of {replace(work.group, cells=work.members).label}"
-    how = ["answer"] if work.unanswered else []
-    how += ["keep IR"] if work.unkept else []
+        return f"{' and '.join(how)} of {replace(work.group, cells=work.members).label}"
+    how = [*(["answer"] if work.unanswered else []), *how]
     how += ["time in turn"] if work.timed else []
     control = " with the A/A control" if work.group.control else ""
     return f"{', then '.join(how)}: {work.group.label}{control}"

@@ -10,7 +10,8 @@ from harness.containers.limits import Limits
 from harness.datasets.inputs import PreparedInputs
 from harness.environments.instruction_sets import OWN
 from harness.environments.provision import Provisioned
-from harness.execution.bundles import artifact_folder, compile_cache, is_whole
+from harness.execution.bundles import artifact_folder, is_whole
+from harness.execution.caches import compile_cache
 from harness.execution.conversion_tasks import (
     artifact_name,
     conversion_tasks,
@@ -97,7 +98,7 @@ def group_document(
                 answers=cell.key in unanswered,
                 conversion=conversion,
                 threads=cell.threads,
-                cache=compile_cache(store, cell.key),
+                cache=compile_cache(store, cell),
             )
         )
     return GroupDocument(

@@ -42,14 +42,6 @@ def session_folder(store: Path, session_id: str) -> Path:
     return store / "sessions" / session_id
 
 
-def compile_cache(store: Path, key: str) -> Path:
-    """Where what a library keeps of a cell's compilations outlives its workers.
-
-    No bundle and no result: whoever removes it loses nothing but time.
-    """
-    return (store / "caches" / key[:2] / key).resolve()
-
-
 def seal(folder: Path) -> None:
     """Write the manifest: size and SHA-256 of every file of a staged folder."""
     files = {

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EXIT_INTERRUPTED, ExecutionError
+from harness.execution.caches import Caches
 from harness.execution.converting import Converting
 from harness.execution.documents import CellTask, GroupDocument
 from harness.execution.opening import Opener
@@ -42,6 +43,7 @@ class Conductor:
         self._sockets = sockets
         self._events = threading.Lock()
         self._opener = Opener(group, sockets, self.tell)
+        self._caches = Caches()
         self._conversions = Converting(group, self._opener.start, self._opener.forget, self.tell)
 
     def run(self) -> None:
@@ -61,6 +63,7 @@ class Conductor:
             for container in self._opener.containers:
                 if container.left_behind:
                     self.tell("left-behind", container=container.id, reason=container.left_behind)
+            self._caches.prune()
 
     def kill_workers(self) -> None:
         """End every worker at once; an engine that does not answer is not waited for long."""
@@ -129,8 +132,7 @@ class Conductor:
         if task.cache is not None:
             # Of another batch, compilations and what a tuner found are others.
             cache = task.cache / f"batch-{job.get('batch', 1)}"
-            cache.mkdir(parents=True, exist_ok=True)
-            job = {**job, "cache": str(cache)}
+            job = {**job, "cache": str(self._caches.make(cache))}
         worker = self._opener.start(task, job, folder)
         try:
             loaded = self._loaded(worker)

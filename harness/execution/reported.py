@@ -54,8 +54,10 @@ def _is_optimised(graph: object) -> bool:
         return False
     passes = graph.get("passes")
     counts = [graph.get(f"operators_{when}") for when in ("before", "after")]
+    hashes = [graph.get(f"sha256_{when}") for when in ("before", "after")]
     return (
-        isinstance(passes, list)
+        all(isinstance(one, str) and len(one) == 64 for one in hashes)
+        and isinstance(passes, list)
         and all(isinstance(name, str) for name in passes)
         and all(
             isinstance(one, Mapping)

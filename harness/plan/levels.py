@@ -22,6 +22,26 @@ NAMED: Final = ("basic", "default", "extended", "tuned")
 _NO_TUNER = "it has no tuner"
 _NOTHING_COMPILED = "it compiles nothing and has the level default alone"
 
+_TVM_ADDED: Final = (
+    "EliminateCommonSubexpr",
+    "FoldBatchnormToConv2D",
+    "RemoveRedundantReshape",
+    "FuseTransposeMatmul",
+    "CombineParallelMatmul",
+    "ConvertLayout",
+)
+"""Passes that TVM offers and runs only when asked, in the order in which they then run."""
+
+_TVM_PIPELINE: Final = (
+    *("AnnotateTIROpPattern", "FoldConstant", "FuseOps", "FuseTIR", "CanonicalizeBindings"),
+    *("DeadCodeElimination", "RewriteDataflowReshape", "StaticPlanBlockMemory"),
+    *("KillAfterLastUse", "s_tir.CompactBufferAllocation", "s_tir.StmtSimplify"),
+    *("tirx.NarrowDataType", "s_tir.LoopPartition", "tirx.StorageRewrite"),
+    *("s_tir.HoistIfThenElse", "tirx.UnrollLoop", "s_tir.RenormalizeSplitPattern"),
+    *("tirx.StmtSimplify", "tirx.RemoveNoOp", "tirx.CommonSubexprElim"),
+)
+"""Those that its pipeline for processors runs, and that could be left away."""
+
 LEVELS: Final[dict[str, dict[str, Settings | str]]] = {
     "null": {
         "basic": {"offset": 1},
@@ -43,7 +63,13 @@ LEVELS: Final[dict[str, dict[str, Settings | str]]] = {
         "less, and are the setting kernels: builtin",
         "tuned": _NO_TUNER,
     },
-    "tvm": {},
+    "tvm": {
+        # A target that is only called llvm is for a generic processor.
+        "basic": {"pipeline": "default_build", "mcpu": "generic"},
+        "default": {"mcpu": "generic"},
+        "extended": {"mcpu": "host", "passes": [*_TVM_ADDED, *_TVM_PIPELINE]},
+        "tuned": {"mcpu": "host", "tuner": "metaschedule"},
+    },
     "torch.eager": {
         "basic": _NOTHING_COMPILED,
         "default": {},
@@ -81,7 +107,10 @@ LEVELS: Final[dict[str, dict[str, Settings | str]]] = {
         "tuned": _NO_TUNER,
     },
     "tensorflow.xla": {
-        "basic": {"passes": []},
+        "basic": {
+            "passes": ["convolution-canonicalization"],
+            "xla_flags": {"xla_backend_optimization_level": 0},
+        },
         "default": {},
         "extended": {"freeze": True},
         "tuned": _NO_TUNER,
@@ -92,11 +121,41 @@ LEVELS: Final[dict[str, dict[str, Settings | str]]] = {
         "extended": {"jit_compile": True},
         "tuned": _NO_TUNER,
     },
-    "openvino": {},
-    "jax": {},
-    "iree": {},
-    "ncnn": {},
-    "tensorrt": {},
+    "openvino": {
+        "basic": {"snippets": False},
+        "default": {},
+        "extended": {"denormals_optimization": True},
+        "tuned": _NO_TUNER,
+    },
+    "jax": {
+        # Without this one pass each convolution is a plain loop, fifty times slower.
+        "basic": {
+            "passes": ["convolution-canonicalization"],
+            "optimization_level": 0,
+            "ynnpack": False,
+        },
+        "default": {},
+        "extended": {"weights": "constants"},
+        "tuned": "XLA tunes for GPUs alone, and there always",
+    },
+    "iree": {
+        "basic": {"opt_level": "O0", "data_tiling": False},
+        "default": {},
+        "extended": {"opt_level": "O3"},
+        "tuned": "its tuner is a program of its own, for AMD GPUs",
+    },
+    "ncnn": {
+        "basic": {"winograd": False, "sgemm": False, "packing_layout": False},
+        "default": {},
+        "extended": "all that is safe is on by default; 16 bits are the precision `default`",
+        "tuned": _NO_TUNER,
+    },
+    "tensorrt": {
+        "basic": {"builder_optimization_level": 0},
+        "default": {},
+        "extended": {"builder_optimization_level": 5},
+        "tuned": "its builder times kernels at every level, and the higher the more of them",
+    },
 }
 """Settings by backend and level; a text says why a backend has no such level."""
 

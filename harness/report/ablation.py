@@ -46,6 +46,8 @@ class Section:
         lead: how to read it.
         lines: what changed something.
         inert: names of those that changed nothing.
+        rewritten: those of them that changed the file, though the same was compiled of it.
+        invalid: why times are INVALID, a line a reason.
         failed: what failed: name, kind, message.
     """
 
@@ -53,6 +55,8 @@ class Section:
     lead: str
     lines: tuple[Line, ...]
     inert: tuple[str, ...]
+    rewritten: tuple[str, ...]
+    invalid: tuple[str, ...]
     failed: tuple[tuple[str, str, str], ...]
 
 
@@ -63,7 +67,7 @@ def sections(document: Mapping[str, Any]) -> list[Section]:
         "Each pass alone, against all off",
         "What a single pass does to a model that nothing else was done to; the first row is all "
         "of them together.",
-        [row for row in rows if row["arm"] in {"on", "alone"}],
+        [row for row in rows if row["arm"] in {"off", "on", "alone"}],
     )
     without = _section(
         "All passes but one, against all on",
@@ -79,11 +83,27 @@ def _section(title: str, lead: str, rows: Sequence[Document]) -> Section:
         name = str(row["pass"] or row["label"])
         if row["status"] in {"failed", "skipped"}:
             failed.append((name, str(row["kind"] or row["status"]), str(row["message"] or "")))
+        elif row["arm"] == "off":
+            continue
         elif row["inert"]:
             inert.append(name)
         else:
             lines.append(Line(name, row, _texts(row)))
-    return Section(title, lead, tuple(lines), tuple(inert), tuple(failed))
+    rewritten = [str(r["pass"] or r["label"]) for r in rows if r["inert"] and r["file_changed"]]
+    return Section(
+        title, lead, tuple(lines), tuple(inert), tuple(rewritten), _invalid(lines), tuple(failed)
+    )
+
+
+def _invalid(lines: Sequence[Line]) -> tuple[str, ...]:
+    """Why times are INVALID: what is wrong with a session once, not for each of its cells."""
+    said: dict[str, None] = {}
+    for line in lines:
+        verdict = (line.row["pair"] or {}).get("time_verdict")
+        for reason in (verdict or {}).get("reasons") or ():
+            if verdict["valid"] is False:
+                said[f"{reason['kind']}: {reason['message']}"] = None
+    return tuple(said)
 
 
 def _texts(row: Document) -> tuple[str, ...]:
@@ -139,7 +159,7 @@ def notes(document: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the tables."""
     tried, known = len(document["passes"]), document["known"]
     chosen = "" if tried == known else f", of which {tried} were tried"
-    images = next((row["pair"]["images"] for row in document["rows"] if row["pair"]), None)
+    images = document["images"]
     over = "" if images is None else f"; answers of {words.plural(images, 'image')}"
     said = [f"{document['owner']} knows {known} by name{chosen}{over}."]
     if document["timed"]:
@@ -158,7 +178,9 @@ def print_ablation(document: Mapping[str, Any], console: Console) -> None:
         console.print(Text(note, style="dim"), soft_wrap=True)
     for section in sections(document):
         _print_section(section, console)
-    table = terminal_table("What each pass does", "passes", "effect", "which", left=("effect", "which"))
+    table = terminal_table(
+        "What each pass does", "passes", "effect", "which", left=("effect", "which")
+    )
     for word, meaning, names in by_effect(document):
         table.add_row(Text(str(len(names))), Text(f"{word}: {meaning}"), Text(", ".join(names)))
     console.print(table, width=min(console.width, 160))
@@ -171,11 +193,15 @@ def _print_section(section: Section, console: Console) -> None:
     for line in section.lines:
         flips = bool(line.row["pair"] and line.row["pair"]["flips"])
         texts = line.texts[: len(heads) - 1]
-        table.add_row(Text(line.name), *(Text(one) for one in texts), style="yellow" if flips else None)
+        table.add_row(
+            Text(line.name), *(Text(one) for one in texts), style="yellow" if flips else None
+        )
     if section.lines:
         console.print(table)
     if section.inert:
         console.print(Text(inert_in_words(section), style="dim"), soft_wrap=True)
+    for line in section.invalid:
+        console.print(Text(f"INVALID times: {line}", style="red"), soft_wrap=True)
     for name, kind, message in section.failed:
         said = words.reason(message, 300)
         console.print(Text(f"failed {name} ({kind}): {said}", style="red"), soft_wrap=True)
@@ -183,7 +209,11 @@ def _print_section(section: Section, console: Console) -> None:
 
 def inert_in_words(section: Section) -> str:
     """The passes of a table that changed nothing, in a sentence."""
-    return f"Nothing changed by {len(section.inert)}: {', '.join(section.inert)}."
+    said = f"Inert here ({len(section.inert)}): {', '.join(section.inert)}."
+    if section.rewritten:
+        names = ", ".join(section.rewritten)
+        said += f" Of these, the file is changed by {names}, and the same is compiled of it."
+    return said
 
 
 def ablation_markdown(document: Mapping[str, Any]) -> str:
@@ -200,6 +230,8 @@ def ablation_markdown(document: Mapping[str, Any]) -> str:
             parts.append(markdown_table(_HEADS, rows, left=1))
         if section.inert:
             parts.append(markdown_text(inert_in_words(section)))
+        if section.invalid:
+            parts.append("\n".join(f"- INVALID times: {markdown_text(i)}" for i in section.invalid))
         if section.failed:
             parts.append("\n".join(_failed(section.failed)))
     parts.append("### What each pass does")

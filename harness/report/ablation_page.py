@@ -66,6 +66,7 @@ def _view(section: ablation.Section, ratios: charts.RatioScale) -> Document:
         "lead": section.lead,
         "lines": [_line(line, ratios) for line in section.lines],
         "inert": ablation.inert_in_words(section) if section.inert else "",
+        "invalid": section.invalid,
         "failed": section.failed,
     }
 

@@ -12,13 +12,14 @@ from rich.text import Text
 
 from harness.plan.levels import OWN
 from harness.report import times, words
+from harness.store.cell_routes import asked_of
 from harness.store.compiled import NOT_SHOWN, given_settings, level_of
 from harness.store.naming import settings_text
 
 Document = dict[str, Any]
 
 LEAD = (
-    "Each level or setting of a backend beside its own reference. The compiled form is a hash of "
+    "Each level or setting of a backend beside a reference of its own. The compiled form is a hash of "
     "all that is executed, constants included. Where it and every bit of the answers are the same, "
     "the setting changes nothing: it is inert, and whatever its time came out at is what two runs "
     "of one program differ by. Where only the answers are the same, it may still run otherwise."
@@ -121,7 +122,7 @@ def _view(group: Document, cells: Mapping[str, Document]) -> LevelsView:
 
 def _apart(cell: Document) -> list[str]:
     """The backend and what is not usual of a cell, without its level and settings."""
-    bare = {**cell, "level": OWN, "called": "", "settings": {}}
+    bare = {**cell, "level": OWN, "called": "", "settings": {}, "optimise": None}
     return words.backend(bare).split(" \u00b7 ")
 
 
@@ -129,10 +130,10 @@ def _called(cell: Document) -> str:
     if cell.get("called"):
         return str(cell["called"])
     level = level_of(cell)
-    given = settings_text(given_settings(cell), whole=False)
-    if level == OWN:
-        return given or "no settings"
-    return f"{level}, {given}" if given else level
+    told = [] if level == OWN else [level]
+    told.append(settings_text(given_settings(cell), whole=False))
+    told.append(words.spoken(cell, "optimise") if "optimise" in asked_of(cell) else "")
+    return ", ".join(filter(None, told)) or "no settings"
 
 
 def _row(row: Document, reference: Document | None, names: Mapping[str, str]) -> LevelRow:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.report import suspicions, times, words
 from harness.report.conversions import SQUARE, ModelView, model_views
 from harness.report.levels import LEAD, levels_markdown, levels_views
+from harness.report.tabular import markdown_table as _table
+from harness.report.tabular import markdown_text as _text
 from harness.report.time_views import PAPER, paper_rows, throughput
 from harness.report.verdict import verdict
 
@@ -212,18 +214,3 @@ def _failures(result: Document) -> str:
         for one in result.get("problems", [])
     ]
     return "\n".join(f"- {_text(line[2:])}" for line in lines)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
-    """A table whose first `left` columns stand on the left, the others on the right."""
-    rule = [":--" if number < left else "--:" for number in range(len(heads))]
-    lines = [heads, rule, *([_text(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _text(text: str) -> str:
-    """Text that no reader of Markdown takes for markup or HTML."""
-    folded = " ".join(text.split())
-    for sign in ("\\", "`", "*", "_", "|", "[", "]"):
-        folded = folded.replace(sign, f"\\{sign}")
-    return folded.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

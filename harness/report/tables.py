@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +13,7 @@ from harness.plan.levels import OWN
 from harness.report import suspicions, times, words
 from harness.report.conversions import print_conversions
 from harness.report.levels import print_levels
+from harness.report.tabular import terminal_table as _table
 from harness.report.time_views import throughput
 from harness.report.verdict import verdict
 
@@ -31,21 +31,6 @@ def standard_output() -> Console:
     """The console of standard output; what is piped is not folded to a terminal's width."""
     console = Console()
     return console if console.is_terminal else Console(width=_PIPED_WIDTH)
-
-
-def _table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
-    table = Table(
-        # Names of models are no markup.
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", overflow="fold")
-    return table
 
 
 def print_sweep(result: Document, console: Console) -> None:
@@ -233,9 +218,9 @@ def print_status(status: Document, console: Console) -> None:
         soft_wrap=True,
     )
     _print_sweeps(status["sweeps_listed"], console)
+    _print_studies(status["studies_listed"], console)
     left = ("cell", "model", "environment", "backend", "level", "settings", "role")
-    heads = ("cell", "model", "environment", "backend", "level", "settings")
-    heads += ("images", "top-1", "top-5")
+    heads = (*left[:-1], "images", "top-1", "top-5")
     table = _table("Cells with answers", *heads, left=left)
     names = _places(status)
     for cell in status["cells_listed"]:
@@ -265,6 +250,19 @@ def _places(status: Document) -> dict[str, str]:
         {name: value for name, value in row.items() if name not in shown}
         for row in (*status["cells_listed"], *failed)
     )
+
+
+def _print_studies(studies: Sequence[Document], console: Console) -> None:
+    if not studies:
+        return
+    heads = ("study", "of", "found")
+    table = _table("Studies", *heads, left=heads)
+    for study in studies:
+        place = " · ".join(str(study[name]) for name in ("model", "environment", "backend"))
+        row = [study["id"], place, study["headline"]]
+        style = None if study["complete"] else "yellow"
+        table.add_row(*(Text(str(text)) for text in row), style=style)
+    console.print(table)
 
 
 def _print_sweeps(sweeps: Sequence[Document], console: Console) -> None:

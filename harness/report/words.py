@@ -159,7 +159,7 @@ def backend(cell: Document) -> str:
         parts.append(f"{cell['threads']} threads")
     if cell.get("batch") not in {None, 1}:
         parts.append(f"batch {cell['batch']}")
-    parts += asked(cell)
+    parts += asked({**cell, "optimise": None} if cell.get("called") else cell)
     if cell.get("preprocessing") not in {None, "reference"}:
         parts.append(f"pixels by {cell['preprocessing']}")
     if cell.get("corruption") not in {None, "none"}:

@@ -268,7 +268,7 @@ class Axes(_Strict):
         ({},),
         min_length=1,
         description="Each a cell of its own, beside its level: options of the backend as its "
-        "probe offers them (`harness env show`), lists of passes such as disabled_passes, and "
+        "probe offers them (`harness env probe NAME`), lists of passes such as disabled_passes, and "
         "`variables`: environment variables of its process.",
     )
     preprocessing: tuple[Preprocessing, ...] = Field(

@@ -68,8 +68,7 @@ def _word(value: object, *, whole: bool) -> str:
     joined = "+".join(_BREAKS.sub("+", str(entry)) for entry in value) or "none"
     if whole or len(value) <= _FEW:
         return joined
-    tail = hashlib.sha256(joined.encode()).hexdigest()[:6]
-    return f"{value[0]}+{len(value) - 1}-more~{tail}"
+    return f"{_BREAKS.sub('+', str(value[0]))}+{len(value) - 1}-more~{_hash(joined)}"
 
 
 def names(cells: Iterable[Document]) -> dict[str, str]:
@@ -217,13 +216,26 @@ def spoken(cell: Document, axis: str) -> str:
         if value == _LEFT_TO_CONVERTERS
         else ("folded" if value in (True, "true") else "not folded"),
         "layout": f"{value} layout",
-        "optimise": "not optimised" if value == "none" else f"optimised by {_joined(value)}",
+        "optimise": "not optimised" if value == "none" else f"optimised by {_optimiser(value)}",
     }.get(axis, str(value))
 
 
 def _joined(value: object) -> str:
     """A preprocessing's settings joined by plus signs: commas are what names are split at."""
     return str(value).replace(",", "+")
+
+
+def _optimiser(value: object) -> str:
+    """An optimiser with its passes; of many the first, how many more, and a hash of all."""
+    told = _joined(value)
+    passes = told.split("+")
+    if len(passes) <= _FEW:
+        return told
+    return f"{passes[0]}+{len(passes) - 1}-more~{_hash(told)}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def is_environment(cell: Document, selector: str) -> bool:

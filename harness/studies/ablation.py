@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from harness.analysis.pair_times import Timings, add_times
@@ -19,12 +20,12 @@ from harness.store.load import CellAnswers, same_images
 from harness.store.sessions import find_sessions
 from harness.studies import records
 from harness.studies.effects import EFFECTS, Change, effect_of, operators_changed
-from harness.studies.onnx_form import OnnxForm
-from harness.studies.passes import ALONE, WITHOUT, Ablation
+from harness.studies.passes import ALONE, ARMS, WITHOUT, Ablation, of_backend, of_file
+from harness.studies.rewriting import FileForm, file_forms, passes_of
 from harness.studies.trials import Point, Trial, Trials
 
 Document = dict[str, Any]
-FileForms = Callable[[Sequence[Trial]], Mapping[str, OnnxForm]]
+FileForms = Callable[[Sequence[Trial]], Mapping[str, FileForm]]
 """What the files hold that these trials' backend read, by the key of the point."""
 
 KIND = "ablate-passes"
@@ -32,6 +33,70 @@ AT_ONCE = 28
 """Points in one sweep: what an interruption costs the study's document, not the store."""
 
 _FLIPS_LISTED = 20
+
+
+def known_passes(trials: Trials, tool: str | None = None) -> list[str]:
+    """Every pass by name: of the backend, or of a tool that rewrites ONNX files.
+
+    Raises:
+        UsageError: it has none that can be named.
+    """
+    if tool is not None:
+        return list(passes_of(trials, tool).known)
+    names = trials.offer().get("names") or {}
+    return list(of_backend(names, backend=trials.cell().backend).known)
+
+
+def ablate(
+    trials: Trials,
+    progress: Progress,
+    *,
+    tool: str | None = None,
+    chosen: Sequence[str] = (),
+    arms: Sequence[str] = ARMS,
+    timed: bool = True,
+) -> Document:
+    """Try the passes of a backend, or of a tool that rewrites ONNX files, one by one.
+
+    Args:
+        trials: the model, environment and backend.
+        progress: where to report to.
+        tool: `onnxoptimizer` or `onnxsim`; None: the backend's own passes.
+        chosen: only these passes; all by default.
+        arms: `alone`, `without`, or both.
+        timed: also time what was compiled to something else.
+
+    Returns:
+        The study's document, as it is kept in the store.
+
+    Raises:
+        UsageError: there are no such passes, or the base is not one cell.
+        HarnessError: nothing could be planned, or the store cannot be written.
+    """
+    cell = trials.cell()
+    forms: FileForms | None = None
+    if tool is None:
+        names = trials.offer().get("names") or {}
+        ablation = of_backend(
+            names, backend=cell.backend, chosen=chosen, arms=arms, given=trials.given
+        )
+    else:
+        there = passes_of(trials, tool)
+        ablation = of_file(tool, there.known, there.unasked, chosen=chosen, arms=arms)
+        forms = partial(file_forms, trials.store, tool)
+    document = records.begin(
+        KIND,
+        {
+            "model": cell.model,
+            "environment": cell.environment,
+            "backend": cell.backend,
+            "settings": dict(trials.given),
+            "owner": tool or cell.backend,
+            "timed": timed,
+            "arms": list(arms),
+        },
+    )
+    return Study(trials, ablation, progress, document, forms).run(timed=timed)
 
 
 @dataclass
@@ -54,7 +119,7 @@ class Study:
     _found: dict[str, Trial] = field(default_factory=dict)
     _answers: dict[str, CellAnswers] = field(default_factory=dict)
     _pairs: dict[tuple[str, str], Document] = field(default_factory=dict)
-    _files: dict[str, OnnxForm] = field(default_factory=dict)
+    _files: dict[str, FileForm] = field(default_factory=dict)
 
     def run(self, *, timed: bool) -> Document:
         """Try everything, and keep what is known after each batch.
@@ -85,7 +150,7 @@ class Study:
         for point, trial in zip(batch, self.trials.run(batch), strict=True):
             self._found[point.key] = trial
         if self.file_forms is not None:
-            self._files.update(self.file_forms([self._found[point.key] for point in batch]))
+            self._files.update(self.file_forms(list(self._found.values())))
 
     def _to_time(self) -> list[tuple[Point, list[Point]]]:
         """Each reference with those that were compiled to something else than it."""
@@ -117,6 +182,7 @@ class Study:
                 "complete": complete,
                 "incomplete": missing,
                 "known": len(self.ablation.known),
+                "images": self._images(),
                 "passes": passes,
                 "counts": {word: number for word, number in counts.items() if number},
                 "rows": rows,
@@ -125,6 +191,11 @@ class Study:
         )
         self.document["headline"] = headline(self.document)
         records.keep(self.trials.store, self.document)
+
+    def _images(self) -> int | None:
+        """Over how many images answers are compared; None while there are none."""
+        answered = next((trial for trial in self._found.values() if trial.answered), None)
+        return self._read(answered).count if answered else None
 
     def _missing(self) -> list[str]:
         untried = [p.label for p in self.ablation.points if p.key not in self._found]
@@ -159,7 +230,12 @@ class Study:
             *((WITHOUT, name, point, plan.on) for name, point in plan.without.items()),
         ]
         rows = [
-            self._row(arm, name, self._found[point.key], against and self._found.get(against.key))
+            self._row(
+                arm,
+                name,
+                self._found[point.key],
+                self._found.get(against.key) if against is not None else None,
+            )
             for arm, name, point, against in listed
             if point.key in self._found
         ]
@@ -178,7 +254,7 @@ class Study:
             "kind": trial.kind or None,
             "message": trial.message or None,
             "compiled": trial.compiled,
-            "file": {"sha256": form.sha256, "operators": dict(form.operators)} if form else None,
+            "file": form.document() if form else None,
             **dict.fromkeys(("inert", "same_form", "file_changed", "operators_changed", "pair")),
             "said": "",
         }
@@ -243,13 +319,14 @@ def headline(document: Mapping[str, Any]) -> str:
     told = [
         f"{counts[word]} {phrase}"
         for word, phrase in (
-            ("acts", "act"),
-            ("redundant", "are not missed"),
-            ("together", "act only together"),
-            ("fails", "fail"),
-            ("inert", "are inert"),
-            ("unknown", "cannot be told"),
-            ("half", "do nothing in the one way tried"),
+            ("acts", "acting"),
+            ("redundant", "redundant"),
+            ("together", "acting only together"),
+            ("fails", "failing"),
+            ("refused", "refused"),
+            ("inert", "inert"),
+            ("unknown", "not to be told"),
+            ("half", "without effect in the one way tried"),
         )
         if counts.get(word)
     ]

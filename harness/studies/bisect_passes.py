@@ -19,7 +19,7 @@ from harness.progress import Progress
 from harness.store.load import CellAnswers
 from harness.store.sessions import find_sessions
 from harness.studies import criteria
-from harness.studies.changes import DISABLED, ONLY, Change, between, changes, without
+from harness.studies.changes import DISABLED, ONLY, Change, alike, between, changes, without
 from harness.studies.criteria import Criterion, Fails, Slower
 from harness.studies.minimise import Minimum, Verdict, minimal_set
 from harness.studies.trials import Point, Trial
@@ -125,18 +125,21 @@ class _Bench:
     runner: Runner
     progress: Progress
     a: Point
+    wishes: Mapping[str, Any]
     criterion: Criterion | None = None
     reference: CellAnswers | None = None
     tried: list[Tried] = field(default_factory=list)
 
-    def open(self, b: Point) -> tuple[Trial, Trial]:
+    def open(self, b: Settings) -> tuple[Trial, Trial]:
         """Run A and B."""
-        return tuple(self._run(b, also_a=True))  # type: ignore[return-value]
+        first, second = self._run(Point("B", b, self.wishes), also_a=True)
+        return first, second
 
-    def try_point(self, point: Point) -> Tried:
-        trial = self._run(point)[-1]
+    def try_settings(self, label: str, settings: Settings) -> Tried:
+        """Run settings under a name, and judge and tell what comes of it."""
+        trial = self._run(Point(label, settings, self.wishes))[-1]
         tried = self.judged(trial)
-        self.progress.note(f"Trial {len(self.tried)}: {point.label}: {said(tried)}")
+        self.progress.note(f"Trial {len(self.tried) - 1}: {label}: {said(tried)}")
         self.tried.append(tried)
         return tried
 
@@ -167,6 +170,7 @@ def bisect_passes(
     criterion: Criterion | None = None,
     image: str | None = None,
     refine: bool = True,
+    wishes: Mapping[str, Any] | None = None,
 ) -> Found:
     """Find the smallest set of changes from A's settings to B's that shows B's fault.
 
@@ -179,28 +183,32 @@ def bisect_passes(
             difference, or that B fails.
         image: of which image the label flips, by name or index, in place of a criterion.
         refine: go on where a guilty change stands for passes.
+        wishes: what both want of their conversions.
 
     Raises:
         UsageError: the two have the same settings, A has no answers, or B does not show it.
     """
     known = dict(runner.offer().get("names") or {})
+    given_a, given_b = a, b
+    a, b = alike(a, b, known)
     steps = changes(a, b, known)
     if not steps:
         raise UsageError(
             "The two cells have the same settings: no pass can be to blame.",
             "`harness bisect operators A B` finds the part of the model that differs.",
         )
-    bench = _Bench(runner, progress, Point("A", a), criterion)
-    _begin(bench, Point("B", b), image)
+    wanted = dict(wishes or {})
+    bench = _Bench(runner, progress, Point("A", given_a, wanted), wanted, criterion)
+    _begin(bench, given_b, image)
 
     def made(chosen: Collection[str]) -> Tried:
         mine = [step for step in steps if step.name in chosen]
         label = _label("A with", [step.name for step in mine], len(steps))
-        return bench.try_point(Point(label, between(a, b, mine, known)))
+        return bench.try_settings(label, between(a, b, mine, known))
 
     least = minimal_set([step.name for step in steps], lambda names: made(names).verdict)
     guilty = tuple(step for step in steps if step.name in least.found)
-    smallest = between(a, b, guilty, known)
+    smallest: Settings = between(a, b, guilty, known)
     needed, more = None, Minimum((), 0)
     if refine and any(step.kind != "member" for step in guilty):
         needed, more, smallest = _needed(bench, smallest, known)
@@ -208,7 +216,7 @@ def bisect_passes(
     rest = None
     if others:
         label = _label("B without", least.found, len(steps))
-        rest = bench.try_point(Point(label, between(a, b, others, known)))
+        rest = bench.try_settings(label, between(a, b, others, known))
     assert bench.criterion is not None  # noqa: S101 - set when it was opened
     return Found(
         criterion=bench.criterion,
@@ -222,9 +230,9 @@ def bisect_passes(
     )
 
 
-def _begin(bench: _Bench, point: Point, image: str | None) -> None:
+def _begin(bench: _Bench, settings: Settings, image: str | None) -> None:
     """Run A and B, choose what to look for, and see that B shows it."""
-    a, b = bench.open(point)
+    a, b = bench.open(settings)
     if not a.answered:
         raise UsageError(
             f"A has no answers ({a.kind or a.status}: {a.message}), so nothing can be held against it.",
@@ -256,31 +264,45 @@ def _needed(
     if settings.get(ONLY) is not None:
         return Needed(reason=f"{ONLY} says already which run"), none, settings
     if not known.get(DISABLED):
-        return Needed(reason="this backend names no passes that can be switched off"), none, settings
+        return (
+            Needed(reason="this backend names no passes that can be switched off"),
+            none,
+            settings,
+        )
     off = set(settings.get(DISABLED) or ())
     there = [name for name in known[DISABLED] if name not in off]
-    ran = bench.try_point(Point("A with what was found", settings)).trial.compiled.get("passes")
-    names = [name for name in there if name in set(ran or there)] or there
-    if not names:
+    if not there:
         return Needed(reason="every pass is switched off already"), none, settings
-    bare = bench.try_point(Point("the same, all passes off", without(settings, names)))
+
+    def only(kept: Collection[str]) -> Settings:
+        return without(settings, [name for name in there if name not in kept])
+
+    bare = bench.try_settings("the same, all passes off", only(()))
     if bare.verdict is not Verdict.ABSENT:
         why = (
             "it shows with every pass off that can be switched off"
             if bare.verdict is Verdict.SHOWS
             else "with all passes off it cannot be told"
         )
-        return Needed(of=len(names), reason=why), none, settings
-
-    def only(kept: Collection[str]) -> Settings:
-        return without(settings, [name for name in names if name not in kept])
+        return Needed(of=len(there), reason=why), none, settings
+    ran = set(bench.try_settings("A with what was found", settings).trial.compiled.get("passes") or ())
+    names = [name for name in there if name in ran]
+    if not names or names == there or not _enough(bench, names, only(names)):
+        # Which ran is not told, or those alone are not it: others take their place.
+        names = there
 
     def test(kept: Collection[str]) -> Verdict:
         label = _label("the same, only", [n for n in names if n in kept], len(names))
-        return bench.try_point(Point(label, only(kept))).verdict
+        return bench.try_settings(label, only(kept)).verdict
 
     least = minimal_set(names, test)
     return Needed(least.found, len(names)), least, only(least.found)
+
+
+def _enough(bench: _Bench, names: Sequence[str], settings: Settings) -> bool:
+    """Whether it still shows with the passes alone that ran."""
+    tried = bench.try_settings(f"the same, only the {len(names)} that ran", settings)
+    return tried.verdict is Verdict.SHOWS
 
 
 def _fails(criterion: Fails, trial: Trial) -> Verdict:
@@ -311,5 +333,3 @@ def said(tried: Tried) -> str:
     elif told.get("note"):
         facts.append(str(told["note"]))
     return f"{tried.verdict.value} ({', '.join(facts)})" if facts else tried.verdict.value
-
-

@@ -98,6 +98,22 @@ def between(
     return settings
 
 
+def alike(a: Settings, b: Settings, known: Mapping[str, Sequence[str]]) -> tuple[Settings, Settings]:
+    """Both cells' settings in the same terms, where one says which passes run and one which do not."""
+    running = known.get(DISABLED) or known.get(ONLY)
+    named = {name for one in (a, b) for name in (ONLY, DISABLED) if one.get(name) is not None}
+    if running is None or named != {ONLY, DISABLED}:
+        return a, b
+    return _as_only(a, running), _as_only(b, running)
+
+
+def _as_only(settings: Settings, running: Sequence[str]) -> Settings:
+    off = set(settings.get(DISABLED) or ())
+    kept = {name: value for name, value in settings.items() if name not in {DISABLED, ONLY}}
+    runs = settings.get(ONLY)
+    return {**kept, ONLY: [name for name in (running if runs is None else runs) if name not in off]}
+
+
 def without(settings: Settings, off: Sequence[str]) -> dict[str, Any]:
     """Settings with more passes switched off."""
     before = list(settings.get(DISABLED) or ())
@@ -134,9 +150,8 @@ def _some_entries(a: Settings, b: Settings, setting: str, moved: Collection[str]
 def _members(setting: str, value: Any, known: Mapping[str, Sequence[str]]) -> Sequence[str] | None:
     """The names of a list; where it is not given, those that this means. None: it is no list."""
     if value is _ABSENT or value is None:
-        if setting == ONLY:
-            return known.get(setting)  # all of them
-        return ()
+        # Unasked those run that can be switched off; there may be more that can be added.
+        return (known.get(DISABLED) or known.get(ONLY)) if setting == ONLY else ()
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return tuple(value)
     return None

@@ -97,7 +97,8 @@ def of_options(
     named = [option for option, value in given.items() if value is not None]
     if len(named) > 1:
         raise UsageError(
-            f"{' and '.join(named)} are two questions.", "Ask one, then the other: each finds its own."
+            f"{' and '.join(named)} are two questions.",
+            "Ask one, then the other: each finds its own.",
         )
     if flips is not None:
         return None, ShareFlips(_share(flips))
@@ -203,9 +204,7 @@ def judge(criterion: Criterion, a: CellAnswers, trial: CellAnswers) -> tuple[Ver
     return (Verdict.SHOWS if shows else Verdict.ABSENT), measured
 
 
-def judge_time(
-    criterion: Slower, timings: Timings, a: str, trial: str
-) -> tuple[Verdict, Document]:
+def judge_time(criterion: Slower, timings: Timings, a: str, trial: str) -> tuple[Verdict, Document]:
     """Whether a trial takes longer, by the session that timed it beside A.
 
     What an INVALID session says, or one whose interval holds 1 although its ratio is beyond the

@@ -9,7 +9,8 @@ from typing import Any
 Document = dict[str, Any]
 
 INERT, REDUNDANT, TOGETHER, ACTS = "inert", "redundant", "together", "acts"
-FAILS, UNKNOWN, HALF, UNTRIED = "fails", "unknown", "half", "untried"
+FAILS, REFUSED = "fails", "refused"
+UNKNOWN, HALF, UNTRIED = "unknown", "half", "untried"
 
 EFFECTS: Mapping[str, str] = {
     ACTS: "changes what is compiled, alone and when it alone is missing",
@@ -17,6 +18,7 @@ EFFECTS: Mapping[str, str] = {
     TOGETHER: "changes nothing alone, but is missed: it works on what others leave",
     INERT: "changes nothing: same compiled form alone and without it",
     FAILS: "a compilation with or without it failed",
+    REFUSED: "cannot be asked for so, here or with the settings that all points share",
     UNKNOWN: "not shown by its library, or it was compared with something that failed",
     HALF: "tried in one way only, in which it changes nothing: said of that way, not of the pass",
     UNTRIED: "not tried yet",
@@ -69,8 +71,10 @@ def effect_of(arms: Mapping[str, Document], ways: Sequence[str]) -> str:
     """
     if not arms:
         return UNTRIED
-    if any(row["status"] in {"failed", "skipped"} for row in arms.values()):
-        return FAILS
+    bad = [row for row in arms.values() if row["status"] in {"failed", "skipped"}]
+    if bad:
+        refused = all(row["status"] == "skipped" or row["kind"] == "unsupported" for row in bad)
+        return REFUSED if refused else FAILS
     found = {arm: row["inert"] for arm, row in arms.items()}
     if None in found.values():
         return UNKNOWN

@@ -146,31 +146,45 @@ class OnnxGraph:
         )
         return checked(made, f"the part from {part.start} to {part.end}")
 
-    def telling(self, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-        """The model with inner tensors as outputs, and those of them that it gives, in order.
+    def telling(
+        self, names: Sequence[str], fed: Sequence[int]
+    ) -> tuple[Any, tuple[str, ...], dict[str, Any]]:
+        """The model with inner tensors as outputs.
 
         Each gets a dimension in front, as an output needs the batch there, whatever it holds.
+
+        Args:
+            names: the tensors.
+            fed: shape of what will be fed, [1, ...].
+
+        Returns:
+            The model, those of the names that it gives, in order, and their dtypes by name.
         """
         made = onnx.ModelProto()
         made.CopyFrom(self.model)
         graph = made.graph
+        kind = graph.input[0].type.tensor_type.elem_type
+        graph.input[0].CopyFrom(helper.make_tensor_value_info(self.source, kind, list(fed)))
+        del graph.value_info[:]
+        inferred = onnx.shape_inference.infer_shapes(made).graph
+        types = {v.name: v.type.tensor_type for v in (*inferred.value_info, *inferred.output)}
         opset = next((o.version for o in made.opset_import if o.domain in {"", "ai.onnx"}), 0)
         given = tuple(name for name in names if name in self.maker)
         if opset >= 13:
             axes = numpy_helper.from_array(np.array([0], np.int64), "told_axes")
             graph.initializer.append(axes)
-        types = self._types
-        outputs = []
+        outputs, dtypes = [], {}
         for index, name in enumerate(given):
             told = f"told_{index}"
-            attributes = {} if opset >= 13 else {"axes": [0]}
+            attributes: dict[str, Any] = {} if opset >= 13 else {"axes": [0]}
             inputs = [name, "told_axes"] if opset >= 13 else [name]
             graph.node.append(helper.make_node("Unsqueeze", inputs, [told], **attributes))
-            kind = types.get(name, onnx.TensorProto.FLOAT)
-            outputs.append(helper.make_tensor_value_info(told, kind, None))
+            kind, shape = _told(types.get(name))
+            dtypes[name] = helper.tensor_dtype_to_np_dtype(kind)
+            outputs.append(helper.make_tensor_value_info(told, kind, shape))
         del graph.output[:]
         graph.output.extend(outputs)
-        return checked(made, "the model with inner outputs"), given
+        return made, given, dtypes
 
     def describe(self, part: Part) -> str:
         """The operators of a part: `Conv "stem"`, `Conv "a", Relu "b"`, `12 operators (Conv, Add)`."""
@@ -179,12 +193,6 @@ class OnnxGraph:
             return ", ".join(f'{node.op_type} "{node.name or node.output[0]}"' for node in nodes)
         kinds = dict.fromkeys(node.op_type for node in nodes)
         return f"{len(nodes)} operators ({', '.join(kinds)})"
-
-    @cached_property
-    def _types(self) -> dict[str, int]:
-        inferred = onnx.shape_inference.infer_shapes(self.model)
-        values = (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)
-        return {value.name: value.type.tensor_type.elem_type for value in values}
 
     @cached_property
     def _moving(self) -> frozenset[str]:
@@ -288,6 +296,16 @@ def _reads(node: Any) -> Iterator[str]:
             own |= {name for inner in graph.node for name in inner.output}
             yield from (n for inner in graph.node for n in _reads(inner) if n not in own)
             yield from (one.name for one in graph.output if one.name not in own)
+
+
+def _told(kind: Any) -> tuple[int, list[int | None] | None]:
+    """The element type and shape of a tensor with a dimension in front, as far as is known."""
+    if kind is None or not kind.elem_type:
+        return onnx.TensorProto.FLOAT, None
+    if not kind.HasField("shape"):
+        return kind.elem_type, None
+    sizes = [one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim]
+    return kind.elem_type, [1, *sizes]
 
 
 def _type(array: Array) -> int:

@@ -75,6 +75,7 @@ def study_passes(
             criterion=criterion,
             image=image,
             refine=refine,
+            wishes=question.b.wishes,
         )
         sweeps = list(trials.sweeps)
     document |= {**described(found), "sweeps": sweeps, "complete": True}

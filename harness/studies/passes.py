@@ -106,15 +106,19 @@ def of_backend(
 def of_file(
     tool: str,
     known: Sequence[str],
+    unasked: Sequence[str],
     *,
     chosen: Sequence[str] = (),
     arms: Iterable[str] = ARMS,
 ) -> Ablation:
     """The points of a tool that rewrites the ONNX file before a backend reads it.
 
+    All off is the file as it is, all on what the tool does unasked.
+
     Args:
         tool: as the wish `optimise` names it: `onnxoptimizer`, `onnxsim`.
         known: its passes.
+        unasked: those of them that run where none is named.
         chosen: try only these; all by default.
         arms: which of `ARMS`.
 
@@ -123,14 +127,11 @@ def of_file(
     """
     wanted, which = _chosen(known, chosen, tool), set(arms)
 
-    def kept(names: Iterable[str]) -> dict[str, Any]:
-        return {"optimise": f"{tool}={'+'.join(names)}"}
-
-    alone = {one: Point(f"only {one}", wishes=kept([one])) for one in wanted}
+    alone = {one: Point(f"only {one}", wishes={"optimise": f"{tool}={one}"}) for one in wanted}
     without = {
-        one: Point(f"all but {one}", wishes=kept(name for name in known if name != one))
+        one: Point(f"all but {one}", wishes={"optimise": f"{tool}-{one}"})
         for one in wanted
-        if len(known) > 1
+        if one in unasked
     }
     on = Point(ON_LABEL, wishes={"optimise": tool})
     return _ablation(tuple(known), wanted, Point(OFF_LABEL), on, alone, without, which)

@@ -11,7 +11,7 @@ from harness.analysis import choice, pairing
 from harness.environments.registry import name_of
 from harness.errors import EnvironmentSpecError, UsageError
 from harness.spec.load import check_spec
-from harness.spec.models import EnvironmentEntry, ModelEntry, SweepSpec
+from harness.spec.models import EnvironmentEntry, Limits, ModelEntry, SweepSpec
 from harness.store import layout
 from harness.store.cell_routes import AXES as WISHES
 from harness.store.cell_routes import route_of
@@ -46,6 +46,12 @@ class Side:
     def settings(self) -> dict[str, Any]:
         """Of its backend, those that its level stands for included."""
         return dict(self.cell.get("settings") or {})
+
+    @property
+    def wishes(self) -> dict[str, Any]:
+        """What was wanted of its conversions."""
+        left_alone = (None, "own", "none")
+        return {n: self.cell[n] for n in WISHES if self.cell.get(n) not in left_alone}
 
     def described(self) -> Document:
         """What a study's document says of it."""
@@ -155,8 +161,15 @@ def _alone(spec: SweepSpec, cell: Document) -> SweepSpec:
         "environments": [entry.model_dump(exclude_unset=True)],
         "axes": axes,
         "executor": [cell["executor"]],
+        # A sweep's document holds what nobody said, too.
+        "limits": _said(spec.limits),
     }
     return check_spec(document, "study")
+
+
+def _said(limits: Limits) -> Document:
+    usual = Limits().model_dump()
+    return {name: value for name, value in limits.model_dump().items() if value != usual[name]}
 
 
 def _model(spec: SweepSpec, cell: Document) -> ModelEntry:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness.canonical import key_of
+from harness.containers.engine import Engine
 from harness.environments.provide import provide
+from harness.environments.provision import Provisioned
 from harness.errors import StoreError, UsageError
 from harness.execution.bundles import answers_folder
 from harness.execution.executors.base import Executor
@@ -58,6 +60,10 @@ class Point:
     def key(self) -> str:
         """What tells it apart from other points."""
         return point_key(self.settings, self.wishes)
+
+
+GIVEN = Point("as given")
+"""The base itself."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class Trial:
             raise StoreError(f"{self.label} has no answers: {self.message}")
         return load_cell(self.store, self.key, self.inputs_key or None)
 
-    @property
+    @cached_property
     def compiled(self) -> Document:
         """What the model was compiled to; `{"absent": why}` where that is not known."""
         if not self.answered:
@@ -175,8 +181,8 @@ class Trials:
     @property
     def given(self) -> Mapping[str, Any]:
         """The settings that the base names; a point's own come on top of them."""
-        settings = self._base.environments[0].settings
-        return settings[0] if settings else {}
+        settings = self._base.environments[0].settings or self._base.axes.settings
+        return settings[0]
 
     def cell(self, point: Point | None = None) -> Cell:
         """The cell of a point (by default of what the base says), planned and not run.
@@ -184,7 +190,7 @@ class Trials:
         Raises:
             UsageError: there is none, or several.
         """
-        wanted = self._whole(point or Point("as given"))
+        wanted = self._whole(point or GIVEN)
         spec = self._spec([wanted], timed=False)
         resolved = self._resolve(spec)
         plan = build_plan(
@@ -207,13 +213,30 @@ class Trials:
             ProvisionError: the environment cannot be made.
         """
         cell = self.cell()
-        resolved = self._resolve(self._spec([self._whole(Point("as given"))], timed=False))
-        ready, stacks = resolved.stacks.ready, resolved.stacks
-        if cell.environment_identity not in ready:
-            env = stacks.environments[cell.environment_identity]
-            ready[cell.environment_identity] = provide(env, self._progress, stacks.engine)
-        told = ready[cell.environment_identity].probe["backends"].get(cell.backend) or {}
+        made = self.environment(cell.environment_identity)
+        told = made.probe["backends"].get(cell.backend) or {}
         return dict(told.get("offer") or {})
+
+    def environment(self, identity: str, point: Point | None = None) -> Provisioned:
+        """An environment that takes part in a point, made if it is not there yet.
+
+        Args:
+            identity: of the environment: the cell's, or that of a step of its conversion.
+            point: whose cell it takes part in; by default what the base says.
+
+        Raises:
+            ProvisionError: it cannot be made.
+        """
+        stacks = self._resolve(self._spec([self._whole(point or GIVEN)], timed=False)).stacks
+        if identity not in stacks.ready:
+            env = stacks.environments[identity]
+            stacks.ready[identity] = provide(env, self._progress, stacks.engine)
+        return stacks.ready[identity]
+
+    @property
+    def engine(self) -> Engine | None:
+        """The container engine, where one is used."""
+        return self._resolve(self._spec([self._whole(GIVEN)], timed=False)).stacks.engine
 
     def run(self, points: Sequence[Point], *, timed: bool = False) -> list[Trial]:
         """Try points, in one sweep; those that the store holds already are not run again.
@@ -336,7 +359,7 @@ def _check_single(base: SweepSpec) -> None:
         ("model", [m.name or m.checkpoint or str(m.path) for m in base.models]),
         ("environment", [", ".join(one.names) for one in base.environments]),
         ("backend", list(backends)),
-        ("point of settings", list(map(str, entry.settings or ()))),
+        ("point of settings", list(map(str, entry.settings or base.axes.settings))),
     ):
         if len(several) > 1 or several == ["all"]:
             raise UsageError(

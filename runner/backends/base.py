@@ -24,13 +24,16 @@ from typing import (
     Tuple,
 )
 
+from runner import refusals
 from runner.errors import RunnerError
 from runner.given_settings import free_value, listed_names
 from runner.instruction_sets import NO_CEILING, OWN
-from runner.refusals import unsupported
 
 if TYPE_CHECKING:
     import numpy as np
+
+unsupported = refusals.unsupported
+"""The refusal of a request, for backends."""
 
 Shape = Tuple[Optional[int], ...]
 

@@ -3,9 +3,8 @@
 Options: `passes`, those that alone run, in this order; `disabled_passes`, those of its own that do not;
 without them the fusing and eliminating ones, which is what one gets unasked. `batch` (default 1) and
 `item_shape`, the shape of one input, for a model that leaves more than the batch open: it is checked
-with these. Each pass runs once over the graph.
-
-The tool takes a name that it does not know in silence, so names are checked here.
+with these. Each pass runs once over the graph. A name that the tool does not have is refused before it
+is started, with near ones.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ own: `constant_folding` and `shape_inference`. They run until nothing changes, i
 whatever the order asked for. `batch` (default 1) and `item_shape`, the shape of one input, for a model
 that leaves more than the batch open: it is checked with these.
 
-The tool takes a name that it does not know in silence, so names are checked here.
+The tool ignores the name of a pass to leave out that it does not know, so names are checked here.
 """
 
 from __future__ import annotations

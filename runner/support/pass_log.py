@@ -1,6 +1,6 @@
-"""Which passes ran, read from what TensorFlow and XLA write into their logs.
+"""Which of grappler's optimizers ran, read from what TensorFlow writes into its log.
 
-Both say it to standard error, where the variable `TF_CPP_VMODULE` asks for it before they are
+It says so to standard error, where the variable `TF_CPP_VMODULE` asks for it before TensorFlow is
 imported.
 """
 
@@ -10,39 +10,27 @@ import contextlib
 import os
 import re
 import sys
-from typing import Dict, Iterator, List, Mapping, Optional
+from typing import Dict, Iterator, List, Optional
 
-GRAPPLER = "meta_optimizer"
-XLA = "hlo_pass_pipeline"
-"""The sources that tell, by their names in `TF_CPP_VMODULE`."""
-
-_VARIABLE = "TF_CPP_VMODULE"
-_LINES: Mapping[str, str] = {
-    GRAPPLER: r"meta_optimizer\.cc:\d+\]\s+([a-z]\w*)(?:\{.*)?(?:: Graph size after| did nothing)",
-    XLA: r"hlo_pass_pipeline\.cc:\d+\]\s+HLO pass ([\w .-]+?)\s*$",
-}
+_VARIABLE, _SOURCE = "TF_CPP_VMODULE", "meta_optimizer=1"
+_LINE = re.compile(
+    r"meta_optimizer\.cc:\d+\]\s+([a-z]\w*)(?:\{.*)?(?:: Graph size after| did nothing)"
+)
 _STANDARD_ERROR = 2
 
 
-def variables(source: str, before: str = "") -> Dict[str, str]:
-    """What has a source tell which passes run; `before` is the variable's value so far."""
-    return {_VARIABLE: ",".join([*filter(None, [before]), f"{source}=1"])}
+def ask() -> None:
+    """Have TensorFlow tell, which must not be imported yet."""
+    before = os.environ.get(_VARIABLE, "")
+    os.environ[_VARIABLE] = ",".join([*filter(None, [before]), _SOURCE])
 
 
-def ask(source: str) -> None:
-    """Have this process's libraries tell, which must not be imported yet."""
-    os.environ.update(variables(source, os.environ.get(_VARIABLE, "")))
-
-
-def passes(source: str, text: str) -> Optional[List[str]]:
-    """The passes that a log names, in the order in which they first ran; None if it names none.
-
-    Pipelines of passes, which XLA names as well, are left out.
-    """
+def optimizers(text: str) -> Optional[List[str]]:
+    """Those that a log names, in the order in which they first ran; None if it names none."""
     found: Dict[str, None] = {}
     for line in text.splitlines():
-        match = re.search(_LINES[source], line)
-        if match and " pipeline on module " not in line:
+        match = _LINE.search(line)
+        if match:
             found.setdefault(match.group(1))
     return list(found) or None
 

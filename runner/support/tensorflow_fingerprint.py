@@ -6,20 +6,24 @@ and passes only then.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any, Iterable, List, Sequence
+import os
+import shutil
+import tempfile
+from typing import Any, Dict, Iterable, List, Sequence
 
 import numpy as np
 
+from runner.errors import RunnerError
 from runner.fingerprints import Fingerprint, count, of_lines
 from runner.support import (
     graphdef_fingerprint,
-    hlo_text,
     pass_log,
     tensorflow_operators,
     xla_flags,
-    xla_hlo,
+    xla_form,
 )
+
+_RENAMED = "looked_at_for_fingerprint"
 
 
 def of_graph(call: Any, fed: Any, folder: str, about: Sequence[str]) -> Fingerprint:
@@ -57,38 +61,68 @@ def of_functions(
         [*about, *graphdef_fingerprint.lines(graphs)],
         in_any_order(values),
         operators=graphdef_fingerprint.operators(graphs),
-        passes=pass_log.passes(pass_log.GRAPPLER, said),
+        passes=pass_log.optimizers(said),
         code_bytes=sum(graph.ByteSize() for graph in graphs),
     )
 
 
-def of_hlo(call: Any, fed: Any, folder: str, about: Sequence[str]) -> Fingerprint:
-    """The program that XLA makes of a function; arguments as `of_graph`."""
-    with pass_log.standard_error(folder) as said:
+def of_hlo(call: Any, fed: Any, folder: str, about: Sequence[str]) -> Fingerprint:  # noqa: ARG001
+    """The program that XLA makes of a function, and its code.
+
+    Args:
+        call: a function that was not called yet, of a step that was `renamed`.
+        fed: what to call it with.
+        folder: where XLA dumps: see `dump_options`.
+        about: is seen in the program.
+
+    Raises:
+        RunnerError: kind `unsupported`, where this XLA dumps nothing.
+    """
+    call(fed)
+    with tempfile.TemporaryDirectory(prefix="xla-") as dumped:
+        for name in os.listdir(folder):
+            shutil.move(os.path.join(folder, name), dumped)
+        if not os.listdir(dumped):
+            message = "this TensorFlow's XLA dumps nothing of what it compiles to"
+            raise RunnerError("unsupported", message)
         shown = call.experimental_get_compiler_ir(fed)
-        text = str(shown(stage="optimized_hlo"))
-        module = shown(stage="optimized_hlo_serialized")
-    values = variables(call.get_concrete_function())
-    return of_lines(
-        "hlo",
-        [*about, *xla_flags.beyond_passes(), *hlo_text.lines(text)],
-        [*_literals(module), *in_any_order(values)],
-        operators=xla_hlo.operators(text),
-        passes=pass_log.passes(pass_log.XLA, said.text),
-        code_bytes=len(module),
-    )
+        text, module = str(shown(stage="optimized_hlo")), shown(stage="optimized_hlo_serialized")
+        values = in_any_order(variables(call.get_concrete_function()))
+        return xla_form.fingerprint(text, module, dumped, values)
+
+
+def dump_options(folder: str) -> Dict[str, Any]:
+    """XLA's flags with which it writes into a folder what it makes of functions `renamed`.
+
+    It reads them when it starts: what a cell runs is not dumped, which would take time and memory.
+    """
+    wanted = {
+        **xla_form.DUMP_OPTIONS,
+        "xla_dump_to": folder,
+        "xla_dump_hlo_module_re": f".*{_RENAMED}.*",
+    }
+    return xla_flags.known("tensorflow", wanted)
+
+
+def renamed(step: Any) -> Any:
+    """A step by the name that `dump_options` mean."""
+
+    def renamed_step(fed: Any) -> Any:
+        return step(fed)
+
+    renamed_step.__name__ = _RENAMED
+    return renamed_step
 
 
 def of_operations(call: Any, fed: Any, folder: str, about: Sequence[str]) -> Fingerprint:  # noqa: ARG001
     """The operations that a call dispatches, with their attributes and the variables they read."""
-    dispatched = tensorflow_operators.Dispatched()
-    with dispatched:
+    with tensorflow_operators.dispatching(keep_constants=True) as dispatched:
         call(fed)
     return of_lines(
         "graphdef",
         [*about, *dispatched.lines],
-        in_any_order(dispatched.read),
-        operators=count(dispatched.kinds),
+        in_any_order(dispatched.constants),
+        operators=count(operator.kind for operator in dispatched.operators),
     )
 
 
@@ -100,18 +134,6 @@ def variables(call: Any) -> List["np.ndarray"]:
 def in_any_order(values: Iterable["np.ndarray"]) -> List["np.ndarray"]:
     """Sorted by dtype, shape and content: TensorFlow lists variables in an order of its own."""
     return sorted(values, key=lambda each: (each.dtype.str, each.shape, each.tobytes()))
-
-
-def _literals(module: bytes) -> List[bytes]:
-    """The constants of a serialised HLO module, in its order."""
-    parsed = import_module("tensorflow.compiler.xla.service.hlo_pb2").HloModuleProto()
-    parsed.ParseFromString(module)
-    return [
-        instruction.literal.SerializeToString(deterministic=True)
-        for computation in parsed.computations
-        for instruction in computation.instructions
-        if instruction.opcode == "constant"
-    ]
 
 
 def _is_single_operation(function: Any) -> bool:

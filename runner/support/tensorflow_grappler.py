@@ -11,7 +11,7 @@ from typing import Any, Mapping, Tuple
 
 from runner.backends.base import unsupported
 from runner.errors import RunnerError
-from runner.support.xla_passes import refuse_both
+from runner.support import named_passes
 
 _OFF = 2
 """`RewriterConfig.Toggle.OFF` in rewriter_config.proto."""
@@ -47,17 +47,11 @@ def left_out(backend: str, settings: Mapping[str, Any]) -> Tuple[str, ...]:
     Raises:
         RunnerError: kind `unsupported`, where they contradict each other.
     """
-    without, only = settings.get("disabled_passes"), settings.get("passes")
-    refuse_both(backend, without, only)
-    if without is None and only is None:
-        return ()
-    if not settings["grappler"]:
-        name = "passes" if without is None else "disabled_passes"
-        why = "without grappler none of them runs"
-        raise unsupported(backend, f"setting {name} with grappler", False, (True,), why)
-    if only is not None:
-        return tuple(name for name in OPTIMIZERS if name not in only)
-    return tuple(without or ())
+    without = named_passes.left_out(backend, settings, OPTIMIZERS)
+    if without is not None and not settings["grappler"]:
+        why = "without grappler none of its optimizers runs, so that none can be named"
+        raise unsupported(backend, "value of grappler beside passes", False, (True,), why)
+    return without or ()
 
 
 def switch_off(backend: str, names: Tuple[str, ...]) -> None:

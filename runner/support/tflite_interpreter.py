@@ -123,7 +123,8 @@ def plan_of(interpreter: Any, listed: Iterable[Dict[str, Any]], kernels: str) ->
     lines = []
     for kind, operator in _with_kernel(listed, kernels):
         read, written = (
-            " ".join(tensor(int(index)) for index in operator[side]) for side in ("inputs", "outputs")
+            " ".join(tensor(int(index)) for index in operator[side])
+            for side in ("inputs", "outputs")
         )
         lines.append(f"{kind} {read} -> {written}")
     return lines

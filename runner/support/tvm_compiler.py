@@ -35,9 +35,7 @@ def compiler() -> Tuple[str, str]:
     return path, said[0].strip() if said else path
 
 
-def compiler_flags(
-    mcpu: str, *, fast_math: bool, code_level: Union[str, int] = "own"
-) -> List[str]:
+def compiler_flags(mcpu: str, *, fast_math: bool, code_level: Union[str, int] = "own") -> List[str]:
     """What the C compiler is told; `mcpu` and `code_level` are settings."""
     x86 = os.uname().machine == "x86_64"
     arch = "native" if mcpu == "host" else mcpu

@@ -87,7 +87,9 @@ def all_optional() -> Tuple[str, ...]:
     return (*(name for name in _GRAPH if _pass(name) is not None), *of_pipeline())
 
 
-def choose(only: Optional[Sequence[str]], without: Optional[Sequence[str]], pipeline: str) -> Chosen:
+def choose(
+    only: Optional[Sequence[str]], without: Optional[Sequence[str]], pipeline: str
+) -> Chosen:
     """What the settings `passes` and `disabled_passes` mean for a pipeline.
 
     Raises:
@@ -118,11 +120,13 @@ def on_graph(names: Sequence[str]) -> List[Any]:
 class Recorder:
     """Remembers the names of the passes that ran, each once, in the order of their first run."""
 
-    def __init__(self) -> None:
-        self._seen: Dict[str, None] = {}
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        # Some of those on the graph go by another name inside TVM, or by none.
+        self._seen: Dict[str, None] = dict.fromkeys(chosen.graph)
         self._instrument: Any = None
 
-    def context(self, chosen: Chosen) -> Any:
+    def context(self) -> Any:
         """A context for `with`, in which passes are left out as chosen, and those that run noted."""
         seen = self._seen
 
@@ -135,7 +139,7 @@ class Recorder:
         if self._instrument is None:
             self._instrument = tvm.instrument.pass_instrument(Instrument)()
         return tvm.transform.PassContext(
-            disabled_pass=list(chosen.left_out), instruments=[self._instrument]
+            disabled_pass=list(self._chosen.left_out), instruments=[self._instrument]
         )
 
     def names(self) -> List[str]:
@@ -144,10 +148,16 @@ class Recorder:
 
 
 def _made(name: str) -> Any:
-    found = _pass(name)
-    if found is None:
+    make = _pass(name)
+    if make is None:
         raise RunnerError("unsupported", f"tvm {tvm.__version__} has no pass {name}")
-    return found(_LAYOUTS) if name == "ConvertLayout" else found()
+    if name == "ConvertLayout":
+        return make(_LAYOUTS)
+    fold = _pass("FoldConstant")
+    if name == "FoldBatchnormToConv2D" and fold is not None:
+        # It leaves arithmetic on weights in their place, over which ConvertLayout ends by a signal.
+        return tvm.transform.Sequential([make(), fold()])
+    return make()
 
 
 def _pass(name: str) -> Optional[Callable[..., Any]]:

@@ -12,10 +12,11 @@ import mmap
 import os
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Tuple
 
 from runner.backends.base import unsupported
 from runner.instruction_sets import OWN, XLA
+from runner.support.xla_library import LIBRARIES
 
 _CEILING = "xla_cpu_max_isa"
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
@@ -25,12 +26,6 @@ _HELPERS = {
     "xla_cpu_use_xnnpack": "false",
     "xla_cpu_experimental_xnn_fusion_type": "",
     YNNPACK: "",
-}
-
-# Where each package has XLA, the newest place first.
-_LIBRARIES: Mapping[str, Tuple[str, ...]] = {
-    "jaxlib": ("libjax_common.so", "xla_extension.so"),
-    "tensorflow": ("libtensorflow_cc.so.2", "python/_pywrap_tensorflow_internal.so"),
 }
 
 
@@ -82,7 +77,7 @@ def held(package: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
     spec = find_spec(package) if names else None
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     for folder in folders:
-        for name in _LIBRARIES[package]:
+        for name in LIBRARIES[package]:
             path = os.path.join(folder, name)
             if os.path.isfile(path):
                 return _named(path, names)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import BinaryIO, Dict, FrozenSet, Iterable, List, Mapping, Tuple
+from typing import FrozenSet, Iterable, List, Mapping, Tuple
+
+from runner.support import elf_file
 
 LIBRARIES: Mapping[str, Tuple[str, ...]] = {
     "jaxlib": ("libjax_common.so", "xla_extension.so"),
@@ -42,7 +43,7 @@ def holds(package: str, names: Tuple[str, ...]) -> FrozenSet[str]:
     """
     found: List[str] = []
     for path in _files(package, LIBRARIES)[:1]:
-        text = _sections(path, (_TEXT,)).get(_TEXT, b"")
+        text = _section(path, _TEXT)
         found += [name for name in names if text.find(f"\0{name}\0".encode()) >= 0]
     return frozenset(found)
 
@@ -57,11 +58,10 @@ def flags(package: str) -> Tuple[str, ...]:
     fields: FrozenSet[str] = frozenset()
     main = _files(package, LIBRARIES)[:1]
     for path in [*main, *_files(package, _DESCRIPTORS)]:
-        sections = _sections(path, (_TEXT, _MESSAGES))
         if path in main:
-            named = frozenset(one.decode() for one in _FLAG.findall(sections.get(_TEXT, b"")))
+            named = frozenset(one.decode() for one in _FLAG.findall(_section(path, _TEXT)))
         # Compilers before 2022 keep the descriptions among the texts.
-        fields |= _fields(sections.get(_MESSAGES, sections.get(_TEXT, b"")))
+        fields |= _fields(_section(path, _MESSAGES) or _section(path, _TEXT))
     return tuple(sorted(named & fields))
 
 
@@ -85,26 +85,6 @@ def _files(package: str, where: Mapping[str, Tuple[str, ...]]) -> List[str]:
     return [path for path in paths if os.path.isfile(path)]
 
 
-def _sections(path: str, wanted: Tuple[bytes, ...]) -> Dict[bytes, bytes]:
-    """Sections of a 64-bit little-endian ELF file; none of a file that is something else."""
-    with open(path, "rb") as file:
-        head = file.read(64)
-        if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
-            return {}
-        (start,) = struct.unpack_from("<Q", head, 40)
-        size, count, names_at = struct.unpack_from("<HHH", head, 58)
-        file.seek(start)
-        table = file.read(size * count)
-        rows = [struct.unpack_from("<IIQQQQ", table, index * size) for index in range(count)]
-        names = _content(file, rows[names_at][4], rows[names_at][5])
-        found = {}
-        for name_at, _, _, _, offset, length in rows:
-            name = names[name_at : names.index(b"\0", name_at)]
-            if name in wanted:
-                found[name] = _content(file, offset, length)
-    return found
-
-
-def _content(file: BinaryIO, offset: int, length: int) -> bytes:
-    file.seek(offset)
-    return file.read(length)
+def _section(path: str, name: bytes) -> bytes:
+    """A section's content; nothing where the file has none of that name."""
+    return b"".join(one.content for one in elf_file.sections(path, (name,)) if one.name == name)

@@ -112,9 +112,7 @@ FREE = {FLAGS: "flags"}
 """The `free` of an `Offer`."""
 
 
-def to_disable(
-    backend: str, settings: Mapping[str, Any], there: Iterable[str]
-) -> Tuple[str, ...]:
+def to_disable(backend: str, settings: Mapping[str, Any], there: Iterable[str]) -> Tuple[str, ...]:
     """The passes that XLA is to leave out, by effective settings, in alphabetical order.
 
     Args:
@@ -138,9 +136,18 @@ def to_disable(
 
 
 def checked_flags(
-    backend: str, package: str, given: Optional[Mapping[str, Any]]
+    backend: str,
+    package: str,
+    given: Optional[Mapping[str, Any]],
+    besides: Optional[Mapping[str, str]] = None,
 ) -> Dict[str, Any]:
     """The flags that were given, each without leading dashes.
+
+    Args:
+        backend: who asks, for messages.
+        package: one of `xla_library.LIBRARIES`.
+        given: the setting `xla_flags`.
+        besides: flags for which the backend has settings of its own, and their names.
 
     Raises:
         RunnerError: kind `unsupported`, for a flag that this XLA does not know, with near names,
@@ -151,7 +158,7 @@ def checked_flags(
     for name in named:
         if name not in there:
             raise unknown_name(backend, FLAGS, name, there)
-        instead = _OWNED.get(name)
+        instead = {**_OWNED, **(besides or {})}.get(name)
         for beginning, other in _OWNED_BEGINNINGS.items():
             if name.startswith(beginning):
                 instead = other

@@ -67,7 +67,7 @@ class FakeTrials:
 
     answer: Callable[[Mapping[str, Any]], Any]
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    ran: Callable[[Mapping[str, Any]], tuple[str, ...] | None] = lambda settings: None
+    ran: Callable[[Mapping[str, Any]], tuple[str, ...] | None] = lambda _: None
     asked: list[Any] = field(default_factory=list)
     store: Path = Path("nowhere")
 

@@ -18,7 +18,9 @@ from harness.paths import runner_tree
 COUNT = 3
 
 
-def task(tmp_path: Path, key: str, *, job: Mapping[str, Any] | None = None, **model: Any) -> CellTask:
+def task(
+    tmp_path: Path, key: str, *, job: Mapping[str, Any] | None = None, **model: Any
+) -> CellTask:
     """A cell of the backend `null`, whose model says how it compiles."""
     inputs, path = tmp_path / "x.npy", tmp_path / f"{key}.json"
     np.save(inputs, np.random.default_rng(0).random((COUNT, 8), dtype=np.float32))

@@ -127,6 +127,36 @@ def test_code_for_any_processor_computes_the_same(load: Load, expected: list[np.
     assert "--iree-opt-level=O3" in event["ran"]["flags"]
 
 
+def test_the_fingerprint_is_the_same_in_every_process_though_the_modules_bytes_are_not(
+    load: Load,
+) -> None:
+    forms = [answers(load(fingerprint=True))[0]["compiled"] for _ in range(2)]
+    assert forms[0] == forms[1]
+    assert forms[0]["form"] == "vmfb"
+    assert forms[0]["code_bytes"] > 1000
+    assert any(kind.startswith("conv") for kind in forms[0]["operators"])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"target_cpu": "generic"}, {"compiler_flags": {"iree-opt-const-eval": False}}]
+)
+def test_what_a_setting_changes_changes_the_fingerprint_and_no_answer(
+    load: Load, expected: list[np.ndarray], settings: dict[str, Any]
+) -> None:
+    event, (scores, _) = answers(load(settings=settings, fingerprint=True))
+    np.testing.assert_allclose(scores, expected[0], atol=1e-5)
+    usual, _ = answers(load(fingerprint=True))
+    assert event["compiled"]["sha256"] != usual["compiled"]["sha256"]
+
+
+def test_a_flag_that_iree_does_not_know_is_refused_in_its_words(load: Load) -> None:
+    worker = load(settings={"compiler_flags": {"iree-opt-const-evil": False}})
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "iree-opt-const-evil" in worker.error()["message"]
+    assert "iree-opt-const-eval" in worker.error()["message"]
+
+
 def test_an_old_opset_is_raised_where_iree_needs_it_and_that_is_said(
     load: Load, expected: list[np.ndarray]
 ) -> None:

@@ -259,3 +259,104 @@ def test_the_probe_says_what_starts(environment: str) -> None:
     assert found["keras.predict"]["started"] == ["tensorflow"]
     assert found["keras.predict"]["stack"] == "keras"
     assert probed["builds"]["tensorflow"]
+
+
+def compiled(worker: Any) -> dict[str, Any]:
+    """The fingerprint, once the worker has ended well."""
+    event, _ = answered(worker)
+    found: dict[str, Any] = event["compiled"]
+    assert "absent" not in found, found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("environment", "backend", "settings", "form", "operator"),
+    [
+        ("tensorflow-2.21", "tensorflow.graph", {}, "graphdef", "_MklNativeConv2D"),
+        ("tensorflow-2.21", "tensorflow.graph", {"freeze": False}, "graphdef", "_MklMatMul"),
+        ("tensorflow-2.15", "tensorflow.graph", {}, "graphdef", "_MklNativeConv2D"),
+        ("tensorflow-2.21", "tensorflow.eager", {}, "graphdef", "Conv2D"),
+        ("tensorflow-2.21", "tensorflow.xla", {}, "hlo", "convolution (XLA)"),
+        ("tensorflow-2.21", "tensorflow.xla", {"freeze": True}, "hlo", "convolution (XLA)"),
+        ("tensorflow-2.21", "keras.predict", {"jit_compile": False}, "graphdef", "_MklMatMul"),
+        ("tensorflow-2.21", "keras.predict", {"run_eagerly": True}, "graphdef", "Conv2D"),
+    ],
+)
+def test_two_processes_make_one_compiled_form(
+    infer: Callable[..., Any],
+    environment: str,
+    backend: str,
+    settings: dict[str, Any],
+    form: str,
+    operator: str,
+) -> None:
+    first, second = (
+        compiled(infer(environment, backend, settings=settings, fingerprint=True)) for _ in range(2)
+    )
+    assert first == second
+    assert first["form"] == form
+    assert operator in first["operators"]
+
+
+def test_grapplers_optimizers_that_ran_are_told_and_can_be_left_out_by_name(
+    infer: Callable[..., Any],
+) -> None:
+    def of(**settings: Any) -> dict[str, Any]:
+        worker = infer("tensorflow-2.21", "tensorflow.graph", settings=settings, fingerprint=True)
+        return compiled(worker)
+
+    usual = of()
+    assert {"remapper", "constant_folding", "memory_optimizer"} <= set(usual["passes"])
+    without = of(disabled_passes=["constant_folding", "tfg_optimizer", "memory_optimizer"])
+    assert set(usual["passes"]) - set(without["passes"]) == {
+        "constant_folding",
+        "tfg_optimizer",
+        "memory_optimizer",
+    }
+    assert without["sha256"] != usual["sha256"]
+    assert of(passes=["layout"])["passes"] == ["layout"]
+    inert = of(disabled_passes=["loop_optimizer"])
+    assert inert["sha256"] == usual["sha256"]
+    assert of(grappler=False)["passes"] is None
+
+
+def test_xlas_passes_and_flags_make_another_program_or_say_that_they_do_not(
+    infer: Callable[..., Any],
+) -> None:
+    def of(**settings: Any) -> dict[str, Any]:
+        return compiled(
+            infer("tensorflow-2.21", "tensorflow.xla", settings=settings, fingerprint=True)
+        )
+
+    usual = of()
+    assert "fusion" in usual["passes"]
+    assert of(disabled_passes=["fusion"])["sha256"] != usual["sha256"]
+    assert of(disabled_passes=["topk-rewriter"])["sha256"] == usual["sha256"]
+    assert of(xla_flags={"xla_backend_optimization_level": 0})["sha256"] != usual["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "variables", "words"),
+    [
+        ("tensorflow.graph", {"passes": ["remaper"]}, {}, "did you mean remapper"),
+        ("tensorflow.xla", {"disabled_passes": ["algsim"]}, {}, "did you mean algsimp"),
+        ("tensorflow.xla", {"xla_flags": {"xla_nonsense": 1}}, {}, "no 'xla_nonsense'"),
+        ("keras.predict", {}, {"XLA_FLAGS": "--xla_disable_hlo_passes=no-pass"}, "no 'no-pass'"),
+    ],
+)
+def test_a_name_that_would_be_ignored_in_silence_is_refused(
+    infer: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    settings: dict[str, Any],
+    variables: dict[str, str],
+    words: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    worker = infer("tensorflow-2.21", backend, settings=settings)
+    assert worker.event() is None
+    worker.wait()
+    error = worker.error()
+    assert error["kind"] == "unsupported"
+    assert words in error["message"]

@@ -251,3 +251,108 @@ def test_a_build_for_the_cpu_refuses_the_gpu(infer: Infer, backend: str) -> None
     assert worker.wait() == 1
     assert worker.error()["kind"] == "unsupported"
     assert "this PyTorch is built for the CPU" in worker.error()["message"]
+
+
+def compiled(worker: Any) -> dict[str, Any]:
+    """The fingerprint, once the worker has ended well."""
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log()[-3000:])
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+    found: dict[str, Any] = event["compiled"]
+    assert "absent" not in found, found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "form"),
+    [
+        ("torch.eager", {}, "fx"),
+        ("torch.jit", {}, "torchscript"),
+        ("torch.jit", {"optimize_for_inference": True}, "torchscript"),
+        pytest.param("torch.compile", {}, "fx", marks=NEEDS_COMPILER),
+        pytest.param("torch.compile", {"freezing": True}, "fx", marks=NEEDS_COMPILER),
+        pytest.param("torch.export", {"freezing": True}, "fx", marks=NEEDS_COMPILER),
+    ],
+)
+def test_two_processes_make_one_compiled_form_wherever_they_work(
+    infer: Infer, short: Path, backend: str, settings: dict[str, Any], form: str
+) -> None:
+    longer = short / "a_folder_with_quite_another_name"
+    longer.mkdir()
+    first = compiled(infer(backend, settings, fingerprint=True))
+    second = compiled(infer(backend, settings, fingerprint=True, cache=str(longer)))
+    assert first == second
+    assert first["form"] == form
+    assert total(first["operators"], "conv") == 2
+    assert len(first["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "other"),
+    [
+        ("torch.eager", {}, {"onednn": False}),
+        ("torch.jit", {}, {"freeze": False}),
+        ("torch.jit", {}, {"optimized_execution": False}),
+        pytest.param(
+            "torch.compile", {}, {"disabled_passes": ["vectorisation"]}, marks=NEEDS_COMPILER
+        ),
+        pytest.param(
+            "torch.compile",
+            {},
+            {"flags": {"cpp.enable_unsafe_math_opt_flag": True}},
+            marks=NEEDS_COMPILER,
+        ),
+    ],
+)
+def test_a_setting_that_does_something_makes_another_compiled_form(
+    infer: Infer, backend: str, settings: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first = compiled(infer(backend, settings, fingerprint=True))
+    second = compiled(infer(backend, other, fingerprint=True))
+    assert first["sha256"] != second["sha256"]
+
+
+@NEEDS_COMPILER
+def test_a_pass_that_finds_nothing_to_do_leaves_the_compiled_form_as_it_is(infer: Infer) -> None:
+    usual = compiled(infer("torch.compile", fingerprint=True))
+    without = {"disabled_passes": ["split_cat_fx_passes", "cpp.weight_prepack"]}
+    assert compiled(infer("torch.compile", without, fingerprint=True)) == usual
+
+
+def test_passes_over_frozen_graphs_can_be_left_out_by_name(infer: Infer, programs: Path) -> None:
+    settings = {"optimize_for_inference": True, "disabled_passes": ["convert_to_mkldnn"]}
+    ran = ran_and_answered(infer("torch.jit", settings), programs)
+    assert total(ran["operators"], "mkldnn_convolution") == 0
+
+
+def test_an_unknown_pass_is_refused_and_near_names_are_given(infer: Infer) -> None:
+    worker = infer("torch.compile", {"disabled_passes": ["epilog_fusion"]})
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "did you mean epilogue_fusion" in worker.error()["message"]
+
+
+@NEEDS_COMPILER
+def test_a_cells_cache_is_cold_and_then_warm_and_the_code_the_same(
+    infer: Infer, short: Path
+) -> None:
+    cache = short / "cache"
+    cache.mkdir()
+    seen = []
+    for _ in range(2):
+        worker = infer("torch.compile", fingerprint=True, cache=str(cache))
+        event = worker.event()
+        assert event is not None, (worker.wait(), worker.error(), worker.log()[-3000:])
+        assert worker.command("finish") == {"ok": True}
+        assert worker.wait() == 0
+        seen.append(event)
+    assert [event["compile_cache"] for event in seen] == ["cold", "warm"]
+    assert seen[0]["compiled"] == seen[1]["compiled"]
+
+
+@NEEDS_COMPILER
+def test_the_mode_off_runs_the_program_eagerly(infer: Infer, programs: Path) -> None:
+    ran = ran_and_answered(infer("torch.compile", {"mode": "off"}), programs)
+    assert total(ran["operators"], "inductor") == 0
+    assert total(ran["operators"], "conv2d") == 2

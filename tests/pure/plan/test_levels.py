@@ -138,7 +138,7 @@ def test_a_level_that_a_backend_does_not_have_is_skipped_with_the_reason(toy: No
     found = plan(axes={"level": ["default", "tuned"]})
     assert seen(found.cells) == [("default", {})]
     assert [s.reason for s in found.skipped] == ["toy has no level tuned: it has no tuner"]
-    with pytest.raises(SpecError, match=r"can run .*toy has no level tuned: it has no tuner"):
+    with pytest.raises(SpecError, match="toy has no level tuned: it has no tuner"):
         plan(axes={"level": ["tuned"]})
     assert level_settings("unheard", "basic", {}) == (
         "unheard has no level basic: nobody has said which settings it stands for (docs/levels.md)"
@@ -164,7 +164,7 @@ def test_an_environment_may_have_levels_of_its_own(toy: None) -> None:
 
 def test_two_levels_are_a_controlled_pair(toy: None) -> None:
     basic, extended = plan(axes={"level": ["basic", "extended"]}).cells
-    assert axes(basic.record(), extended.record()) == ["settings"]
+    assert axes(basic.record(), extended.record()) == ["level"]
 
 
 def test_an_unknown_level_is_refused_with_those_there_are() -> None:

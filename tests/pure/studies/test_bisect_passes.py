@@ -23,7 +23,7 @@ def _runs(settings, name):
 
 
 def _find(answer, a, b, **options):
-    trials = FakeTrials(answer, {"disabled_passes": PASSES}, options.pop("ran", lambda s: None))
+    trials = FakeTrials(answer, {"disabled_passes": PASSES}, options.pop("ran", lambda _: None))
     progress = SilentProgress()
     return bisect_passes(trials, a, b, progress, **options), progress
 
@@ -63,7 +63,7 @@ def test_only_passes_that_ran_are_searched_where_the_library_tells_which():
         return WRONG if _runs(settings, "Inline") else RIGHT
 
     found, _ = _find(
-        answer, {"level": "none"}, {"level": "all"}, ran=lambda s: ("Inline", "Fold", "Lower")
+        answer, {"level": "none"}, {"level": "all"}, ran=lambda _: ("Inline", "Fold", "Lower")
     )
     assert (found.needed.passes, found.needed.of) == (("Inline",), 2)
 
@@ -138,13 +138,13 @@ def test_every_trial_is_told_with_its_verdict_and_what_it_rests_on():
 
 def test_equal_settings_are_refused_with_what_to_do():
     with pytest.raises(UsageError, match="no pass can be to blame") as caught:
-        _find(lambda settings: RIGHT, {"x": 1}, {"x": 1})
+        _find(lambda _: RIGHT, {"x": 1}, {"x": 1})
     assert "bisect operators" in caught.value.remedy
 
 
 def test_cells_that_agree_are_refused():
     with pytest.raises(UsageError, match="nothing to look for"):
-        _find(lambda settings: RIGHT, {}, {"x": 1})
+        _find(lambda _: RIGHT, {}, {"x": 1})
 
 
 def test_an_image_that_does_not_flip_is_refused_and_those_that_do_are_listed():

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from harness.studies.changes import Change, between, changes, without
+from harness.studies.changes import Change, alike, between, changes, without
 
 KNOWN = {"disabled_passes": ["Fold", "Fuse", "Plan"], "passes": ["Fold", "Fuse", "Plan"]}
 
@@ -37,6 +37,28 @@ def test_lists_are_taken_apart_and_the_sign_says_what_runs_in_b():
 def test_a_list_that_is_not_given_means_none_disabled_and_all_that_there_are():
     assert _names({"disabled_passes": ["Fold"]}, {}) == ["+Fold"]
     assert _names({"passes": []}, {}) == ["+Fold", "+Fuse", "+Plan"]
+
+
+def test_passes_that_are_not_given_are_those_that_run_unasked_and_more_can_be_added():
+    known = {"disabled_passes": ["Fuse", "Plan"], "passes": ["Convert", "Fold", "Fuse", "Plan"]}
+    a, b = {}, {"passes": ["Fold", "Fuse", "Plan"]}
+    found = changes(a, b, known)
+    assert [change.name for change in found] == ["+Fold"]
+    assert between(a, b, found, known) == b
+
+
+def test_passes_that_run_and_passes_that_do_not_are_brought_to_the_same_terms():
+    known = {"disabled_passes": ["Fuse", "Plan"], "passes": ["Fold", "Fuse", "Plan"]}
+    a, b = alike({"disabled_passes": ["Plan"], "x": 1}, {"passes": ["Fold", "Plan"]}, known)
+    assert a == {"x": 1, "passes": ["Fuse"]}
+    assert [c.name for c in changes(a, b, known)] == [
+        "-Fuse", "+Fold", "+Plan", "x: 1 → not given",
+    ]  # fmt: skip
+
+
+def test_settings_in_the_same_terms_stay_as_they_are():
+    a, b = {"disabled_passes": ["Plan"]}, {"fast_math": True}
+    assert alike(a, b, KNOWN) == (a, b)
 
 
 def test_without_known_names_all_passes_against_some_are_one_change():

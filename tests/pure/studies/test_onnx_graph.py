@@ -49,7 +49,7 @@ def residual(tmp_path):
 
 def _values(graph):
     fed = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
-    told, names = graph.telling(graph.tensors)
+    told, names, _ = graph.telling(graph.tensors, fed.shape)
     outputs = ReferenceEvaluator(told).run(None, {graph.source: fed})
     return {graph.source: fed, **{n: o[0] for n, o in zip(names, outputs, strict=True)}}
 
@@ -88,6 +88,13 @@ def test_a_part_computes_what_the_model_computes_there(residual, start, end, ope
     assert [one.name for one in made.graph.input] == [start]
     (given,) = ReferenceEvaluator(made).run(None, {start: values[start]})
     np.testing.assert_array_equal(given, values[end])
+
+
+def test_the_types_of_inner_values_are_told(residual):
+    told, names, dtypes = residual.telling(["sum", "y"], SHAPE)
+    assert (names, dtypes) == (("sum", "y"), {"sum": np.float32, "y": np.float32})
+    shape = told.graph.output[0].type.tensor_type.shape
+    assert [size.dim_value for size in shape.dim] == [1, 1, 4, 6, 6]
 
 
 def test_a_part_holds_only_the_weights_that_it_reads(residual):
