@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.pairs import measure
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.execution.sweep import plan_sweep
 from harness.plan.cells import Cell
 from harness.progress import Progress
@@ -80,9 +80,23 @@ class _Search:
 
     def try_part(self, part: Part) -> Tested:
         """The same, remembered and not told."""
-        label = self.graph.describe(part)
-        model = self.graph.cut(part, self.values)
-        a, b = self.runs.run(f"part-{len(self.tested) + 1}", model, self.values[part.start])
+        tested = self._tried(part, self.graph.describe(part))
+        self.tested.append(tested)
+        return tested
+
+    def _tried(self, part: Part, label: str) -> Tested:
+        for name in (part.start, part.end):
+            shape = self.values[name].shape
+            if not shape or shape[0] != 1:
+                note = f"{name} has no dimension for the batch, so no cell can be fed or asked for it"
+                return Tested(part, label, None, shows=False, note=note)
+        try:
+            model = self.graph.cut(part, self.values)
+            a, b = self.runs.run(f"part-{len(self.tested) + 1}", model, self.values[part.start])
+        except StoreError:
+            raise
+        except UsageError as error:
+            return Tested(part, label, None, shows=False, note=error.message)
         self.ran[part] = (a, b)
         apart = difference(a.outputs[0], b.outputs[0]) if a.outputs and b.outputs else None
         if self.failure:
@@ -94,9 +108,7 @@ class _Search:
             for side, ran in (("A", a), ("B", b))
             if not ran.outputs
         )
-        tested = Tested(part, label, apart, shows, note, (a.trial.key, b.trial.key))
-        self.tested.append(tested)
-        return tested
+        return Tested(part, label, apart, shows, note, (a.trial.key, b.trial.key))
 
 
 def find_guilty_part(

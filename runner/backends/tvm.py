@@ -73,7 +73,12 @@ class Tvm:
     """A Relax module, imported in `load`, compiled for the shape that is fed in `compile`."""
 
     def __init__(self, request: LoadRequest) -> None:
-        self._settings = tvm_request.accept(request)
+        settings = tvm_request.accept(request)
+        self._settings = settings
+        self._pipeline = settings.get("pipeline", "default")
+        self._chosen = tvm_passes.choose(
+            settings.get("passes"), settings.get("disabled_passes"), self._pipeline
+        )
         self._request = request
         self._imported: Optional[tvm_model.Imported] = None
         self._main: Optional[Any] = None
@@ -96,16 +101,13 @@ class Tvm:
         """Run TVM's passes, generate code, and load it into a virtual machine."""
         if self._imported is None:
             raise RunnerError("backend", "compile before load")
-        settings, kind = self._settings, self._settings["target"]
+        kind = self._settings["target"]
         self._device = tvm.cpu(0)
         if self._request.device == "cuda":
             self._proof = cuda.require("tvm", self._request.precision)
             self._device = tvm_probe.the_gpu(kind, self._proof["name"])
         target = self._target(kind)
-        pipeline = settings.get("pipeline", "default")
-        chosen = tvm_passes.choose(
-            settings.get("passes"), settings.get("disabled_passes"), pipeline
-        )
+        pipeline, chosen = self._pipeline, self._chosen
         recorder = tvm_passes.Recorder(chosen)
         with recorder.context():
             lowered = tvm_build.lower(

@@ -49,7 +49,7 @@ def lines(compiled: Any) -> List[str]:
     place: Dict[str, int] = {}
     found = []
     for index, operation in enumerate(compiled.get_runtime_model().get_ordered_ops()):
-        place[operation.get_friendly_name()] = index
+        place[operation.get_name()] = index
         about = operation.get_rt_info()
         told = {
             name: openvino_graph.told(about, name)
@@ -57,7 +57,7 @@ def lines(compiled: Any) -> List[str]:
             if name not in _NOT_EXECUTED
         }
         sources = [one.get_source_output() for one in operation.inputs()]
-        inputs = [f"{place[s.get_node().get_friendly_name()]}.{s.get_index()}" for s in sources]
+        inputs = [f"{place[s.get_node().get_name()]}.{s.get_index()}" for s in sources]
         words = " ".join(f"{name}={value}" for name, value in told.items())
         found.append(f"{operation.get_type_name()} ({', '.join(inputs)}) {words}")
     return found

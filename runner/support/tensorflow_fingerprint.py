@@ -133,7 +133,9 @@ def variables(call: Any) -> List["np.ndarray"]:
 
 def in_any_order(values: Iterable["np.ndarray"]) -> List["np.ndarray"]:
     """Sorted by dtype, shape and content: TensorFlow lists variables in an order of its own."""
-    return sorted(values, key=lambda each: (each.dtype.str, each.shape, each.tobytes()))
+    # Of a scalar TensorFlow gives no array.
+    arrays = [np.asarray(value) for value in values]
+    return sorted(arrays, key=lambda each: (each.dtype.str, each.shape, each.tobytes()))
 
 
 def _is_single_operation(function: Any) -> bool:
