@@ -101,7 +101,7 @@ def parts_of(events: Sequence[Mapping[str, Any]], sessions: Iterable[Mapping[str
     for session in sessions:
         warm_up += sum(one["command_ns"] for one in session["warmup"].values()) / _NS
         turns = session["turns"]
-        measuring += sum(turn["end_ns"] - turn["start_ns"] for turn in turns) / _NS
+        measuring += sum(end - start for turn in turns for start, end in turn["slices"]) / _NS
         for told in session["stages"].values():
             measuring += sum(map(sum, _samples(told))) / _NS
     return Parts(opening - load - proving, load, answers, warm_up, measuring)

@@ -38,8 +38,8 @@ def test_parts_are_what_cells_did_and_nothing_between_them() -> None:
     session = {
         "warmup": {"a": {"command_ns": 400_000_000}, "b": {"command_ns": 600_000_000}},
         "turns": [
-            {"start_ns": 0, "end_ns": 250_000_000},
-            {"start_ns": 300_000_000, "end_ns": 550_000_000},
+            {"slices": [[0, 250_000_000]]},
+            {"slices": [[300_000_000, 550_000_000]]},
         ],
         "stages": {
             "a": {"stages": {"compute": {"samples_ns": [10_000_000, 20_000_000]}}},
