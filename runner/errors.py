@@ -12,6 +12,7 @@ KINDS = (
     "invalid-output",  # the model ran and gave something that can't be its answers
     "model",  # the model file is absent, truncated or refused by the library
     "out-of-memory",
+    "signal",  # a process that a backend started was ended by a signal
     "output-limit",  # the answers would be larger than the job allows
     "disk-full",
     "backend",  # the library failed in another way

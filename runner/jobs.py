@@ -111,6 +111,8 @@ class InferJob:
     output_axes: Optional[Tuple[Axes, ...]] = None
     keep_ir: bool = False
     instruction_set: str = OWN
+    fingerprint: bool = False
+    cache: Optional[str] = None
     parent_death_signal: bool = False
 
 
@@ -179,6 +181,8 @@ def _read_infer(document: Dict[str, Any], common: Dict[str, Any]) -> InferJob:
         "softmax",
         "keep_ir",
         "instruction_set",
+        "fingerprint",
+        "cache",
     )
     return InferJob(
         model_path=document["model"]["path"],

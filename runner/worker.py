@@ -13,12 +13,22 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from runner import backends, ir_files, measure, sockets, stages, usage
+from runner import (
+    backends,
+    compile_costs,
+    fingerprints,
+    ir_files,
+    measure,
+    sockets,
+    stages,
+    usage,
+)
 from runner.answers import AnswerFiles, check_outputs, postprocess
 from runner.backends.base import Backend, Description, LoadRequest
 from runner.documents import check, parse
 from runner.errors import RunnerError, as_document, classify
 from runner.events import Events
+from runner.given_settings import split_variables
 from runner.inputs import check_fit, fed_item_shape, open_rows, prepare
 from runner.jobs import InferJob
 
@@ -220,12 +230,14 @@ def _load(job: InferJob, events: Events) -> Any:
     """The worker, and the fields of the event `loaded`."""
     rows = open_rows(job.inputs)
     item_shape = fed_item_shape(job.inputs, rows, job.input_axes)
+    settings, variables = split_variables(job.settings, os.environ)
+    cache = compile_costs.Cache(job.cache, job.work)
     backend = backends.create(
         job.backend,
         LoadRequest(
             path=job.model_path,
             format=job.model_format,
-            settings=job.settings,
+            settings=settings,
             precision=job.precision,
             device=job.device,
             threads=job.threads,
@@ -233,13 +245,21 @@ def _load(job: InferJob, events: Events) -> Any:
             item_shape=item_shape,
             keep_ir=job.keep_ir,
             instruction_set=job.instruction_set,
+            fingerprint=job.fingerprint,
+            cache=cache.folder,
         ),
     )
     try:
-        return _loaded(job, events, backend, rows, item_shape)
+        worker, fields = _loaded(job, events, backend, rows, item_shape)
     except BaseException:
         _close(backend)
         raise
+    fields["compile_cache"] = cache.state
+    if variables:
+        fields["ran"]["settings"] = dict(fields["ran"].get("settings", {}), variables=variables)
+        if "compiled" in fields:
+            fields["compiled"] = fingerprints.beside(fields["compiled"], variables)
+    return worker, fields
 
 
 def _close(backend: Backend) -> None:
@@ -253,11 +273,13 @@ def _close(backend: Backend) -> None:
 def _loaded(
     job: InferJob, events: Events, backend: Backend, rows: np.ndarray, item_shape: Tuple[int, ...]
 ) -> Any:
+    peak = compile_costs.Peak()
     started = time.perf_counter_ns()
     backend.load()
     loaded = time.perf_counter_ns()
     backend.compile()
     compiled = time.perf_counter_ns()
+    peak_mib = peak.mib()
     about = backend.describe()
     check_fit(about.input, item_shape, job.batch)
     worker = ModelWorker(job, events, backend, about, rows)
@@ -269,15 +291,19 @@ def _loaded(
     proving = time.perf_counter_ns()
     proof = backend.prove(feed)
     proved = time.perf_counter_ns()
-    fields = {
+    fields: Dict[str, Any] = {
         "load_ns": loaded - started,
         "compile_ns": compiled - loaded,
         "first_inference_ns": after - before,
         "prove_ns": proved - proving,
+        "compile_peak_mib": peak_mib,
         "input": about.input.as_document(),
         "outputs": [spec.as_document() for spec in about.outputs],
         "ran": dict(about.ran, **proof),
     }
+    if job.fingerprint:
+        scratch = os.path.join(job.work, fingerprints.FOLDER)
+        fields["compiled"] = fingerprints.take(backend, scratch)
     if job.keep_ir:
         fields["ir"] = ir_files.keep(backend, os.path.join(job.work, ir_files.FOLDER))
     measure.settle()

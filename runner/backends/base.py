@@ -24,11 +24,16 @@ from typing import (
     Tuple,
 )
 
+from runner import refusals
 from runner.errors import RunnerError
+from runner.given_settings import free_value, listed_names
 from runner.instruction_sets import NO_CEILING, OWN
 
 if TYPE_CHECKING:
     import numpy as np
+
+unsupported = refusals.unsupported
+"""The refusal of a request, for backends."""
 
 Shape = Tuple[Optional[int], ...]
 
@@ -71,7 +76,11 @@ class LoadRequest:
     """What to load and how; `item_shape` is the shape of one input as it will be fed.
 
     With `keep_ir` the backend's own `keep_ir` will be called, where it has one: what it needs for that
-    and would drop is to be held until then.
+    and would drop is to be held until then. So it is with `fingerprint`.
+
+    `cache` is a folder of this cell alone that outlives the process: a library that keeps what it
+    compiled, or what a tuner found, keeps it there and nowhere else. None: in the process's own
+    folder, for this once; a worker always names one.
     """
 
     path: str
@@ -84,6 +93,8 @@ class LoadRequest:
     item_shape: Tuple[int, ...]
     keep_ir: bool = False
     instruction_set: str = OWN
+    fingerprint: bool = False
+    cache: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -103,18 +114,30 @@ class Description:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a backend can be asked for. A setting's first value is its default."""
+    """What a backend can be asked for.
+
+    Attributes:
+        settings: choices, each with its default first.
+        names: settings that hold a list of names, such as `disabled_passes`, with every name there
+            is. Not given is another thing than an empty list.
+        free: settings that hold anything of a kind of `FREE_KINDS`; not given by default.
+    """
 
     backend: str
     formats: Tuple[str, ...]
     precisions: Tuple[str, ...] = ("f32", "default")
     devices: Tuple[str, ...] = ("cpu",)
     settings: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+    names: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    free: Mapping[str, str] = field(default_factory=dict)
     instruction_sets: Tuple[str, ...] = ()
     """Ceilings on the processor's instruction sets that it keeps to (`runner.instruction_sets`)."""
 
     def accept(self, request: LoadRequest) -> Dict[str, Any]:
         """The effective settings for a request.
+
+        Lists of names are tuples in the order given, and None where they were not given; free
+        settings are absent where they were not given.
 
         Raises:
             RunnerError: kind `unsupported`, naming what is asked for and what there is.
@@ -127,15 +150,24 @@ class Offer:
             if asked not in allowed:
                 raise unsupported(self.backend, what, asked, allowed)
         self._accept_ceiling(request)
-        unknown = [name for name in request.settings if name not in self.settings]
+        known = (*self.settings, *self.names, *self.free)
+        unknown = [name for name in request.settings if name not in known]
         if unknown:
-            raise unsupported(self.backend, "setting", unknown[0], tuple(self.settings))
-        effective = {}
+            raise unsupported(self.backend, "setting", unknown[0], known)
+        effective: Dict[str, Any] = {}
         for name, allowed in self.settings.items():
             value = request.settings.get(name, allowed[0])
             if not any(value == option and type(value) is type(option) for option in allowed):
                 raise unsupported(self.backend, f"value of {name}", value, allowed)
             effective[name] = value
+        for name, there in self.names.items():
+            listed = request.settings.get(name)
+            effective[name] = (
+                None if listed is None else listed_names(self.backend, name, listed, there)
+            )
+        for name, kind in self.free.items():
+            if request.settings.get(name) is not None:
+                effective[name] = free_value(self.backend, name, kind, request.settings[name])
         return effective
 
     def _accept_ceiling(self, request: LoadRequest) -> None:
@@ -155,6 +187,8 @@ class Offer:
             "devices": list(self.devices),
             "instruction_sets": [OWN, *self.instruction_sets],
             "settings": {name: list(values) for name, values in self.settings.items()},
+            "names": {name: list(values) for name, values in self.names.items()},
+            "free": dict(self.free),
         }
 
     def ran(self, request: LoadRequest, settings: Dict[str, Any], package: str) -> Dict[str, Any]:
@@ -247,6 +281,10 @@ class Backend(Protocol):
     called once, where it was asked for, after `prove` and before anything is timed; it writes text or
     binary files into the folder and changes neither what runs nor how fast.
 
+    One that can prove what it compiled a model to has `fingerprint(folder) -> document of a
+    runner.fingerprints.Fingerprint` besides, under the same rules and called before `keep_ir`; the
+    folder is scratch space.
+
     One for another device than the CPU that can tell copies from computing has
     `run_in_stages(batch) -> (outputs, nanoseconds of each of STAGES)` besides: what `run` does, with
     the device waited for, or its own events recorded, between the parts. It is never called in a
@@ -288,16 +326,6 @@ class Backend(Protocol):
         Called once at any stage: a `load` or `compile` that failed leaves nothing to be freed but
         by this.
         """
-
-
-def unsupported(
-    backend: str, what: str, asked: Any, allowed: Tuple[Any, ...], why: str = ""
-) -> RunnerError:
-    """The refusal of a request: what was asked, what would be accepted, and why so."""
-    choices = ", ".join(str(option) for option in allowed) or "none"
-    reason = f": {why}" if why else ""
-    message = f"{backend} does not support the {what} {asked!r} (it supports: {choices}){reason}"
-    return RunnerError("unsupported", message)
 
 
 def require_file(path: str) -> None:

@@ -10,6 +10,7 @@ Settings:
 - `target_cpu` = host | generic: all features of this processor, or those of any x86-64.
 - `opt_level` = default | O0 | O1 | O2 | O3: `--iree-opt-level`; `default` does not pass it.
 - `data_tiling` = default | true | false: `--iree-opt-data-tiling`, likewise.
+- `compiler_flags`: further flags of its compiler, such as `{"iree-opt-const-eval": false}`.
 
 IREE is imported when a model is loaded.
 """
@@ -37,7 +38,7 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError
 from runner.instruction_sets import HONOURED, LLVM, OWN
-from runner.support import ceiling, iree_ir, native_threads, onnx_model
+from runner.support import ceiling, iree_flags, iree_form, iree_ir, native_threads, onnx_model
 
 STACK = "iree"
 
@@ -50,6 +51,7 @@ _OFFER = Offer(
         "opt_level": ("default", "O0", "O1", "O2", "O3"),
         "data_tiling": ("default", True, False),
     },
+    free={iree_flags.SETTING: "flags"},
     instruction_sets=HONOURED["iree"],
 )
 _DRIVERS = ("local-sync", "local-task")
@@ -63,6 +65,7 @@ class Iree:
         self._settings = _accept(request)
         self._request = request
         self._driver = _driver(self._settings["driver"], request.threads)
+        self._flags = iree_flags.of_settings(self._settings, request.instruction_set)
         self._device: Optional[Any] = None
         self._context: Optional[Any] = None
         self._function: Optional[Any] = None
@@ -107,6 +110,12 @@ class Iree:
         proved = {"iree": f"compiled by {' '.join(flags)}"}
         return ceiling.told("iree", self._request, lambda: self.run(batch), proved)
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """The module that runs, less the bytes in it that nobody reads, and the driver."""
+        compiled = self._compiled
+        form = iree_form.fingerprint(compiled.module, compiled.operators, self._driver, folder)
+        return form.as_document()
+
     def keep_ir(self, folder: str) -> None:
         """The module, and what the compiler makes on the way, by compiling once more."""
         iree_ir.keep(self._compiled_with, self._compiled.module, folder)
@@ -122,7 +131,7 @@ class Iree:
         from runner.support import iree_compile
 
         request = self._request
-        flags = (*_flags(self._settings, request.instruction_set), *more)
+        flags = (*self._flags, *more)
         if request.format == "mlir":
             return iree_compile.compile_mlir(self._model, flags)
         return iree_compile.compile_model(self._model, (request.batch, *request.item_shape), flags)
@@ -229,19 +238,6 @@ def _accept(request: LoadRequest) -> Dict[str, Any]:
             raise unsupported("iree", "instruction set with target_cpu", asked, (OWN,), why=why)
         settings["target_cpu"] = LLVM[asked][0]
     return settings
-
-
-def _flags(settings: Dict[str, Any], instruction_set: str) -> Tuple[str, ...]:
-    """The compiler's flags for settings and a ceiling."""
-    flags = [f"--iree-llvmcpu-target-cpu={settings['target_cpu']}"]
-    features = () if instruction_set == OWN else LLVM[instruction_set][1]
-    if features:
-        flags.append(f"--iree-llvmcpu-target-cpu-features={','.join(features)}")
-    if settings["opt_level"] != "default":
-        flags.append(f"--iree-opt-level={settings['opt_level']}")
-    if settings["data_tiling"] != "default":
-        flags.append(f"--iree-opt-data-tiling={'true' if settings['data_tiling'] else 'false'}")
-    return tuple(flags)
 
 
 def _device(driver: str, threads: int) -> Any:

@@ -9,6 +9,7 @@ On the CPU or one NVIDIA GPU. Settings:
 - `ynnpack` = true | false: whether XLA gives convolutions and products to YNNPACK on the CPU; false
   under a ceiling on instruction sets.
 - `optimization_level` = 3 | 2 | 1 | 0: XLA's backend optimisation.
+- `disabled_passes`, `passes`, `xla_flags`: XLA's passes and flags by name (`xla_passes`).
 
 JAX is imported when a model is loaded: it reads its platform and number of threads then.
 """
@@ -26,7 +27,6 @@ from runner.backends.base import (
     BackendProbe,
     Description,
     LoadRequest,
-    Offer,
     TensorSpec,
     comparable,
     installed_version,
@@ -37,35 +37,24 @@ from runner.backends.base import (
     unsupported,
 )
 from runner.errors import RunnerError, classify
-from runner.instruction_sets import HONOURED, OWN
+from runner.instruction_sets import OWN
 from runner.support import (
     ceiling,
     cuda,
     jax_archive,
+    jax_compiling,
     jax_ir,
     jax_runtime,
     native_threads,
     onnx_model,
     xla_ceiling,
+    xla_flags,
     xla_hlo,
 )
 
 STACK = "jax"
 
-_OFFER = Offer(
-    backend="jax",
-    formats=("jax",),
-    devices=("cpu", "cuda"),
-    instruction_sets=HONOURED["jax"],
-    settings={
-        "weights": ("arguments", "constants"),
-        "matmul_precision": ("auto", *jax_archive.PRECISIONS),
-        "ynnpack": (True, False),
-        "optimization_level": (3, 2, 1, 0),
-    },
-)
-_YNNPACK = xla_ceiling.YNNPACK
-_ONLY_CPU = ("ynnpack",)
+_OFFER = jax_compiling.offer()
 
 
 class Jax:
@@ -76,10 +65,11 @@ class Jax:
         self._request = request
         self._on_gpu = request.device == "cuda"
         self._matmul = _matmul_precision(request, self._settings["matmul_precision"])
-        self._options = _compiler_options(self._settings, on_gpu=self._on_gpu)
+        self._options = jax_compiling.options(self._settings, on_gpu=self._on_gpu)
         if request.instruction_set != OWN:
             # The flags of the process say so already, as far as this XLA knows of it.
-            self._options.pop(_YNNPACK, None)
+            self._options.pop(xla_ceiling.YNNPACK, None)
+        self._found = jax_compiling.CacheCount()
         self._proof: Dict[str, Any] = {}
         self._lowered: Optional[Any] = None
         self._compiled: Optional[Any] = None
@@ -91,7 +81,10 @@ class Jax:
         require_file(request.path)
         if self._on_gpu:
             self._proof = cuda.require("jax", request.precision)
-        self._told = jax_runtime.prepare(request.device, request.threads, request.instruction_set)
+        xla_flags.check_passes("jax", "jaxlib")
+        self._told = jax_runtime.prepare(
+            request.device, request.threads, request.instruction_set, request.cache
+        )
         archive = jax_archive.read(request.path)
         self._about = archive.about
         if request.precision == "f32":
@@ -122,11 +115,13 @@ class Jax:
                 self._arguments = ()
             else:
                 lowered = jax.jit(exported.call).lower(placed, *weights)
-            if self._request.keep_ir:
+            if self._request.keep_ir or self._request.fingerprint:
                 self._lowered = lowered
+            if self._request.cache:
+                self._found.listen(jax)
             self._compiled = lowered.compile(compiler_options=self._options or None)
         except Exception as error:
-            raise _compile_error(error) from error
+            raise jax_compiling.error_of(error) from error
         self._wait = jax.block_until_ready
         self._put = jax.device_put
 
@@ -148,7 +143,9 @@ class Jax:
         text = compiled.as_text()
         if text:
             ran["operators"] = xla_hlo.operators(text)
-        ran["cost"] = _cost(compiled)
+        ran["cost"] = jax_compiling.cost(compiled)
+        if self._request.cache:
+            ran["compilation_cache"] = self._found.told()
         ran["runs_in_compile"] = 0
         exported = self._exported
         names = list(self._about.get("outputs", ()))
@@ -203,6 +200,19 @@ class Jax:
                 allocated_bytes=int(statistics.get("bytes_in_use", 0)),
             )
         }
+
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """The optimised HLO, its constants, the weights, and the code that was made of it."""
+        called_with: List[Any] = list(self._arguments)
+        if self._on_gpu:
+            # How a GPU is driven (graphs of CUDA, streams) is chosen by flags too, and not shown.
+            called_with.append(jax_compiling.flags_told(self._settings))
+        found = jax_compiling.fingerprint(
+            self._lowered, self._compiled, self._options, called_with, folder
+        )
+        if not self._request.keep_ir:
+            self._lowered = None
+        return found.as_document()
 
     def keep_ir(self, folder: str) -> None:
         """The program as it was handed to XLA, and as XLA optimised it."""
@@ -306,25 +316,6 @@ def _matmul_precision(request: LoadRequest, asked: str) -> str:
     return "default" if asked == "auto" else asked
 
 
-def _compiler_options(settings: Dict[str, Any], *, on_gpu: bool) -> Dict[str, Any]:
-    """XLA's options for what is not its own default.
-
-    Raises:
-        RunnerError: kind `unsupported`, for a setting of the CPU alone on the GPU.
-    """
-    if on_gpu:
-        for name in _ONLY_CPU:
-            usual = _OFFER.settings[name][0]
-            if settings[name] != usual:
-                raise unsupported("jax", f"value of {name} on the GPU", settings[name], (usual,))
-    options: Dict[str, Any] = {}
-    if not settings["ynnpack"]:
-        options[_YNNPACK] = ""
-    if settings["optimization_level"] != 3:
-        options["xla_backend_optimization_level"] = settings["optimization_level"]
-    return options
-
-
 def _device(kind: str, proof: Dict[str, Any]) -> Any:
     """The one device of a kind.
 
@@ -360,32 +351,6 @@ def _deserialised(function: bytes, path: str) -> Any:
             "environment, or with a version of JAX that is no newer",
             refused.detail,
         ) from error
-
-
-def _compile_error(error: Exception) -> RunnerError:
-    text = " ".join(str(error).split())
-    if "No such compile option" in text:
-        message = f"this version of XLA can't: {text[:500]}; use another version or the default"
-        return RunnerError("unsupported", message, classify(error).detail)
-    if "was exported for" in text:
-        message = (
-            f"this version of JAX can't call the function: {text[:500]}; convert the model in "
-        )
-        return RunnerError("unsupported", message + "this environment", classify(error).detail)
-    return classify(error)
-
-
-def _cost(compiled: Any) -> Dict[str, int]:
-    """XLA's own estimate for one call; empty where it has none."""
-    try:
-        said = compiled.cost_analysis()
-    except Exception as error:
-        print(f"runner: XLA gives no cost analysis: {error!r}", flush=True)
-        return {}
-    # A list of one before JAX 0.4.36.
-    first = said[0] if isinstance(said, (list, tuple)) and said else said
-    named = {"flops": "flops", "bytes accessed": "bytes_accessed"}
-    return {ours: int(first[name]) for name, ours in named.items() if first and name in first}
 
 
 def _spec(name: str, aval: Any) -> TensorSpec:

@@ -80,7 +80,7 @@ class KerasPredict:
         model, request = self._loaded(), self._request
         check_fit(self._input, request.item_shape, request.batch)
         self._choose(model)
-        zeros = np.zeros((request.batch, *request.item_shape), np.dtype(self._input.dtype))
+        zeros = self._zeros()
         records = self._engine.records
         if records is not None and not self._settings["run_eagerly"]:
             self._operators = records(lambda: self.run(zeros))
@@ -127,9 +127,27 @@ class KerasPredict:
         found.update(self._engine.kept(lambda: self.run(batch), operators))
         return found
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """What a call executes, as the engine shows it.
+
+        Raises:
+            RunnerError: kind `unsupported`, where the engine does not.
+        """
+        proves = self._engine.proves
+        if proves is None:
+            raise RunnerError(
+                "unsupported",
+                f"{_NAME}: Keras does not show what {self._engine.name} makes of its functions",
+            )
+        return proves(self._loaded(), lambda: self.run(self._zeros()), folder).as_document()
+
     def close(self) -> None:
         """Drop the model."""
         self._model = None
+
+    def _zeros(self) -> np.ndarray:
+        shape = (self._request.batch, *self._request.item_shape)
+        return np.zeros(shape, np.dtype(self._input.dtype))
 
     def _choose(self, model: Any) -> None:
         """Have the model compiled, or not, as the settings say.

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional
 import ncnn
 import numpy as np
 
-from runner import ir_files, tiny
+from runner import fingerprints, ir_files, tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -111,6 +111,26 @@ class Ncnn:
             asked = self._request.threads
             raise unsupported("ncnn", "number of threads", asked, (started + 1,))
         return {"threads_started": started}
+
+    def fingerprint(self, folder: str) -> Dict[str, Any]:  # noqa: ARG002
+        """The layers and weights, and all by which ncnn chooses kernels, which it does not show.
+
+        So two options that choose the same kernels are told apart: never is a difference missed.
+        """
+        path, net = self._request.path, self._net
+        if net is None:
+            raise RunnerError("backend", "fingerprint before load")
+        options = ("num_threads", *_OPTIONS.values(), *ncnn_file.reduced_options(ncnn))
+        told = [f"option {name}={getattr(net.opt, name)}" for name in sorted(options)]
+        told += [f"processor {name}" for name in _features()]
+        lines = [*ncnn_file.layers(path).decode("utf-8").splitlines(), *told]
+        return fingerprints.of_lines(
+            "ncnn",
+            lines,
+            [ncnn_file.weights(path)],
+            operators=fingerprints.count(layer.type for layer in net.layers()),
+            code_bytes=os.path.getsize(path),
+        ).as_document()
 
     def keep_ir(self, folder: str) -> None:
         """The layers as text, from the file: ncnn does not write those that it has loaded."""

@@ -16,6 +16,8 @@ Its format is `json`, one object:
 * `outputs`: [{`name`, `dtype`, `shape` of one item, `scale`, `zero_point`}] instead of `scores`;
 * `fault`: null | crash (SIGSEGV) | hang | nan | exit (status 0, no answer) | memory (MemoryError)
   | error (an exception) | shape (an output without the batch) | load (refuses the file);
+* `compiling`: {`fault`: null | crash | hang, `mib`: memory that it takes and gives back, default 0,
+  `keeps`: whether it leaves a file in the cell's cache; default false};
 * `fault_after`: runs that still work before the fault; default 0, the inference at load is one.
 """
 
@@ -29,8 +31,10 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from runner import fingerprints
 from runner.backends.base import BackendProbe, Description, LoadRequest, Offer, TensorSpec
 from runner.errors import RunnerError
+from runner.fingerprints import count
 
 _OFFER = Offer(backend="null", formats=("json",), settings={"offset": (0, 1)})
 
@@ -43,6 +47,7 @@ _KEYS = (
     "outputs",
     "fault",
     "fault_after",
+    "compiling",
 )
 _FAULTS = (None, "crash", "hang", "nan", "exit", "memory", "error", "shape", "load")
 _WORK = ("linear", "nothing")
@@ -80,6 +85,7 @@ class Null:
 
     def compile(self) -> None:
         """Draw the weights: float64 [_FEATURES, values] for each output."""
+        self._pretend_to_compile(**self._model.get("compiling", {}))
         generator = np.random.Generator(np.random.PCG64(self._model.get("seed", 0)))
         self._weights = [
             generator.standard_normal((_FEATURES, int(np.prod(item)))) for item in self._items
@@ -110,8 +116,28 @@ class Null:
         """NumPy runs on the CPU."""
         return {}
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:  # noqa: ARG002
+        """Of its weights and its offset: an offset is executed only where it is not zero."""
+        offset = self._settings["offset"]
+        steps = ["linear"] + (["add"] if offset else [])
+        program = [f"{step} {offset}" if step == "add" else step for step in steps]
+        found = fingerprints.of_lines("null", program, self._weights, operators=count(steps))
+        return found.as_document()
+
     def close(self) -> None:
         """Nothing is held."""
+
+    def _pretend_to_compile(
+        self, fault: Optional[str] = None, mib: int = 0, keeps: bool = False
+    ) -> None:
+        """Do what compilers do beside compiling: take memory, keep files, crash, never end."""
+        taken = np.ones((mib, 1 << 20), np.uint8)
+        del taken
+        if fault is not None:
+            _strike(fault)
+        if keeps and self._request.cache is not None:
+            with open(os.path.join(self._request.cache, "kept"), "w", encoding="ascii") as file:
+                file.write("compiled")
 
     def _doing_nothing(self) -> Callable[[np.ndarray], List[np.ndarray]]:
         """What is called instead of `run`: it gives the outputs of a batch of ones."""

@@ -4,7 +4,9 @@ Settings: `graph_optimization_level` = all | extended | basic | disabled; `provi
 device's own) | cpu | cuda | tensorrt (what it leaves is CUDA's); `execution_mode` = sequential |
 parallel (on the CPU: nodes side by side, the threads between them, one in each); `allow_spinning` =
 true | false (idle threads of the pool sleep at once); `arena`, `mem_pattern` = true | false (how
-memory is kept and planned).
+memory is kept and planned); `disabled_passes` = optimizers by name, which do not run; `passes` =
+those that alone do, of what the level lets run. What ONNX Runtime needs to run a model at all is in
+neither list.
 
 The session that is timed is never profiled. After its first run a second one like it is made,
 profiled for one run and dropped, which tells the provider of each node: on the GPU it is refused
@@ -29,7 +31,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime as ort
 
-from runner import placement, tiny
+from runner import fingerprints, placement, tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -41,19 +43,23 @@ from runner.backends.base import (
     start_each,
 )
 from runner.errors import RunnerError
-from runner.support import cuda
+from runner.support import cuda, onnx_structure
 from runner.support import onnxruntime_model as model
 from runner.support import onnxruntime_options as telling
+from runner.support import onnxruntime_passes as passes
 from runner.support.onnxruntime_options import CPU, CUDA, TENSORRT
 
 STACK = "onnxruntime"
+
+_OPTIMISED = "optimized.onnx"
 
 
 class OnnxRuntime:
     """One inference session. The library parses and optimises in one call, all in `compile`."""
 
     def __init__(self, request: LoadRequest) -> None:
-        self._settings = telling.accept(request)
+        self._settings = telling.accept(ort, request)
+        self._disabled = telling.disabled(ort, self._settings)
         self._request = request
         self._session: Optional[ort.InferenceSession] = None
         self._asked: List[Any] = []
@@ -86,15 +92,16 @@ class OnnxRuntime:
         session = self._session
         if session is None:
             raise RunnerError("backend", "describe before compile")
-        ran: Dict[str, Any] = telling.OFFER.ran(self._request, self._settings, "onnxruntime")
+        told = {name: value for name, value in self._settings.items() if value is not None}
+        ran: Dict[str, Any] = telling.OFFER.ran(self._request, told, "onnxruntime")
         ran["version"] = ran["versions"]["onnxruntime"] = ort.__version__
         ran["providers"] = session.get_providers()
         ran["runs_in_compile"] = self._runs_in_compile
         ran.update(self._pools)
         if self._request.device == "cuda":
-            told = session.get_provider_options()
+            given = session.get_provider_options()
             ran["provider_options"] = {
-                name: dict(told[name]) for name in (TENSORRT, CUDA) if name in told
+                name: dict(given[name]) for name in (TENSORRT, CUDA) if name in given
             }
         scales = model.scales(session)
         return Description(
@@ -151,17 +158,35 @@ class OnnxRuntime:
             proof = placement.require(found, CUDA)
         return dict(proof, device_proof=self._proof, tf32=self._request.precision != "f32")
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """The model as ONNX Runtime optimised it, by another session like this one, and how it runs.
+
+        `passes` are the transformers that changed the graph. Rules have no name there: they are
+        `Level1_RuleBasedTransformer` together.
+
+        Raises:
+            RunnerError: kind `unsupported` with TensorRT, whose engines it can't write.
+        """
+        options = passes.talkative(self._writing(os.path.join(folder, _OPTIMISED)))
+        log = passes.logged(lambda: self._create(options))
+        made = onnx_structure.read_file(os.path.join(folder, _OPTIMISED))
+        # The same graph is run otherwise by these, so they are a part of what is executed.
+        how = {name: self._settings[name] for name in telling.EXECUTION}
+        whole = fingerprints.of_lines("onnx", [*made.lines, repr(sorted(how.items()))])
+        return fingerprints.Fingerprint(
+            form="onnx",
+            sha256=whole.sha256,
+            operators=made.operators,
+            passes=passes.that_changed(log),
+        ).as_document()
+
     def keep_ir(self, folder: str) -> None:
         """The model as ONNX Runtime optimised it, by another session like this one.
 
         Raises:
             RunnerError: kind `unsupported` with TensorRT, whose engines it can't write.
         """
-        options, _ = telling.options(ort, self._settings, self._request.threads)
-        if self._settings["provider"] == "tensorrt":
-            message = "onnxruntime: what TensorRT compiled is an engine, which ONNX can't hold"
-            raise RunnerError("unsupported", message)
-        options.optimized_model_filepath = os.path.join(folder, "optimized.onnx")
+        options = self._writing(os.path.join(folder, _OPTIMISED))
         # It warns that the file is for this processor, which is what is wanted.
         options.log_severity_level = 3
         self._create(options)
@@ -170,11 +195,21 @@ class OnnxRuntime:
         """Drop the session."""
         self._session = None
 
+    def _writing(self, path: str) -> Any:
+        """Options of a session that writes the model as it optimised it."""
+        if self._settings["provider"] == "tensorrt":
+            message = "onnxruntime: what TensorRT compiled is an engine, which ONNX can't hold"
+            raise RunnerError("unsupported", message)
+        options, _ = telling.options(ort, self._settings, self._request.threads)
+        options.optimized_model_filepath = path
+        return options
+
     def _create(self, options: Any) -> Any:
         """A session with the providers asked for, and no others."""
         path = self._request.path
+        more = passes.session_arguments(self._disabled)
         try:
-            session = ort.InferenceSession(path, options, providers=self._asked)
+            session = ort.InferenceSession(path, options, providers=self._asked, **more)
         except Exception as error:
             raise model.load_error(error, ort.__version__, path) from error
         telling.check_taken(ort, self._asked, session.get_providers(), self._proof.get("name", ""))
@@ -206,7 +241,7 @@ def probe() -> BackendProbe:
         version=ort.__version__,
         detail="" if ok else refused.get(CPU, f"{CPU} is not available"),
         formats=telling.OFFER.formats,
-        offer=telling.OFFER,
+        offer=telling.offer(ort) if ok else telling.OFFER,
         providers=providers,
         started=started,
         refused=refused,

@@ -7,7 +7,10 @@ Precision `f32` is asked for explicitly, because OpenVINO's own choice (`default
 that has it, and labels change with it. The batch is fixed when the model is read.
 
 Settings: `execution_mode` = performance | accuracy (with precision `default`, accuracy keeps the
-model's own number format); `cpu_pinning` = True | False (threads stay on their cores). One stream
+model's own number format); `cpu_pinning` = True | False (threads stay on their cores); `snippets` =
+True | False (elementwise layers are fused into generated kernels); `denormals_optimization` =
+default | True | False (numbers too small for float32's full precision become zero); `properties`,
+further ones of its CPU plug-in by name. Which of its transformations run can't be chosen. One stream
 answers one request at a time, so that all threads work on it; the hint for throughput would only
 share them out among streams that nobody feeds.
 """
@@ -35,14 +38,27 @@ from runner.backends.base import (
 )
 from runner.errors import RunnerError, classify
 from runner.instruction_sets import HONOURED
-from runner.support import openvino_ceiling, openvino_graph, openvino_ir, openvino_outputs
+from runner.support import (
+    openvino_ceiling,
+    openvino_form,
+    openvino_graph,
+    openvino_ir,
+    openvino_options,
+    openvino_outputs,
+)
 
 STACK = "openvino"
 
 _OFFER = Offer(
     backend="openvino",
     formats=("onnx", "tflite", "openvino", "graphdef", "savedmodel"),
-    settings={"execution_mode": ("performance", "accuracy"), "cpu_pinning": (True, False)},
+    settings={
+        "execution_mode": ("performance", "accuracy"),
+        "cpu_pinning": (True, False),
+        "snippets": (True, False),
+        "denormals_optimization": ("default", True, False),
+    },
+    free={openvino_options.PROPERTIES: "flags"},
     instruction_sets=HONOURED["openvino"],
 )
 
@@ -52,32 +68,14 @@ class OpenVino:
 
     def __init__(self, request: LoadRequest) -> None:
         self._settings = _OFFER.accept(request)
+        openvino_options.check(self._settings)
         self._request = request
         self._core = ov.Core()
         self._compiled: Optional[ov.CompiledModel] = None
 
     def load(self) -> None:
         """Read the model and fix its dynamic dimensions to what will be fed."""
-        request = self._request
-        path = _file(request)
-        try:
-            model = self._core.read_model(path)
-        except Exception as error:
-            refused = classify(error, "model")
-            message = f"{request.path}: {refused.message}"
-            raise RunnerError(refused.kind, message, refused.detail) from error
-        openvino_outputs.put_in_order(model, request.format, request.path)
-        only_input("openvino", [openvino_outputs.name(port, "input") for port in model.inputs])
-        if request.format == "tflite":
-            _refuse_quantised(model)
-        declared = model.inputs[0].partial_shape
-        fed = (request.batch,) + request.item_shape
-        if not declared.is_static and declared.rank.is_static and len(declared) == len(fed):
-            shape = [
-                size.get_length() if size.is_static else got for size, got in zip(declared, fed)
-            ]
-            model.reshape({model.inputs[0]: shape})
-        self._model = model
+        self._model = model = self._read()
         # Compiling adds names of inner tensors, in no fixed order: these are the model's own.
         self._input_name = openvino_outputs.name(model.inputs[0], "input")
         self._output_names = [
@@ -85,20 +83,11 @@ class OpenVino:
         ]
 
     def compile(self) -> None:
-        """Compile for the CPU with the threads and precision asked for."""
-        wanted = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": self._request.threads,
-        }
-        if self._request.precision == "f32":
-            wanted["INFERENCE_PRECISION_HINT"] = "f32"
-        # What was not asked for is left to OpenVINO, which may know this machine better.
-        if "execution_mode" in self._request.settings:
-            wanted["EXECUTION_MODE_HINT"] = str(self._settings["execution_mode"]).upper()
-        if "cpu_pinning" in self._request.settings:
-            wanted["ENABLE_CPU_PINNING"] = self._settings["cpu_pinning"]
-        self._compiled = self._core.compile_model(self._model, "CPU", wanted)
+        """Compile for the CPU with the threads, precision and settings asked for."""
+        try:
+            self._compiled = self._compiled_of(self._model, self._request.cache)
+        except Exception as error:
+            raise openvino_options.refusal(error) from error
         self._nodes = openvino_graph.nodes(self._compiled)
         hint = _type_name(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
         reduced = openvino_graph.reduced(self._nodes) or (() if hint == "f32" else (hint,))
@@ -125,6 +114,8 @@ class OpenVino:
         ran["providers"] = list(compiled.get_property("EXECUTION_DEVICES"))
         ran["streams"] = int(compiled.get_property("NUM_STREAMS"))
         ran["operators"] = openvino_graph.by_primitive(self._nodes)
+        if self._request.cache:
+            ran["loaded_from_cache"] = bool(compiled.get_property("LOADED_FROM_CACHE"))
         return Description(
             input=_spec(compiled.inputs[0], self._input_name),
             outputs=tuple(_spec(o, n) for o, n in zip(compiled.outputs, self._output_names)),
@@ -140,6 +131,22 @@ class OpenVino:
         """Only the CPU is offered: what shows that a ceiling on its instruction sets is kept."""
         return openvino_ceiling.told(self._request, lambda: self.run(batch), self._nodes)
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """The graph that runs, the model's constants, and what neither shows of how it runs.
+
+        Its transformations are noted while the model is read and compiled once more.
+
+        Raises:
+            RunnerError: kind `backend`, where that gives another graph: then there is no one form.
+        """
+        with openvino_form.noted(folder) as passes:
+            model = self._read()
+            again = self._compiled_of(model, None)
+        if openvino_form.lines(again) != openvino_form.lines(self._compiled):
+            raise RunnerError("backend", "OpenVINO made two different graphs of the same model")
+        unseen = openvino_options.unseen(self._settings)
+        return openvino_form.fingerprint(self._compiled, model, unseen, passes).as_document()
+
     def keep_ir(self, folder: str) -> None:
         """The graph that runs, with the kernel of each node."""
         openvino_ir.keep(self._compiled, folder)
@@ -147,6 +154,33 @@ class OpenVino:
     def close(self) -> None:
         """Drop the compiled model."""
         self._compiled = None
+
+    def _read(self) -> Any:
+        """The model, with what will be fed in the place of its dynamic dimensions."""
+        request = self._request
+        path = _file(request)
+        try:
+            model = self._core.read_model(path)
+        except Exception as error:
+            refused = classify(error, "model")
+            message = f"{request.path}: {refused.message}"
+            raise RunnerError(refused.kind, message, refused.detail) from error
+        openvino_outputs.put_in_order(model, request.format, request.path)
+        only_input("openvino", [openvino_outputs.name(port, "input") for port in model.inputs])
+        if request.format == "tflite":
+            _refuse_quantised(model)
+        declared = model.inputs[0].partial_shape
+        fed = (request.batch,) + request.item_shape
+        if not declared.is_static and declared.rank.is_static and len(declared) == len(fed):
+            shape = [
+                size.get_length() if size.is_static else got for size, got in zip(declared, fed)
+            ]
+            model.reshape({model.inputs[0]: shape})
+        return model
+
+    def _compiled_of(self, model: Any, cache: Optional[str]) -> Any:
+        wanted = openvino_options.wanted(self._request, self._settings, cache)
+        return self._core.compile_model(model, "CPU", wanted)
 
 
 def create(request: LoadRequest) -> OpenVino:

@@ -10,7 +10,7 @@ from typing import Any, List, Mapping
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
 from runner.instruction_sets import HONOURED
-from runner.support import tensorflow_operators, tensorflow_program
+from runner.support import tensorflow_fingerprint, tensorflow_operators, tensorflow_program
 from runner.support.tensorflow_operators import Operator
 from runner.support.tensorflow_program import Call, TensorFlowProgram, Way
 from runner.support.tensorflow_source import Step
@@ -37,6 +37,7 @@ _WAY = Way(
     ),
     make=_make,
     watched=_watched,
+    proof=tensorflow_fingerprint.of_operations,
 )
 
 

@@ -2,7 +2,8 @@
 
 On the CPU or one NVIDIA GPU. Settings: `freeze` = true | false (true: variables become constants
 before the graph is optimised), `grappler` = true | false (TensorFlow's optimiser of graphs),
-`onednn` = true | false (false: TensorFlow's own kernels on the CPU).
+`onednn` = true | false (false: TensorFlow's own kernels on the CPU), `disabled_passes` = grappler's
+optimizers to be left out, `passes` = those that alone are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from typing import Any, List, Mapping
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
 from runner.instruction_sets import HONOURED
-from runner.support import tensorflow_ir, tensorflow_operators, tensorflow_program
+from runner.support import (
+    named_passes,
+    tensorflow_fingerprint,
+    tensorflow_grappler,
+    tensorflow_ir,
+    tensorflow_operators,
+    tensorflow_program,
+)
 from runner.support.tensorflow_freeze import frozen
 from runner.support.tensorflow_operators import Operator
 from runner.support.tensorflow_program import Call, TensorFlowProgram, Way
@@ -38,10 +46,13 @@ _WAY = Way(
         devices=("cpu", "cuda"),
         instruction_sets=HONOURED["tensorflow.graph"],
         settings={"freeze": (True, False), "grappler": (True, False), "onednn": (True, False)},
+        names=dict.fromkeys(named_passes.SETTINGS, tensorflow_grappler.OPTIMIZERS),
     ),
     make=_make,
     first=_first,
     shown=tensorflow_ir.keep_graph,
+    proof=tensorflow_fingerprint.of_graph,
+    without=tensorflow_grappler.left_out,
 )
 
 

@@ -2,16 +2,23 @@
 
 On the CPU or one NVIDIA GPU. Settings: `freeze` = false | true (true: variables become constants
 that XLA can fold), `onednn` = true | false (false: TensorFlow's own kernels on the CPU, as far as
-XLA calls any).
+XLA calls any), `disabled_passes`, `passes`, `xla_flags`: XLA's passes and flags by name
+(`xla_passes`).
 """
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping
+from typing import Any, Dict, List, Mapping
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
 from runner.instruction_sets import HONOURED
-from runner.support import tensorflow_ir, tensorflow_operators, tensorflow_program
+from runner.support import (
+    tensorflow_fingerprint,
+    tensorflow_ir,
+    tensorflow_operators,
+    tensorflow_program,
+    xla_passes,
+)
 from runner.support.tensorflow_freeze import frozen
 from runner.support.tensorflow_operators import Operator
 from runner.support.tensorflow_program import Call, TensorFlowProgram, Way
@@ -23,9 +30,15 @@ STACK = "tensorflow"
 def _make(tf: Any, step: Step, spec: Any, settings: Mapping[str, Any]) -> Call:
     if settings["freeze"]:
         constant = frozen(tf.function(step, input_signature=[spec]).get_concrete_function())
-        made: Call = tf.function(constant, input_signature=[spec], jit_compile=True)
+
+        def compiled(fed: Any) -> List[Any]:
+            return list(constant(fed))
+
+        # XLA names its program by it, and dumps programs by name.
+        compiled.__name__ = step.__name__
     else:
-        made = tf.function(step, input_signature=[spec], jit_compile=True)
+        compiled = step
+    made: Call = tf.function(compiled, input_signature=[spec], jit_compile=True)
     return made
 
 
@@ -42,6 +55,12 @@ def _watched(call: Any, fed: Any) -> List[Operator]:
     return tensorflow_operators.of_hlo(str(text), place)
 
 
+def _options(backend: str, settings: Mapping[str, Any]) -> Dict[str, Any]:
+    disabled = xla_passes.to_disable(backend, settings, xla_passes.passes("tensorflow"))
+    flags = xla_passes.checked_flags(backend, "tensorflow", settings.get(xla_passes.FLAGS))
+    return xla_passes.as_options(disabled, flags)
+
+
 _WAY = Way(
     offer=Offer(
         backend="tensorflow.xla",
@@ -49,11 +68,15 @@ _WAY = Way(
         devices=("cpu", "cuda"),
         instruction_sets=HONOURED["tensorflow.xla"],
         settings={"freeze": (False, True), "onednn": (True, False)},
+        names=xla_passes.offered("tensorflow"),
+        free=xla_passes.FREE,
     ),
     make=_make,
     first=_first,
     watched=_watched,
     shown=tensorflow_ir.keep_hlo,
+    proof=tensorflow_fingerprint.of_hlo,
+    options=_options,
 )
 
 

@@ -2,12 +2,14 @@
 
 Settings: `builder_optimization_level` = 3 | 0 | 1 | 2 | 4 | 5, `typing` = auto | strong | weak
 (whether the types of the file are binding; each version has its own choice), `workspace_mib` = 0
-(TensorRT's own limit) | 256 | 1024 | 4096.
+(TensorRT's own limit) | 256 | 1024 | 4096, `tactic_sources` (a list: the libraries that kernels may
+come from, by TensorRT's names; `[]` is its own kernels alone).
 
 There is no folder for it below images/: its libraries can't be locked from the public index, where
 the package `tensorrt` is a stub that fetches them from elsewhere. An image that holds them is named
 with `image:`. The engine is built in `compile`, for the shape that is fed, by timing kernels: two
-builds may choose different ones, so the kernels that were chosen are told. For `f32` TF32 is off.
+builds may choose different ones, so the kernels that were chosen are told. What it measured is kept
+in the cell's cache, so that a cell that is opened again has the same ones. For `f32` TF32 is off.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ _OFFER = Offer(
         "typing": building.TYPING,
         "workspace_mib": building.WORKSPACES_MIB,
     },
+    free={"tactic_sources": "names"},
 )
 _PROVIDER = "cuda"
 
@@ -64,6 +67,7 @@ class TensorRt:
         self._logger = building.logger(self._trt, self._log)
         self._model: Optional[_Parsed] = None
         self._engine: Optional[_Engine] = None
+        self._timings = None if request.cache is None else building.TimingCache(request.cache)
 
     def load(self) -> None:
         """Parse the file."""
@@ -80,7 +84,7 @@ class TensorRt:
             raise RunnerError("backend", "compile before load")
         settings = dict(self._settings, tf32=request.precision != "f32")
         fed = (request.batch, *request.item_shape)
-        plan = building.build(self._trt, model.builder, model.network, settings, fed)
+        plan = building.build(self._trt, model.builder, model.network, settings, fed, self._timings)
         self._engine = _Engine(self._trt, self._logger, self._log, plan, fed)
 
     def describe(self) -> Description:
@@ -91,7 +95,7 @@ class TensorRt:
         ran = _OFFER.ran(self._request, self._settings, "tensorrt")
         ran["version"] = ran["versions"]["tensorrt"] = str(self._trt.__version__)
         ran["tf32"] = self._request.precision != "f32"
-        ran["timing_cache"] = False
+        ran["timing_cache"] = self._timings is not None and ("cold", "warm")[self._timings.warm]
         operators = building.layers(self._trt, engine.engine)
         if operators:
             ran["operators"] = operators
@@ -127,6 +131,15 @@ class TensorRt:
             )
         return {"device_proof": self._proof}
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:  # noqa: ARG002
+        """The engine's layers with their kernels, and the file that its weights are from."""
+        engine: Any = self._engine
+        with open(self._request.path, "rb") as file:
+            weights = file.read()
+        return building.fingerprint(
+            self._trt, engine.engine, weights, engine.size_bytes
+        ).as_document()
+
     def close(self) -> None:
         """Free the engine before its memory, and the network."""
         if self._engine is not None:
@@ -153,6 +166,7 @@ class _Engine:
             message = f"TensorRT {trt.__version__} could not build an engine: {log.said()}"
             raise RunnerError("backend", message)
         self._log = log
+        self.size_bytes = int(getattr(plan, "nbytes", 0)) or len(bytes(plan))
         self._memory = CudaMemory()
         self._addresses: List[int] = []
         self._marks: List[Any] = []

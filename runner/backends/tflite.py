@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from runner import tiny
+from runner import fingerprints, tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
@@ -33,6 +33,7 @@ from runner.support.tflite_interpreter import (
     import_interpreter,
     operators,
     partitions,
+    plan_of,
     resolver,
 )
 
@@ -153,6 +154,31 @@ class TfLite:
         if too_few or (wanted == 0 and started > 0):
             raise unsupported("tflite", "number of threads", wanted + 1, (started + 1,))
         return {"threads_started": started}
+
+    def fingerprint(self, folder: str) -> Dict[str, Any]:  # noqa: ARG002 (nothing is written)
+        """What the interpreter runs: the file, each operator by who runs it, and its tensors.
+
+        The library compiles nothing that it shows. What it runs follows from the file, from the
+        kernels that it was given and from what the delegate took; the delegate packs the file's own
+        weights.
+
+        Raises:
+            RunnerError: kind `unsupported`, where this version does not list its operators.
+        """
+        interpreter: Any = self._interpreter
+        if self._operators is None:
+            version = f"{_PACKAGE} {installed_version(_PACKAGE)}"
+            message = f"tflite: {version} does not list the operators that it runs"
+            raise RunnerError("unsupported", message)
+        with open(self._request.path, "rb") as file:
+            content = file.read()
+        lines = plan_of(interpreter, self._operators, self._kernels)
+        whole = fingerprints.of_lines("tflite", lines, [content])
+        return fingerprints.Fingerprint(
+            form="tflite",
+            sha256=whole.sha256,
+            operators=by_kernel(self._operators, self._kernels),
+        ).as_document()
 
     def close(self) -> None:
         """Drop the interpreter."""

@@ -2,20 +2,24 @@
 
 On the CPU, where it needs a C++ compiler, or on one NVIDIA GPU. Settings: `mode` = default |
 reduce-overhead | max-autotune | max-autotune-no-cudagraphs (on the CPU, which has no CUDA graphs,
-default or max-autotune); `freezing` = false | true (weights become constants, which are folded and
-laid out for oneDNN); `onednn` = true | false (false: PyTorch's own convolutions on the CPU).
+default or max-autotune) | off (nothing is compiled: the program is called as it is); `freezing` =
+false | true (weights become constants, which are folded and laid out for oneDNN); `onednn` = true |
+false (false: PyTorch's own convolutions on the CPU);
+`disabled_passes` = optional passes of inductor's that are left out, `passes` = those that alone are
+kept, `flags` = inductor's configuration by its own names, such as `{"cpp.simdlen": 256}`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
 from runner.errors import RunnerError, classify
+from runner.fingerprints import Fingerprint
 from runner.instruction_sets import HONOURED
-from runner.support import torch_inductor
+from runner.support import torch_fingerprint, torch_inductor, torch_passes
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_inductor import Workshop
 from runner.support.torch_operators import called, inputs_taken
@@ -27,17 +31,23 @@ STACK = "torch"
 
 _GRAPHS = ("reduce-overhead", "max-autotune-no-cudagraphs")
 _RECORDED = ("reduce-overhead", "max-autotune")
-_OFFER = Offer(
-    backend="torch.compile",
-    formats=("pt2",),
-    devices=("cpu", "cuda"),
-    instruction_sets=HONOURED["torch.compile"],
-    settings={
-        "mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
-        "freezing": (False, True),
-        "onednn": (True, False),
-    },
-)
+_OFF = "off"
+
+
+def _offer() -> Offer:
+    return Offer(
+        backend="torch.compile",
+        formats=("pt2",),
+        devices=("cpu", "cuda"),
+        instruction_sets=HONOURED["torch.compile"],
+        settings={
+            "mode": ("default", *_GRAPHS, "max-autotune", _OFF),
+            "freezing": (False, True),
+            "onednn": (True, False),
+        },
+        names=torch_passes.offered(),
+        free={"flags": "flags"},
+    )
 
 
 class _Compiled:
@@ -53,9 +63,13 @@ class _Compiled:
 
     def make(self, program: TorchProgram) -> Callable[[Any], Any]:
         settings = program.settings
+        if settings["mode"] == _OFF:
+            self._module = program.module()
+            self._ran["frozen"] = False
+            return self._module  # type: ignore[no-any-return]
         self._ran.update(torch_inductor.require_compiler("torch.compile", headers=True))
-        self._workshop = Workshop()
-        torch_inductor.configure(settings)
+        self._workshop = Workshop(program.request.cache)
+        torch_inductor.configure("torch.compile", settings)
         import torch._dynamo.config as dynamo
 
         dynamo.error_on_recompile = True
@@ -84,14 +98,29 @@ class _Compiled:
     def ran(self) -> Dict[str, Any]:
         return self._ran
 
-    def operators(self) -> Dict[str, int]:
-        return self._operators
+    def operators(self) -> Optional[Dict[str, int]]:
+        """Those in the code that was generated; of what was not compiled, a run tells them."""
+        return None if self._workshop is None else self._operators
 
     def held(self) -> Iterable[Tuple[str, Any]]:
         return held(self._module)
 
     def on_cpu(self) -> Dict[str, str]:
-        return self._on_cpu
+        return made_on_cpu(self._module) if self._workshop is None else self._on_cpu
+
+    def fingerprint(self, operators: Mapping[str, int], about: Sequence[str]) -> Fingerprint:
+        if self._workshop is None:
+            return torch_fingerprint.of_program(self._module, operators, about)
+        tensors = dict(held(self._module))
+        for module in self._workshop.imported():
+            tensors.update(
+                (name, value)
+                for name, value in vars(module).items()
+                if isinstance(value, torch.Tensor)
+            )
+        wrappers, folder = self._workshop.wrappers(), self._workshop.folder
+        named = tensors.items()
+        return torch_fingerprint.of_inductor(wrappers, folder, named, operators, about)
 
     def keep_ir(self, folder: str) -> None:
         """The program, and the code that inductor generated of it: Python, C++, Triton's."""
@@ -107,7 +136,7 @@ class _Compiled:
 
     def _look(self, workshop: Workshop, settings: Mapping[str, Any], *, on_gpu: bool) -> None:
         """Read what was generated: that it is one graph, is frozen as asked, and is where asked."""
-        wrappers = [text for text in workshop.sources(".py") if "def call(" in text]
+        wrappers = workshop.wrappers()
         if len(wrappers) != 1:
             raise RunnerError(
                 "unsupported",
@@ -156,21 +185,27 @@ def create(request: LoadRequest) -> TorchBackend:
     Raises:
         RunnerError: kind `unsupported`, for a mode that would do nothing on the CPU.
     """
-    settings = _OFFER.accept(request)
+    offer = _offer()
+    settings = offer.accept(request)
+    if settings["mode"] == _OFF:
+        for name in ("freezing", "disabled_passes", "passes", "flags"):
+            if settings.get(name) not in (None, False):
+                why = "nothing is compiled with the mode off"
+                raise unsupported("torch.compile", "setting with mode off", name, ("onednn",), why)
     if request.device == "cpu" and settings["mode"] in _GRAPHS:
         raise unsupported(
             "torch.compile",
             "mode on the CPU",
             settings["mode"],
-            ("default", "max-autotune"),
+            ("default", "max-autotune", _OFF),
             why="it differs from those in CUDA graphs alone",
         )
-    return TorchBackend(_OFFER, request, _Compiled())
+    return TorchBackend(offer, request, _Compiled())
 
 
 def probe() -> BackendProbe:
     """Whether PyTorch imports, and whether there is what inductor needs: `refused` says what is not."""
-    return probed(_OFFER, inductor(_try_compiler, _try_gpu), needed="")
+    return probed(_offer(), inductor(_try_compiler, _try_gpu), needed="")
 
 
 def _try_compiler() -> Optional[str]:
@@ -181,7 +216,7 @@ def _try_gpu() -> Optional[str]:
     torch_inductor.require_compiler("torch.compile", headers=True)
     workshop = Workshop()
     try:
-        torch_inductor.configure({"freezing": False})
+        torch_inductor.configure("torch.compile", {"freezing": False})
         compiled = torch.compile(lambda x: (x * 2 + 1).sum(), fullgraph=True, dynamic=False)
         with torch.inference_mode():
             total = float(compiled(torch.ones(2, 2, device=GPU)))

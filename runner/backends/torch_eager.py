@@ -7,12 +7,14 @@ memory; what they give lies the same way).
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Sequence, Tuple
 
 import torch
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
+from runner.fingerprints import Fingerprint
 from runner.instruction_sets import HONOURED
+from runner.support import torch_fingerprint
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_probe import as_it_is, kernels, probed
 from runner.support.torch_program import TorchProgram, held, made_on_cpu
@@ -61,6 +63,9 @@ class _Eager:
 
     def on_cpu(self) -> Dict[str, str]:
         return made_on_cpu(self._module)
+
+    def fingerprint(self, operators: Mapping[str, int], about: Sequence[str]) -> Fingerprint:
+        return torch_fingerprint.of_program(self._module, operators, about)
 
     def keep_ir(self, folder: str) -> None:
         """Nothing: operators are called one after the other."""

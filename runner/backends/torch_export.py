@@ -3,21 +3,23 @@
 What runs is a shared library, without Python's part of PyTorch. On the CPU or one NVIDIA GPU; both
 need a C++ compiler. Settings: `freezing` = false | true (weights are folded, and laid out for
 oneDNN, when it is compiled); `max_autotune` = false | true (candidates of kernels are timed);
-`onednn` = true | false (false: PyTorch's own convolutions on the CPU).
+`onednn` = true | false (false: PyTorch's own convolutions on the CPU); `disabled_passes`, `passes` and
+`flags` as with torch.compile. It keeps no compilations.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from runner.backends.base import BackendProbe, LoadRequest, Offer
 from runner.errors import RunnerError, classify
+from runner.fingerprints import Fingerprint
 from runner.instruction_sets import HONOURED
-from runner.support import torch_inductor
+from runner.support import torch_fingerprint, torch_inductor, torch_passes
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_inductor import Workshop
 from runner.support.torch_operators import called_in_cpp
@@ -27,17 +29,23 @@ from runner.support.torch_setup import GPU
 
 STACK = "torch"
 
-_OFFER = Offer(
-    backend="torch.export",
-    formats=("pt2",),
-    devices=("cpu", "cuda"),
-    instruction_sets=HONOURED["torch.export"],
-    settings={
-        "freezing": (False, True),
-        "max_autotune": (False, True),
-        "onednn": (True, False),
-    },
-)
+
+def _offer() -> Offer:
+    return Offer(
+        backend="torch.export",
+        formats=("pt2",),
+        devices=("cpu", "cuda"),
+        instruction_sets=HONOURED["torch.export"],
+        settings={
+            "freezing": (False, True),
+            "max_autotune": (False, True),
+            "onednn": (True, False),
+        },
+        names=torch_passes.offered(),
+        free={"flags": "flags"},
+    )
+
+
 _FROZEN = "_frozen_param"
 
 
@@ -53,12 +61,15 @@ class _AheadOfTime:
         self._ran: Dict[str, Any] = {}
         self._operators: Dict[str, int] = {}
         self._on_cpu: Dict[str, str] = {}
+        self._weights: List[Tuple[str, Any]] = []
 
     def make(self, program: TorchProgram) -> Callable[[Any], Any]:
         settings = program.settings
         self._ran = torch_inductor.require_compiler("torch.export", headers=False)
         self._workshop = Workshop()
-        torch_inductor.configure(settings).max_autotune = settings["max_autotune"]
+        inductor = torch_inductor.configure("torch.export", settings)
+        if settings["max_autotune"]:
+            inductor.max_autotune = True
         try:
             # Under gradients AOTInductor leaves weights as they are, whatever was asked for.
             with torch.no_grad():
@@ -69,6 +80,8 @@ class _AheadOfTime:
             failed = classify(error, "unsupported")
             message = f"AOTInductor can't compile the program: {failed.message}"
             raise RunnerError(failed.kind, message, failed.detail) from error
+        if program.request.fingerprint:
+            self._weights = list(program.exported.state_dict.items())
         self._look(self._workshop, program, settings)
         return self._model  # type: ignore[no-any-return]
 
@@ -84,6 +97,12 @@ class _AheadOfTime:
 
     def on_cpu(self) -> Dict[str, str]:
         return self._on_cpu
+
+    def fingerprint(self, operators: Mapping[str, int], about: Sequence[str]) -> Fingerprint:
+        if self._workshop is None:
+            raise RunnerError("backend", "torch.export: a fingerprint before anything is compiled")
+        sources, folder = self._workshop.sources(".cpp"), self._workshop.folder
+        return torch_fingerprint.of_inductor(sources, folder, self._weights, operators, about)
 
     def keep_ir(self, folder: str) -> None:
         """The program, and the code that AOTInductor generated of it: C++, Triton's."""
@@ -126,12 +145,12 @@ class _AheadOfTime:
 
 def create(request: LoadRequest) -> TorchBackend:
     """A program to be compiled."""
-    return TorchBackend(_OFFER, request, _AheadOfTime())
+    return TorchBackend(_offer(), request, _AheadOfTime())
 
 
 def probe() -> BackendProbe:
     """Whether PyTorch imports, and whether there is what AOTInductor needs: `refused` says what is not."""
-    return probed(_OFFER, inductor(_try_compiler, _try_gpu), needed="")
+    return probed(_offer(), inductor(_try_compiler, _try_gpu), needed="")
 
 
 def _compiled(program: TorchProgram, folder: str) -> Tuple[Any, Any]:
@@ -177,7 +196,7 @@ def _try_gpu() -> Optional[str]:
     torch_inductor.require_compiler("torch.export", headers=False)
     workshop = Workshop()
     try:
-        torch_inductor.configure({"freezing": False})
+        torch_inductor.configure("torch.export", {"freezing": False})
         ones = torch.ones(2, 2, device=GPU)
         with torch.no_grad():
             program = torch.export.export(_Small(), (ones,))

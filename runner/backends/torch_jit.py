@@ -2,20 +2,24 @@
 
 On the CPU or one NVIDIA GPU. Settings: `freeze` = true | false (weights become constants, which
 PyTorch folds and fuses); `optimize_for_inference` = false | true (frozen graphs only: on the CPU
-their convolutions become oneDNN's own, on the GPU cuDNN's fused ones); `onednn` = true | false
-(false: PyTorch's own convolutions on the CPU).
+their convolutions become oneDNN's own, on the GPU cuDNN's fused ones); `optimized_execution` = true |
+false (false: the executor runs the graph as it is); `onednn` = true | false (false: PyTorch's own
+convolutions on the CPU); `disabled_passes` = passes over frozen graphs that are left out, `passes` =
+those that alone are kept.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from runner import ir_files
 from runner.backends.base import BackendProbe, LoadRequest, Offer, unsupported
 from runner.errors import RunnerError, classify
+from runner.fingerprints import Fingerprint
 from runner.instruction_sets import HONOURED
+from runner.support import named_passes, torch_fingerprint, torch_script_passes
 from runner.support.torch_backend import TorchBackend
 from runner.support.torch_operators import in_graph
 from runner.support.torch_probe import kernels, probed
@@ -32,8 +36,10 @@ _OFFER = Offer(
     settings={
         "freeze": (True, False),
         "optimize_for_inference": (False, True),
+        "optimized_execution": (True, False),
         "onednn": (True, False),
     },
+    names=dict.fromkeys(named_passes.SETTINGS, torch_script_passes.PASSES),
 )
 # TorchScript's executor watches the first runs and optimises for what it saw.
 _RUNS_UNTIL_OPTIMISED = 3
@@ -62,11 +68,11 @@ class _Traced:
             failed = classify(error, "unsupported")
             message = f"torch.jit can't trace the program: {failed.message}"
             raise RunnerError(failed.kind, message, failed.detail) from error
-        if settings["freeze"]:
-            traced = torch.jit.freeze(traced.eval())
+        traced = _optimised(traced, settings)
         if settings["optimize_for_inference"]:
-            traced = torch.jit.optimize_for_inference(traced)
             self._operators = in_graph(node.kind() for node in traced.graph.nodes())
+        if not settings["optimized_execution"]:
+            torch._C._set_graph_executor_optimize(False)  # noqa: SLF001 (for the whole process)
         with torch.inference_mode():
             for _ in range(_RUNS_UNTIL_OPTIMISED):
                 traced(example)
@@ -92,6 +98,11 @@ class _Traced:
     def on_cpu(self) -> Dict[str, str]:
         return self._on_cpu
 
+    def fingerprint(self, operators: Mapping[str, int], about: Sequence[str]) -> Fingerprint:
+        last = getattr(torch._C, "_last_executed_optimized_graph", None)  # noqa: SLF001
+        graph = self._module.inlined_graph if last is None else last()
+        return torch_fingerprint.of_script(graph, self.held(), operators, about)
+
     def keep_ir(self, folder: str) -> None:
         """The graph as it was traced or frozen, and as the executor optimised it."""
         ir_files.write_text(folder, "graph.txt", self._module.inlined_graph)
@@ -104,6 +115,18 @@ class _Traced:
 
     def close(self) -> None:
         self._module = None
+
+
+def _optimised(traced: Any, settings: Mapping[str, Any]) -> Any:
+    """The module as the settings freeze it."""
+    kept = torch_script_passes.kept("torch.jit", settings)
+    if kept is not None:
+        return torch_script_passes.freeze(traced, kept)
+    if settings["freeze"]:
+        traced = torch.jit.freeze(traced.eval())
+    return (
+        torch.jit.optimize_for_inference(traced) if settings["optimize_for_inference"] else traced
+    )
 
 
 class _Leaves(torch.nn.Module):  # type: ignore[misc]
@@ -125,6 +148,7 @@ def create(request: LoadRequest) -> TorchBackend:
         RunnerError: kind `unsupported`, where two settings contradict each other.
     """
     settings = _OFFER.accept(request)
+    torch_script_passes.kept("torch.jit", settings)
     if settings["optimize_for_inference"]:
         for name, why in (
             ("freeze", "optimize_for_inference freezes the module itself"),

@@ -4,12 +4,19 @@ ONNX and TensorFlow Lite files are imported in the cell too; a `relax` file is w
 before, for a batch and shape that are fixed.
 
 Settings: `target` = auto (llvm on the CPU, cuda on a GPU) | llvm | c (C source, by the C compiler that
-is here) | cuda | opencl | vulkan. For the CPU's targets also `mcpu` = host | generic | x86-64-v2 |
-x86-64-v3 | x86-64-v4, `pipeline` = default | default_build (TVM's own names; the second does not fuse
-operators), `fast_math` = false | true.
+is here) | cuda | opencl | vulkan; `mcpu` = host | generic | x86-64-v2 | x86-64-v3 | x86-64-v4 (on a
+GPU that of its host code). For the CPU's targets also
 
-Nothing is tuned, so TVM's schedules for the CPU are loops without threads: `parallel_kernels` says
-how many kernels split their work, beside the `threads` of the pool.
+* `pipeline` = default | default_build (TVM's own names; the second does not fuse operators);
+* `passes`: these of the optional ones and no others; those on the graph (`FoldBatchnormToConv2D`,
+  `ConvertLayout`, …) run first, in the order given, the others in their places in the pipeline;
+* `disabled_passes`: the pipeline without these. (TVM's `opt_level` is not here: it does nothing.)
+* `fast_math` = false | true, `code_level` = own | 0 | 1 | 2 | 3: of the compiler of kernels;
+* `tuner` = none | metaschedule, for target llvm, and `trials`: how many candidates it may measure.
+
+Untuned, TVM's schedules for the CPU are loops without threads: `parallel_kernels` says how many
+kernels split their work, beside the `threads` of the pool. What a tuner found is kept in the cell's
+cache, and its database's hash in `ran`.
 """
 
 from __future__ import annotations
@@ -27,50 +34,57 @@ os.environ["TVM_BIND_THREADS"] = "0"
 import numpy as np
 import tvm
 
-from runner import tiny
 from runner.backends.base import (
     BackendProbe,
     Description,
     LoadRequest,
-    Offer,
     installed_version,
     stages_between,
     start_each,
     unsupported,
 )
 from runner.errors import RunnerError
-from runner.instruction_sets import GCC, HONOURED, LLVM, OWN
-from runner.support import ceiling, cuda, tvm_build, tvm_ir, tvm_model, tvm_relax
+from runner.instruction_sets import GCC, LLVM, OWN
+from runner.support import (
+    ceiling,
+    cuda,
+    tvm_build,
+    tvm_compiler,
+    tvm_fingerprint,
+    tvm_ir,
+    tvm_model,
+    tvm_passes,
+    tvm_probe,
+    tvm_relax,
+    tvm_request,
+    tvm_targets,
+    tvm_tuning,
+)
 from runner.support.tally import most
 
 STACK = "tvm"
 
 _PACKAGE = "apache-tvm"
-_TARGETS = {"cpu": tvm_build.CPU_TARGETS, "cuda": tvm_build.GPU_TARGETS}
-_OFFER = Offer(
-    backend="tvm",
-    formats=("onnx", "tflite", "relax"),
-    devices=("cpu", "cuda"),
-    settings={
-        "target": ("auto", *tvm_build.CPU_TARGETS, *tvm_build.GPU_TARGETS),
-        "mcpu": tvm_build.PROCESSORS,
-        "pipeline": tvm_build.PIPELINES,
-        "fast_math": (False, True),
-    },
-    instruction_sets=HONOURED["tvm"],
-)
+_DECIDES = ("target", "llvm", "compiler", "compiler_flags")
+"""What is said in `ran` and decides the code of kernels."""
 
 
 class Tvm:
     """A Relax module, imported in `load`, compiled for the shape that is fed in `compile`."""
 
     def __init__(self, request: LoadRequest) -> None:
-        self._settings = _accept(request)
+        settings = tvm_request.accept(request)
+        self._settings = settings
+        self._pipeline = settings.get("pipeline", "default")
+        self._chosen = tvm_passes.choose(
+            settings.get("passes"), settings.get("disabled_passes"), self._pipeline
+        )
         self._request = request
         self._imported: Optional[tvm_model.Imported] = None
         self._main: Optional[Any] = None
         self._stages: Optional[Tuple[Any, Any, Any]] = None
         self._folder: Optional[str] = None
+        self._passes: List[str] = []
         self._proof: Dict[str, Any] = {}
         self._ran: Dict[str, Any] = {}
 
@@ -88,13 +102,21 @@ class Tvm:
         if self._imported is None:
             raise RunnerError("backend", "compile before load")
         kind = self._settings["target"]
-        self._device = self._gpu(kind) if self._request.device == "cuda" else tvm.cpu(0)
+        self._device = tvm.cpu(0)
+        if self._request.device == "cuda":
+            self._proof = cuda.require("tvm", self._request.precision)
+            self._device = tvm_probe.the_gpu(kind, self._proof["name"])
         target = self._target(kind)
-        pipeline = self._settings.get("pipeline", "default")
-        lowered = tvm_build.lower(self._imported.module, target, pipeline)
-        executable = tvm_build.compile_lowered(lowered, target)
-        if self._request.keep_ir:
-            self._stages = (self._imported.module, lowered.module, executable)
+        pipeline, chosen = self._pipeline, self._chosen
+        recorder = tvm_passes.Recorder(chosen)
+        with recorder.context():
+            lowered = tvm_build.lower(
+                self._imported.module, target, pipeline, chosen.graph, self._tuner(target)
+            )
+            executable = tvm_build.compile_lowered(lowered, target)
+        if self._request.keep_ir or self._request.fingerprint:
+            self._stages = (self._imported.module, lowered, executable)
+            self._passes = recorder.names()
         if kind == "c":
             executable = self._by_compiler(executable)
         self._machine = import_module("tvm.relax").VirtualMachine(executable, self._device)
@@ -102,7 +124,7 @@ class Tvm:
         self._check_threads()
         self._ran.update(
             target=str(target),
-            llvm=tvm_build.llvm_version(),
+            llvm=tvm_targets.llvm_version(),
             pipeline=pipeline,
             executable="virtual machine, bytecode",
             kernels=lowered.kernels,
@@ -116,7 +138,7 @@ class Tvm:
         """The module's input and outputs."""
         if self._imported is None or self._main is None:
             raise RunnerError("backend", "describe before compile")
-        ran = _OFFER.ran(self._request, self._settings, _PACKAGE)
+        ran = tvm_request.OFFER.ran(self._request, self._settings, _PACKAGE)
         ran["versions"]["apache-tvm-ffi"] = installed_version("apache-tvm-ffi")
         ran.update(self._ran)
         return Description(self._imported.input, self._imported.outputs, ran)
@@ -163,10 +185,22 @@ class Tvm:
             )
         return {"device_proof": self._proof, "outputs_on": places[0]}
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """What decides the outputs: the virtual machine's program, the kernels' code, the weights."""
+        if self._stages is None:
+            raise RunnerError("backend", "fingerprint of a module that was not held for it")
+        _, lowered, executable = self._stages
+        if not self._request.keep_ir:
+            self._stages = None
+        about = [str(self._ran[name]) for name in _DECIDES if name in self._ran]
+        found = tvm_fingerprint.take(lowered, executable, about, self._passes, folder)
+        return found.as_document()
+
     def keep_ir(self, folder: str) -> None:
         """Relax before and after TVM's passes, the kernels in TIR, and the code made of them."""
         if self._stages is not None:
-            tvm_ir.keep(*self._stages, folder)
+            imported, lowered, executable = self._stages
+            tvm_ir.keep(imported, lowered.module, executable, folder)
             self._stages = None
 
     def close(self) -> None:
@@ -180,47 +214,55 @@ class Tvm:
     def _target(self, kind: str) -> Any:
         settings = self._settings
         if self._request.device == "cuda":
-            return tvm_build.gpu_target(kind, self._device)
+            host = tvm_targets.processor(settings["mcpu"])
+            return tvm_targets.gpu_target(kind, self._device, host)
         asked = self._request.instruction_set
         if asked != OWN:
             mcpu, features = LLVM[asked]
             settings["mcpu"] = "".join((mcpu, *features))
         else:
-            mcpu, features = tvm_build.processor(settings["mcpu"]), ()
-        return tvm_build.cpu_target(kind, mcpu, fast_math=settings["fast_math"], features=features)
+            mcpu, features = tvm_targets.processor(settings["mcpu"]), ()
+        return tvm_targets.cpu_target(
+            kind,
+            mcpu,
+            fast_math=settings["fast_math"],
+            features=features,
+            code_level=settings["code_level"],
+            cores=None if settings["tuner"] == "none" else self._request.threads,
+        )
 
-    def _gpu(self, kind: str) -> Any:
-        """The one GPU, as TVM's device of a kind.
+    def _tuner(self, target: Any) -> Optional[tvm_build.Rewrite]:
+        """What tunes kernels, where that is asked for."""
+        if self._settings.get("tuner", "none") == "none":
+            return None
+        tvm_compiler.compiler()
+        cache = self._request.cache
+        if cache is None:
+            self._folder = cache = tempfile.mkdtemp(prefix="tvm-tuned-")
+        cores = len(os.sched_getaffinity(0))
+        budget = tvm_tuning.Budget(self._settings["trials"], cores, cache)
 
-        Raises:
-            RunnerError: kind `wrong-device` or `unsupported`, if TVM does not reach it that way.
-        """
-        self._proof = cuda.require("tvm", self._request.precision)
-        device, reason = _device(kind)
-        if reason is not None:
-            raise unsupported("tvm", "target", kind, tvm_build.GPU_TARGETS, why=reason)
-        named = str(device.device_name)
-        if named != self._proof["name"]:
-            raise RunnerError(
-                "wrong-device",
-                f"tvm: its device {device} is {named!r} and the GPU of this cell is "
-                f"{self._proof['name']!r}; make that one the first, or ask for target cuda",
-            )
-        return device
+        def tune(module: Any) -> Any:
+            changed, self._ran["tuning"] = tvm_tuning.tune(module, target, budget)
+            return changed
+
+        return tune
 
     def _by_compiler(self, executable: Any) -> Any:
         settings = self._settings
-        path, said = tvm_build.compiler()
+        path, said = tvm_compiler.compiler()
         asked = self._request.instruction_set
         arch = settings["mcpu"] if asked == OWN else GCC[asked]
-        flags = tvm_build.compiler_flags(arch, fast_math=settings["fast_math"])
+        flags = tvm_compiler.compiler_flags(
+            arch, fast_math=settings["fast_math"], code_level=settings["code_level"]
+        )
         self._ran.update(compiler=said, compiler_flags=flags)
         self._folder = tempfile.mkdtemp(prefix="tvm-c-")
-        return tvm_build.compile_c(executable, self._folder, path, flags)
+        return tvm_compiler.compile_c(executable, self._folder, path, flags)
 
     def _check_threads(self) -> None:
         """Refuse a pool of another size, which TVM makes where there are too few cores."""
-        count = tvm_build.ask("runtime.NumThreads")
+        count = tvm_targets.ask("runtime.NumThreads")
         taken = self._request.threads if count is None else int(count())
         if taken != self._request.threads:
             raise unsupported("tvm", "number of threads", self._request.threads, (taken,))
@@ -234,84 +276,21 @@ def create(request: LoadRequest) -> Tvm:
 
 def probe() -> BackendProbe:
     """Whether TVM imports, and which of its targets run a tiny model."""
-    providers = (*tvm_build.CPU_TARGETS, *tvm_build.GPU_TARGETS)
-    started, refused = start_each(providers, _start)
+    providers = (*tvm_targets.CPU_TARGETS, *tvm_targets.GPU_TARGETS)
+    started, refused = start_each(providers, tvm_probe.start)
     ok = "llvm" in started
     return BackendProbe(
         ok=ok,
         version=str(tvm.__version__),
         detail="" if ok else refused["llvm"],
-        formats=_OFFER.formats,
-        offer=_OFFER,
+        formats=tvm_request.OFFER.formats,
+        offer=tvm_request.OFFER,
         providers=providers,
         started=started,
         refused=refused,
-        builds={"tvm": {"llvm": tvm_build.llvm_version()}},
-        cpu_used={"tvm": tvm_build.features()},
+        builds={"tvm": {"llvm": tvm_targets.llvm_version()}},
+        cpu_used={"tvm": tvm_targets.features()},
     )
-
-
-def _accept(request: LoadRequest) -> Dict[str, Any]:
-    """The effective settings: `target` is never `auto`, and those of the other device are refused.
-
-    Raises:
-        RunnerError: kind `unsupported`.
-    """
-    settings = _OFFER.accept(request)
-    if request.instruction_set != OWN and settings["mcpu"] != "host":
-        why = "both choose the processor; leave the setting away"
-        asked = request.instruction_set
-        raise unsupported("tvm", "instruction set with mcpu", asked, (OWN,), why=why)
-    targets = _TARGETS[request.device]
-    if settings["target"] == "auto":
-        settings["target"] = targets[0]
-    if settings["target"] not in targets:
-        why = f"this cell runs on the device {request.device}, and that target is for another"
-        raise unsupported("tvm", "target", settings["target"], targets, why=why)
-    if request.device == "cpu":
-        return settings
-    others = [name for name in request.settings if name != "target"]
-    if others:
-        why = "the others are about code for the CPU"
-        raise unsupported("tvm", "setting on a GPU", others[0], ("target",), why=why)
-    return {"target": settings["target"]}
-
-
-def _start(kind: str) -> Optional[str]:
-    """Run a tiny model by one target; why it did not, where it did not."""
-    device, reason = _device(kind)
-    if reason is not None:
-        return reason
-    folder = tempfile.mkdtemp(prefix="tvm-probe-")
-    try:
-        imported = tvm_model.from_onnx(tiny.ONNX, folder, tiny.ROW.shape)
-        if kind in tvm_build.GPU_TARGETS:
-            target = tvm_build.gpu_target(kind, device)
-        else:
-            target = tvm_build.cpu_target(kind, tvm_build.processor("host"), fast_math=False)
-        executable = tvm_build.compile_lowered(
-            tvm_build.lower(imported.module, target, "default"), target
-        )
-        if kind == "c":
-            path, _ = tvm_build.compiler()
-            flags = tvm_build.compiler_flags("host", fast_math=False)
-            executable = tvm_build.compile_c(executable, folder, path, flags)
-        machine = import_module("tvm.relax").VirtualMachine(executable, device)
-        output = machine[tvm_model.ENTRY](tvm.runtime.tensor(tiny.ROW, device)).numpy()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    right: bool = tiny.is_right(output)
-    return None if right else f"a tiny model gave {output.tolist()}"
-
-
-def _device(kind: str) -> Tuple[Any, Optional[str]]:
-    """TVM's device for a target, and why there is none."""
-    if kind in tvm_build.CPU_TARGETS:
-        return tvm.cpu(0), None
-    if tvm_build.ask(f"device_api.{kind}") is None:
-        return None, tvm_build.no_runtime(kind)
-    device = getattr(tvm, kind)(0)
-    return (device, None) if device.exist else (None, "TVM finds no device of this kind")
 
 
 def _flat(result: Any) -> List[Any]:

@@ -42,17 +42,21 @@ def convert(job: ConvertJob, events: Events) -> None:
 def probe(name: str) -> Dict[str, Any]:
     """Whether the packages of a converter import here: `ok`, and `detail` why not; never raises.
 
-    `options` are those that it takes.
+    `options` are those that it takes; of one that optimises, `passes` are those it has by name.
     """
     try:
         module = _modules()[name]()
         for each in getattr(module, "LATE_IMPORTS", ()):
             each()
-        options = [str(option) for option in getattr(module, "OPTIONS", ())]
+        told: Dict[str, Any] = {
+            "options": [str(option) for option in getattr(module, "OPTIONS", ())]
+        }
+        if hasattr(module, "passes"):
+            told["passes"] = {which: list(names) for which, names in module.passes().items()}
     except Exception as error:
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         return {"ok": False, "detail": detail, "options": []}
-    return {"ok": True, "detail": "", "options": options}
+    return dict({"ok": True, "detail": ""}, **told)
 
 
 def _modules() -> Dict[str, plugins.Load]:

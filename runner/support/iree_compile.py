@@ -32,6 +32,7 @@ _Result = TypeVar("_Result")
 _FLAGS = ("--iree-input-type={}", "--iree-hal-target-backends=llvm-cpu")
 _KIND = re.compile(r"_dispatch_\d+_?(.*)$")
 _SIZES = re.compile(r"_(?:\d+|D)(?:x(?:\d+|D))*(?:_.*)?$|_(?:[fi]\d+|bf16)(?:x.*)?$")
+_UNKNOWN_FLAG = re.compile(r"Unknown command line argument.*?(?:Did you mean[^\n]*|$)", re.DOTALL)
 _OPERATOR = re.compile(r"\"onnx\.(\w+)\"|\"(torch\.aten\.[\w.]+)\"|'(stablehlo\.\w+)'")
 
 
@@ -255,6 +256,10 @@ def _refusal(said: str) -> RunnerError:
             f"the operator {next(filter(None, operator.groups()))}" if operator else "an operator"
         )
         message = f"IREE can't compile {which} as this model uses it: {words}"
+        return RunnerError("unsupported", message, said[-20000:])
+    unknown = _UNKNOWN_FLAG.search(said)
+    if unknown:
+        message = f"iree: this version has no such flag: {' '.join(unknown.group().split())[:300]}"
         return RunnerError("unsupported", message, said[-20000:])
     killed = re.search(r"Error code: -(\d+)", said)
     if killed and not words:

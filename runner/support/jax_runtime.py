@@ -23,8 +23,16 @@ _POOL = "tf_XLAEigen"
 """What XLA calls the threads that compute, in the 15 characters that the kernel keeps."""
 
 
-def prepare(device: str, threads: int, ceiling: str = OWN) -> Dict[str, Any]:
-    """Set platform, threads, cores and instruction sets; for `ran`, what was set.
+def prepare(
+    device: str, threads: int, ceiling: str = OWN, cache: Optional[str] = None
+) -> Dict[str, Any]:
+    """Set platform, threads, cores, instruction sets and cache; for `ran`, what was set.
+
+    Args:
+        device: `cpu` or `cuda`.
+        threads: how many XLA gets.
+        ceiling: on instruction sets.
+        cache: a folder for compilations; None: none are kept.
 
     Raises:
         RunnerError: kind `backend`, where JAX has been imported already: it would not look again;
@@ -42,6 +50,8 @@ def prepare(device: str, threads: int, ceiling: str = OWN) -> Dict[str, Any]:
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
     chosen.update({name: str(threads) for name in _THREADS})
+    if cache is not None:
+        chosen.update(_cache(cache))
     os.environ.update(chosen)
     told: Dict[str, Any] = {"xla_flags": chosen["XLA_FLAGS"]}
     if device == "cpu":
@@ -69,6 +79,15 @@ def proven_threads(threads: int, started: Optional[int]) -> int:
         "this version of jaxlib does not take the number from PJRT_NPROC or NPROC; use another "
         "version",
     )
+
+
+def _cache(folder: str) -> Dict[str, str]:
+    """What makes JAX keep all its compilations in a folder, those that were quick too."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": os.path.join(folder, "xla"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 def _flags(before: str, threads: int) -> str:

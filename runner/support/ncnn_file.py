@@ -86,11 +86,16 @@ def layers(path: str) -> bytes:
     Raises:
         RunnerError: kind `model`, if the file can't be read.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            return file.read(_PARAM)
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    return _part(path, _PARAM)
+
+
+def weights(path: str) -> bytes:
+    """The weights, as ncnn's own bytes.
+
+    Raises:
+        RunnerError: kind `model`, if the file can't be read.
+    """
+    return _part(path, _BIN)
 
 
 def load(ncnn: Any, path: str, options: Mapping[str, Any]) -> Any:
@@ -190,6 +195,14 @@ def require_layers(ncnn: Any, path: str, param: str) -> None:
             f"{path}: ncnn {ncnn.__version__} has no layer for {', '.join(unknown)}; take a newer "
             "ncnn if that has, or run this model by another stack",
         )
+
+
+def _part(path: str, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.read(name)
+    except Exception as error:
+        raise _unreadable(path, error) from error
 
 
 def _dateless(name: str) -> zipfile.ZipInfo:

@@ -17,6 +17,8 @@ from runner.support import conversion, onnx_model, onnxruntime_model
 
 PACKAGES = ("onnxruntime", "onnx", "numpy")
 
+_FEW = 4
+
 
 def import_onnxruntime() -> Any:
     """The module onnxruntime, which would start a thread for telemetry from version 1.29 on."""
@@ -127,12 +129,18 @@ def run(path: str, fed: np.ndarray, threads: int) -> List[np.ndarray]:
     """All outputs of a model by ONNX Runtime on the CPU.
 
     Raises:
-        RunnerError: as the backend `onnxruntime` refuses a file; `backend` if the call fails.
+        RunnerError: as the backend `onnxruntime` refuses a file; `backend` if the call fails, or if
+            it takes no input or several.
     """
     ort = import_onnxruntime()
     session = open_session(path, _options(ort, threads))
+    names = [node.name for node in session.get_inputs()]
+    if len(names) != 1:
+        told = ", ".join([*names[:_FEW], *(["…"] if len(names) > _FEW else [])]) or "none"
+        message = f"{len(names)} inputs are to be fed ({told}), and there is one"
+        raise RunnerError("backend", message)
     try:
-        outputs: List[Any] = session.run(None, {session.get_inputs()[0].name: fed})
+        outputs: List[Any] = session.run(None, {names[0]: fed})
     except Exception as error:
         raise classify(error, "backend") from error
     return [np.asarray(output) for output in outputs]

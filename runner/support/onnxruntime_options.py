@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Dict, List, Mapping, Tuple
 
 from runner import placement
 from runner.backends.base import LoadRequest, Offer, unsupported
 from runner.errors import RunnerError
+from runner.support import onnxruntime_passes as passes
 
 CPU = placement.CPU
 CUDA = "CUDAExecutionProvider"
@@ -35,7 +37,12 @@ OFFER = Offer(
         "arena": (True, False),
         "mem_pattern": (True, False),
     },
+    names=dict.fromkeys(passes.SETTINGS, ()),
 )
+"""Without the names of optimizers, which differ between versions: `offer` has them."""
+
+EXECUTION = ("provider", "execution_mode", "allow_spinning", "arena", "mem_pattern")
+"""Settings that change how a graph is run, and not the graph."""
 
 _TF32_SINCE = (1, 18)
 """Older ones do not know the option; NVIDIA's own switch works with all."""
@@ -46,13 +53,20 @@ _ABSENT = {
 }
 
 
-def accept(request: LoadRequest) -> Dict[str, Any]:
+def offer(ort: Any) -> Offer:
+    """What the installed version can be asked for."""
+    there = passes.of_this_build(ort)
+    return replace(OFFER, names=dict.fromkeys(passes.SETTINGS, there))
+
+
+def accept(ort: Any, request: LoadRequest) -> Dict[str, Any]:
     """The effective settings: `provider` is never `auto`, and what excludes each other is refused.
 
     Raises:
         RunnerError: kind `unsupported`.
     """
-    settings = OFFER.accept(request)
+    named = any(request.settings.get(name) is not None for name in passes.SETTINGS)
+    settings = (offer(ort) if named else OFFER).accept(request)
     if settings["provider"] == "auto":
         settings["provider"] = request.device
     device = _DEVICES[settings["provider"]]
@@ -129,6 +143,11 @@ def options(ort: Any, settings: Mapping[str, Any], threads: int) -> Tuple[Any, D
     for pool in ("intra_op", "inter_op"):
         chosen.add_session_config_entry(f"session.{pool}.allow_spinning", spinning)
     return chosen, {"intra_op_threads": intra, "inter_op_threads": inter}
+
+
+def disabled(ort: Any, settings: Mapping[str, Any]) -> Tuple[str, ...]:
+    """The optimizers that a session is to turn off; raises as `onnxruntime_passes.turned_off`."""
+    return passes.turned_off(ort, settings, _LEVELS[settings["graph_optimization_level"]])
 
 
 def version(ort: Any) -> Tuple[int, ...]:

@@ -31,8 +31,8 @@ def nodes(compiled: Any) -> List[Node]:
     found = []
     for operation in compiled.get_runtime_model().get_ops():
         about = operation.get_rt_info()
-        told = [_told(about, k) for k in ("layerType", "primitiveType", "runtimePrecision")]
-        node = Node(told[0], told[1], _computed(told[1], told[2]))
+        given = [told(about, k) for k in ("layerType", "primitiveType", "runtimePrecision")]
+        node = Node(given[0], given[1], _computed(given[1], given[2]))
         if node.layer not in _NOT_EXECUTED:
             found.append(node)
     return found
@@ -57,8 +57,8 @@ def numpy_name(kind: str) -> str:
     """The name that NumPy has, or would have, for a number format of OpenVINO: `f32` is `float32`."""
     if kind in _NAMES:
         return _NAMES[kind]
-    told = _NUMBERED.fullmatch(kind)
-    return f"{_LETTERS[told[1]]}{told[2]}" if told else kind
+    parts = _NUMBERED.fullmatch(kind)
+    return f"{_LETTERS[parts[1]]}{parts[2]}" if parts else kind
 
 
 def reduced(found: Sequence[Node]) -> Tuple[str, ...]:
@@ -71,7 +71,8 @@ def _computed(primitive: str, precision: str) -> str:
     return "f32" if precision == "f16" and primitive.endswith("_f32") else precision
 
 
-def _told(about: Any, name: str) -> str:
+def told(about: Any, name: str) -> str:
+    """What the runtime graph says of a layer under a name; `unknown` where it does not."""
     if name not in about:
         return "unknown"
     value = about[name]

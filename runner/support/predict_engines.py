@@ -19,6 +19,7 @@ from runner.support import (
     jax_runtime,
     keras_engine,
     native_threads,
+    predict_fingerprint,
     tensorflow_operators,
     tensorflow_stack,
     xla_ceiling,
@@ -55,6 +56,8 @@ class Engine:
         default=lambda run, operators: {}  # noqa: ARG005
     )
     """For `ran`, what shows that a run and its operators keep to the ceiling."""
+    proves: Optional[predict_fingerprint.Prove] = None
+    """The fingerprint of what a call executes, where the engine tells."""
 
 
 def check(asked: Optional[Any]) -> Tuple[str, ...]:
@@ -117,6 +120,7 @@ def _tensorflow(request: LoadRequest) -> Engine:
         kept=lambda run, _: ceiling.told(
             _BACKEND, request, run, unproved=tensorflow_stack.untold(request)
         ),
+        proves=predict_fingerprint.by_tensorflow(tensorflow_stack.choosing_kernels(stack)),
     )
 
 
@@ -156,18 +160,23 @@ def _torch(request: LoadRequest) -> Engine:
     proof = setup.set_up(_BACKEND, request, {})
     ran = dict(setup.as_set_up(request))
     version = str(ran.pop("version"))
+
+    def observed(call: Callable[[], Any]) -> Dict[str, int]:
+        return dict(import_module("runner.support.torch_operators").observed(call))
+
     return Engine(
         name="torch",
         versions={"torch": version},
         ran=ran,
         proof=proof,
-        observes=lambda call: dict(import_module("runner.support.torch_operators").observed(call)),
+        observes=observed,
         devices=lambda model: [str(_value(v).device) for v in model.variables],
         kept=lambda run, operators: dict(
             import_module("runner.support.torch_ceiling").told(
                 _BACKEND, request, run, operators, {}
             )
         ),
+        proves=predict_fingerprint.by_torch(observed),
     )
 
 

@@ -7,9 +7,11 @@ that it made (`of_hlo`).
 
 from __future__ import annotations
 
+import contextlib
 import re
+import weakref
 from importlib import import_module
-from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
 from runner.errors import RunnerError
 from runner.support import xla_hlo
@@ -20,6 +22,9 @@ _NARROW = {14: "bfloat16", 19: "half"}
 _WHOLE = frozenset([3, 4, 5, 6, 7, 9, 10, 17, 20, 21, 22, 23])
 """Integers and booleans, and what is no number: strings, resources, variants."""
 
+_VALUELESS = frozenset([7, 20, 21])
+"""Strings, resources, variants."""
+
 _PLUMBING_WORDS = """
     _Arg _Retval _DeviceArg _DeviceRetval _Send _Recv _HostSend _HostRecv NoOp Const HostConst
     _HostConst Placeholder VarHandleOp ReadVariableOp _ReadVariablesOp Identity IdentityN
@@ -28,7 +33,8 @@ _PLUMBING_WORDS = """
 PLUMBING = frozenset(_PLUMBING_WORDS.split())
 """What carries values about and computes none."""
 
-_UNCOUNTED = PLUMBING - frozenset(["ReadVariableOp", "_ReadVariablesOp"])
+_READS = frozenset(["ReadVariableOp", "_ReadVariablesOp"])
+_UNCOUNTED = PLUMBING - _READS
 _FEEDING = re.compile(r"Dataset(V\d+)?$|Iterator")
 
 # TensorFlow keeps the arithmetic of shapes in the host's memory on purpose.
@@ -91,31 +97,74 @@ def of_graphs(functions: Sequence[Any]) -> List[Operator]:
     return [op for ops in several or computing for op in ops]
 
 
-def watch(call: Callable[[], Any]) -> List[Operator]:
-    """The operations that a call dispatches one by one."""
-    callbacks = import_module("tensorflow.python.framework.op_callbacks")
-    found: List[Operator] = []
+class Dispatched:
+    """The operations that are dispatched one by one: see `dispatching`.
+
+    Attributes:
+        operators: each with its place and data types.
+        lines: each by its kind, place and attributes.
+        constants: values that no operation gave, and those of variables; kept where asked for.
+    """
+
+    def __init__(self, *, keep_constants: bool) -> None:
+        self.operators: List[Operator] = []
+        self.lines: List[str] = []
+        self.constants: List[Any] = []
+        self._keeps = keep_constants
+        self._given: Dict[int, Any] = {}
 
     def note(
+        self,
         kind: Any,
-        inputs: Any,  # noqa: ARG001 (the signature is TensorFlow's)
-        attributes: Any,  # noqa: ARG001
+        inputs: Any,
+        attributes: Any,
         outputs: Any,
-        op_name: Any = None,  # noqa: ARG001
+        op_name: Any = None,  # noqa: ARG002 (the signature is TensorFlow's)
         graph: Any = None,
     ) -> None:
-        if graph is None:
-            name = kind.decode() if isinstance(kind, bytes) else str(kind)
-            types = frozenset(int(tensor.dtype.as_datatype_enum) for tensor in outputs)
-            place = _place(outputs[0].device) if len(outputs) else "CPU"
-            found.append(Operator(name, place, types))
+        """What TensorFlow calls at each operation, and of a graph's nodes when that is traced."""
+        if graph is not None:
+            return
+        name = kind.decode() if isinstance(kind, bytes) else str(kind)
+        types = frozenset(int(tensor.dtype.as_datatype_enum) for tensor in outputs)
+        place = _place(outputs[0].device) if len(outputs) else "CPU"
+        self.operators.append(Operator(name, place, types))
+        if self._keeps and not _FEEDING.search(name):
+            told = list(attributes or ())
+            pairs = sorted(f"{key}={value}" for key, value in zip(told[::2], told[1::2]))
+            self.lines.append(f"{name} {place} {' '.join(pairs)}")
+            self._keep(inputs, outputs, read=name in _READS)
 
-    callbacks.add_op_callback(note)
+    def _keep(self, inputs: Any, outputs: Any, *, read: bool) -> None:
+        """Keep what was read, and what came from no operation before; resources have no values."""
+        for tensor in inputs:
+            given = self._given.get(id(tensor))
+            is_new = given is None or given() is not tensor
+            if is_new and int(tensor.dtype.as_datatype_enum) not in _VALUELESS:
+                self.constants.append(tensor.numpy())
+        for tensor in outputs:
+            self._given[id(tensor)] = weakref.ref(tensor)
+            if read:
+                self.constants.append(tensor.numpy())
+
+
+@contextlib.contextmanager
+def dispatching(*, keep_constants: bool = False) -> Iterator[Dispatched]:
+    """Note what is dispatched meanwhile, with constants where they are asked for."""
+    callbacks = import_module("tensorflow.python.framework.op_callbacks")
+    dispatched = Dispatched(keep_constants=keep_constants)
+    callbacks.add_op_callback(dispatched.note)
     try:
-        call()
+        yield dispatched
     finally:
-        callbacks.remove_op_callback(note)
-    return found
+        callbacks.remove_op_callback(dispatched.note)
+
+
+def watch(call: Callable[[], Any]) -> List[Operator]:
+    """The operations that a call dispatches one by one."""
+    with dispatching() as dispatched:
+        call()
+    return dispatched.operators
 
 
 def of_hlo(text: str, place: str) -> List[Operator]:

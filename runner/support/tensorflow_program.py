@@ -6,10 +6,12 @@ A backend says how a function of a tensor becomes what is called (`Way`); the re
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,11 +25,13 @@ from runner.backends.base import (
     start_each,
 )
 from runner.errors import RunnerError
+from runner.fingerprints import Fingerprint
 from runner.inputs import check_fit
 from runner.support import (
     ceiling,
     keras_engine,
     keras_saved,
+    tensorflow_fingerprint,
     tensorflow_operators,
     tensorflow_source,
     tensorflow_stack,
@@ -46,7 +50,10 @@ class Way:
     `make(tf, step, spec, settings)` gives what is called. `first(call, fed)` is its first call,
     where that optimises or compiles, and gives the operators where they are told then.
     `watched(call, fed)` gives the operators where they can be asked for later. `shown(call, fed,
-    folder)` writes what TensorFlow makes of a function that was not called yet.
+    folder)` writes what TensorFlow makes of a function that was not called yet, and `proof(call, fed,
+    folder, about)` gives the fingerprint of that. `without(backend, settings)` gives grappler's
+    optimizers that are left out. `options(backend, settings)` gives XLA's flags: it is there where
+    XLA compiles.
     """
 
     offer: Offer
@@ -54,6 +61,9 @@ class Way:
     first: Optional[Callable[[Call, Any], List[Operator]]] = None
     watched: Optional[Callable[[Call, Any], List[Operator]]] = None
     shown: Optional[Callable[[Call, Any, str], None]] = None
+    proof: Optional[Callable[[Call, Any, str, Sequence[str]], Fingerprint]] = None
+    without: Optional[Callable[[str, Mapping[str, Any]], Tuple[str, ...]]] = None
+    options: Optional[Callable[[str, Mapping[str, Any]], Dict[str, Any]]] = None
 
 
 class TensorFlowProgram:
@@ -67,6 +77,12 @@ class TensorFlowProgram:
         self._operators: List[Operator] = []
         self._source: Optional[Source] = None
         self._call: Optional[Call] = None
+        without = way.without(self._name, self._settings) if way.without is not None else ()
+        options = None if way.options is None else way.options(self._name, self._settings)
+        self._dump: Optional[str] = None
+        if options is not None and request.fingerprint:
+            self._dump = tempfile.mkdtemp(prefix="xla-")
+            options.update(tensorflow_fingerprint.dump_options(self._dump))
         # Importing takes seconds, which are no part of reading a model.
         os.environ.update(keras_engine.variables("tensorflow"))
         with keras_saved.warnings_are_no_errors():
@@ -75,7 +91,9 @@ class TensorFlowProgram:
                 request,
                 onednn=self._settings.get("onednn", True),
                 grappler=self._settings.get("grappler", True),
-                compiles=self._name == "tensorflow.xla",
+                compiles=options is not None,
+                without=without,
+                xla=options or {},
             )
             if request.format == "keras":
                 import_module("keras")
@@ -158,6 +176,21 @@ class TensorFlowProgram:
         )
         return found
 
+    def fingerprint(self, folder: str) -> Dict[str, Any]:
+        """What TensorFlow makes of the function, by making it once more: it tells only then.
+
+        Raises:
+            RunnerError: kind `unsupported`, where it does not show what it makes.
+        """
+        if self._way.proof is None:
+            message = f"{self._name} does not show what it executes"
+            raise RunnerError("unsupported", message)
+        about = tensorflow_stack.choosing_kernels(self._stack)
+        with keras_saved.warnings_are_no_errors(), self._stack.tf.device(self._stack.device):
+            call = self._made(tensorflow_fingerprint.renamed(self._loaded().step))
+            made = self._way.proof(call, self._zeros(), self._dump or folder, about)
+        return made.as_document()
+
     def keep_ir(self, folder: str) -> None:
         """What TensorFlow makes of the function, by making it once more: it tells only then."""
         if self._way.shown is None:
@@ -169,13 +202,15 @@ class TensorFlowProgram:
         """Drop the function and what owns its variables."""
         self._call = None
         self._source = None
+        if self._dump is not None:
+            shutil.rmtree(self._dump, ignore_errors=True)
 
-    def _made(self) -> Call:
-        """The function, for the batch of the request."""
+    def _made(self, step: Optional[Step] = None) -> Call:
+        """The function, for the batch of the request; of another step than the model's own."""
         source, tf = self._loaded(), self._stack.tf
         dtype = tf.dtypes.as_dtype(source.input.dtype)
         spec = tf.TensorSpec(self._fed_shape(), dtype, name="fed")
-        return self._way.make(tf, source.step, spec, self._settings)
+        return self._way.make(tf, step or source.step, spec, self._settings)
 
     def _zeros(self) -> Any:
         return self._stack.tf.constant(

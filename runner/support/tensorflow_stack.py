@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from runner.backends.base import LoadRequest, installed_version, unsupported
 from runner.errors import RunnerError
 from runner.instruction_sets import OWN
-from runner.support import cuda, native_threads, xla_ceiling
+from runner.support import (
+    cuda,
+    native_threads,
+    pass_log,
+    tensorflow_grappler,
+    xla_ceiling,
+    xla_flags,
+    xla_passes,
+)
 
 GPU = "/GPU:0"
 _CPU = "/CPU:0"
 _PACKAGES = ("tensorflow", "tensorflow-cpu")
+
+_KERNEL_VARIABLES = ("ONEDNN_", "DNNL_", "TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_")
+"""Beginnings of the names of variables that oneDNN and TensorFlow read to choose kernels."""
 
 # Which float the rewriters of graphs may make smaller: none, where whole float32 was asked for.
 _MIXED = (
@@ -50,6 +61,8 @@ def start(
     onednn: bool = True,
     grappler: bool = True,
     compiles: Optional[bool] = False,
+    without: Tuple[str, ...] = (),
+    xla: Optional[Mapping[str, Any]] = None,
 ) -> Stack:
     """Import TensorFlow, and hold it to the threads, device and precision of a request.
 
@@ -60,6 +73,8 @@ def start(
         grappler: whether graphs are optimised before they run.
         compiles: whether XLA compiles; None: the model decides, and this XLA need not know of
             ceilings on instruction sets.
+        without: grappler's optimizers that are left out.
+        xla: flags for XLA, by name.
 
     Raises:
         RunnerError: kind `unsupported`, where this TensorFlow can't be held to it; `wrong-device`,
@@ -70,10 +85,9 @@ def start(
         raise unsupported(backend, "value of onednn on the GPU", False, (True,))
     proof = cuda.require(backend, request.precision) if on_gpu else {}
     _say_before_import(onednn, request.precision)
-    if compiles or (compiles is None and can_compile(request)):
-        given = os.environ.get("XLA_FLAGS", "")
-        flags = xla_ceiling.set_flags(backend, "tensorflow", request.instruction_set, given)
-        os.environ.update({"XLA_FLAGS": flags} if flags else {})
+    _tell_xla(backend, request, compiles, xla or {})
+    if request.fingerprint:
+        pass_log.ask()
     # Threads take their cores from the one that starts them, and TensorFlow's import starts some.
     cores = None if on_gpu else native_threads.hold_to_cores(backend, request.threads)
     tf = import_module("tensorflow")
@@ -89,6 +103,7 @@ def start(
         options.update((name, False) for name in _MIXED)
         tf.config.experimental.enable_tensor_float_32_execution(False)
     tf.config.optimizer.set_experimental_options(options)
+    tensorflow_grappler.switch_off(backend, without)
     enabled = _onednn_enabled()
     if not on_gpu and enabled is not None and enabled is not onednn:
         raise unsupported(
@@ -121,6 +136,16 @@ def untold(request: LoadRequest) -> Dict[str, str]:
     return {"tensorflow": words, **(xla_ceiling.shown(flags) if told else {})}
 
 
+def choosing_kernels(stack: Stack) -> List[str]:
+    """What chooses between kernels and is seen in no graph, for a fingerprint."""
+    variables = sorted(name for name in os.environ if name.startswith(_KERNEL_VARIABLES))
+    return [
+        f"onednn={stack.onednn}",
+        f"tf32={stack.ran.get('tf32')}",
+        *(f"{name}={os.environ[name]}" for name in variables),
+    ]
+
+
 def builds() -> Dict[str, str]:
     """The parts inside this build of TensorFlow: commit, compiler, CUDA, oneDNN, XLA."""
     tf = import_module("tensorflow")
@@ -144,6 +169,18 @@ def _say_before_import(onednn: bool, precision: str) -> None:
     if precision == "f32":
         os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "STRICT"
         os.environ.pop("TF_SET_ONEDNN_FPMATH_MODE", None)
+
+
+def _tell_xla(
+    backend: str, request: LoadRequest, compiles: Optional[bool], added: Mapping[str, Any]
+) -> None:
+    """XLA's flags, which it reads when it starts: a ceiling, and those that are asked for."""
+    xla_flags.check_passes(backend, "tensorflow")
+    flags = xla_passes.as_flags(os.environ.get("XLA_FLAGS", ""), (), added)
+    if compiles or (compiles is None and can_compile(request)):
+        flags = xla_ceiling.set_flags(backend, "tensorflow", request.instruction_set, flags)
+    if flags:
+        os.environ["XLA_FLAGS"] = flags
 
 
 def _hold_threads(backend: str, tf: Any, threads: int) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from runner import fingerprints
 from runner.backends.base import Shape, only_input, unsupported
 from runner.errors import RunnerError
+from runner.fingerprints import Fingerprint
+from runner.refusals import unknown_name
 from runner.support.tally import tally
 
 TYPING = ("auto", "strong", "weak")
@@ -17,6 +21,7 @@ WORKSPACES_MIB = (0, 256, 1024, 4096)
 """0 leaves the limit to TensorRT: all the memory of the GPU."""
 
 _STRONG_SINCE, _STRONG_ONLY_SINCE = 10, 11
+_TIMINGS = "timing.cache"
 _TACTIC_LETTERS = 96
 _KEPT = 5
 
@@ -34,6 +39,42 @@ class Log:
     def said(self) -> str:
         """The errors in one line, or words for none."""
         return "; ".join(self.errors) or "it gave no reason"
+
+
+class TimingCache:
+    """The times of kernels that TensorRT measured, in a folder of the cell's own.
+
+    A builder that finds them there does not measure again, and so chooses the same kernels.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, _TIMINGS)
+        self.warm = os.path.isfile(self._path)
+
+    def give(self, trt: Any, config: Any) -> None:
+        """Let a build use what is there.
+
+        Raises:
+            RunnerError: kind `backend`, where it is damaged, or of another version or GPU.
+        """
+        content = b""
+        if self.warm:
+            with open(self._path, "rb") as file:
+                content = file.read()
+        cache = config.create_timing_cache(content)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            raise RunnerError(
+                "backend",
+                f"TensorRT {trt.__version__} refuses the timing cache {self._path}: remove it, and "
+                "kernels are measured again",
+            )
+
+    def keep(self, config: Any) -> None:
+        """Write what a build found, whole or not at all."""
+        staged = f"{self._path}.{os.getpid()}"
+        with open(staged, "wb") as file:
+            file.write(bytes(config.get_timing_cache().serialize()))
+        os.replace(staged, self._path)
 
 
 def logger(trt: Any, log: Log) -> Any:
@@ -111,17 +152,36 @@ def parse(trt: Any, builder: Any, log: Any, source: Any, typing: str) -> Any:
 
 
 def build(
-    trt: Any, builder: Any, network: Any, settings: Mapping[str, Any], fed: Tuple[int, ...]
+    trt: Any,
+    builder: Any,
+    network: Any,
+    settings: Mapping[str, Any],
+    fed: Tuple[int, ...],
+    timings: Optional[TimingCache] = None,
 ) -> Any:
     """The plan of an engine for the shape `fed`, as TensorRT serialises it; None if it failed.
 
-    `tf32` in the settings says whether TF32 may be used. No timing cache is read or kept, so one
-    build knows nothing of another.
+    Args:
+        trt: the module.
+        builder: of the network.
+        network: what is to be built.
+        settings: of the backend; `tf32` says whether TF32 may be used.
+        fed: the shape of the input.
+        timings: where measured times of kernels are kept; None: one build knows nothing of another.
     """
     config = builder.create_builder_config()
     config.builder_optimization_level = settings["builder_optimization_level"]
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    config.set_flag(trt.BuilderFlag.DISABLE_TIMING_CACHE)
+    if timings is None:
+        config.set_flag(trt.BuilderFlag.DISABLE_TIMING_CACHE)
+    else:
+        timings.give(trt, config)
+    sources = settings.get("tactic_sources")
+    if sources is not None:
+        mask = tactic_mask(trt, sources)
+        # A version without this choice has its own kernels alone.
+        if tactic_sources(trt):
+            config.set_tactic_sources(mask)
     if not settings["tf32"]:
         config.clear_flag(trt.BuilderFlag.TF32)
     if settings["workspace_mib"]:
@@ -138,7 +198,56 @@ def build(
                 "model",
                 f"tensorrt: {entry.name} is {list(entry.shape)} and can't be fixed to {list(shape)}",
             )
-    return builder.build_serialized_network(network, config)
+    plan = builder.build_serialized_network(network, config)
+    if timings is not None and plan is not None:
+        timings.keep(config)
+    return plan
+
+
+def tactic_sources(trt: Any) -> Tuple[str, ...]:
+    """The libraries that this version may take kernels from, by TensorRT's names."""
+    members = getattr(getattr(trt, "TacticSource", None), "__members__", {})
+    return tuple(sorted(members))
+
+
+def tactic_mask(trt: Any, sources: Iterable[str]) -> int:
+    """The sources as TensorRT takes them: a bit for each.
+
+    Raises:
+        RunnerError: kind `unsupported`, for a source that this version does not have.
+    """
+    there = tactic_sources(trt)
+    mask = 0
+    for name in sources:
+        if name not in there:
+            raise unknown_name("tensorrt", "tactic_sources", name, there)
+        mask |= 1 << int(getattr(trt.TacticSource, name))
+    return mask
+
+
+def fingerprint(trt: Any, engine: Any, weights: bytes, size_bytes: int) -> Fingerprint:
+    """What an engine is made of, by its inspector: layers, their kernels, formats and precision.
+
+    The plan's own bytes won't do: they differ between two builds of one form. The weights that the
+    inspector does not show are those of the file.
+
+    Args:
+        trt: the module.
+        engine: built with detailed verbosity.
+        weights: the model's file, or a hash of it.
+        size_bytes: of the plan.
+
+    Raises:
+        RunnerError: kind `unsupported`, where the inspector of this version does not tell.
+    """
+    told = _inspected(trt, engine)
+    if not told:
+        message = f"the inspector of TensorRT {trt.__version__} does not tell an engine's layers"
+        raise RunnerError("unsupported", message)
+    lines = [json.dumps(layer, sort_keys=True) for layer in told]
+    return fingerprints.of_lines(
+        "engine", lines, [weights], operators=_counted(told), code_bytes=size_bytes
+    )
 
 
 def fixed(declared: Optional[Shape], fed: Tuple[int, ...]) -> Tuple[int, ...]:
@@ -160,12 +269,20 @@ def shape_of(sizes: Any) -> Optional[Shape]:
 
 def layers(trt: Any, engine: Any) -> Dict[str, int]:
     """The engine's layers by type and tactic, by its inspector; empty where it does not tell."""
+    return _counted(_inspected(trt, engine))
+
+
+def _counted(told: List[Any]) -> Dict[str, int]:
+    return tally(_kind(layer) for layer in told if isinstance(layer, dict))
+
+
+def _inspected(trt: Any, engine: Any) -> List[Any]:
+    """The inspector's description of each layer, in the order in which they run."""
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     try:
-        told = json.loads(text).get("Layers", [])
+        return list(json.loads(text).get("Layers", []))
     except (ValueError, AttributeError):
-        return {}
-    return tally(_kind(layer) for layer in told if isinstance(layer, dict))
+        return []
 
 
 def _kind(layer: Dict[str, Any]) -> str:

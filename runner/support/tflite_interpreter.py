@@ -6,7 +6,7 @@ The packages share one Python interface and differ in the kernels inside.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -103,14 +103,43 @@ def delegated(listed: Iterable[Dict[str, Any]]) -> Set[int]:
 
 def by_kernel(listed: Iterable[Dict[str, Any]], kernels: str) -> Dict[str, int]:
     """Operators by kind and by who runs them, such as `{"CONV_2D (xnnpack)": 36}`."""
+    return tally(kind for kind, _ in _with_kernel(listed, kernels))
+
+
+def plan_of(interpreter: Any, listed: Iterable[Dict[str, Any]], kernels: str) -> List[str]:
+    """What an interpreter runs, a line an operator: its kind, its kernel, and its tensors.
+
+    Tensors are numbered by the file, and have a shape once they are allocated for a batch.
+    """
+    details = {int(one["index"]): one for one in interpreter.get_tensor_details()}
+
+    def tensor(index: int) -> str:
+        about = details.get(index)
+        if about is None:
+            return str(index)
+        shape = "x".join(str(int(size)) for size in about["shape"])
+        return f"{index}:{np.dtype(about['dtype']).name}[{shape}]"
+
+    lines = []
+    for kind, operator in _with_kernel(listed, kernels):
+        read, written = (
+            " ".join(tensor(int(index)) for index in operator[side])
+            for side in ("inputs", "outputs")
+        )
+        lines.append(f"{kind} {read} -> {written}")
+    return lines
+
+
+def _with_kernel(
+    listed: Iterable[Dict[str, Any]], kernels: str
+) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    """Each operator of the file, with its kind and who runs it."""
     rows = list(listed)
     taken = delegated(rows)
     own = "builtin" if kernels == "xnnpack" else kernels
-    return tally(
-        f"{operator['op_name']} ({'xnnpack' if place in taken else own})"
-        for place, operator in enumerate(rows)
-        if operator["op_name"] != _DELEGATE
-    )
+    for place, operator in enumerate(rows):
+        if operator["op_name"] != _DELEGATE:
+            yield f"{operator['op_name']} ({'xnnpack' if place in taken else own})", operator
 
 
 def computed_in(interpreter: Any, listed: Iterable[Dict[str, Any]]) -> List[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 import torch
 
 from runner.backends.base import STAGES, Description, LoadRequest, Offer, require_file
 from runner.errors import RunnerError
-from runner.support import torch_ceiling
+from runner.fingerprints import Fingerprint
+from runner.support import torch_ceiling, torch_fingerprint
 from runner.support.tally import most
 from runner.support.torch_operators import observed
 from runner.support.torch_program import TorchProgram, as_list, on_device
@@ -37,6 +38,9 @@ class Way(Protocol):
     def on_cpu(self) -> Dict[str, str]:
         """What of it runs on the CPU, by name, once it was made for a GPU."""
 
+    def fingerprint(self, operators: Mapping[str, int], about: Sequence[str]) -> Fingerprint:
+        """What it executes; `operators` are those of a run, `about` what chooses their kernels."""
+
     def keep_ir(self, folder: str) -> None:
         """Write what it made of the program into a folder; nothing, where it compiles nothing."""
 
@@ -56,6 +60,7 @@ class TorchBackend:
         self._program: Optional[TorchProgram] = None
         self._run: Optional[Callable[[Any], Any]] = None
         self._proof: Dict[str, Any] = {}
+        self._operators: Dict[str, int] = {}
 
     def load(self) -> None:
         """Set PyTorch up, and read the archive."""
@@ -129,6 +134,7 @@ class TorchBackend:
         if operators is None:
             operators = observed(lambda: self._call(batch))
             found["operators"] = most(operators)
+        self._operators = operators
         found.update(
             torch_ceiling.told(
                 self._offer.backend,
@@ -139,6 +145,15 @@ class TorchBackend:
             )
         )
         return dict(found, **self._proven(batch)) if self._on_gpu else found
+
+    def fingerprint(self, folder: str) -> Dict[str, Any]:  # noqa: ARG002
+        """What runs, by its program and the kernels that were seen; called after `prove`."""
+        about = torch_fingerprint.choosing_kernels(self._settings)
+        # Neither is seen in what is called: how that is called is all that they change.
+        about.append(f"cuda_graphs={self._way.ran().get('cuda_graphs')}")
+        about.append(f"optimized_execution={self._settings.get('optimized_execution')}")
+        with warnings_are_no_errors():
+            return self._way.fingerprint(self._operators, about).as_document()
 
     def keep_ir(self, folder: str) -> None:
         """Write what the way made of the program."""

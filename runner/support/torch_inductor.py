@@ -6,12 +6,14 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from runner import ir_files
 from runner.errors import RunnerError
+from runner.support import torch_passes
 
 _VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 # A person who debugs PyTorch sets these, and may start `python -m runner` by hand (a cell of a sweep
@@ -23,32 +25,65 @@ _GENERATED = (".py", ".cpp", ".h", ".ttir", ".ttgir", ".llir", ".ptx", ".cubin")
 
 
 class Workshop:
-    """A folder of this process alone for what inductor writes, so that nothing passes on."""
+    """A folder for what inductor writes: of this process alone, so that nothing passes on.
 
-    def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="inductor-")
+    Args:
+        kept: a folder of this cell that outlives the process, where inductor finds what it compiled
+            before; None: nothing passes on.
+    """
+
+    def __init__(self, kept: Optional[str] = None) -> None:
+        self._own = kept is None
+        self.folder = tempfile.mkdtemp(prefix="inductor-") if kept is None else kept
         self._before = {name: os.environ.get(name) for name in _VARIABLES}
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.folder
         os.environ["TRITON_CACHE_DIR"] = os.path.join(self.folder, "triton")
 
     def sources(self, ending: str) -> List[str]:
         """The text of every file in it whose name ends so."""
-        found = []
-        for place, _, names in sorted(os.walk(self.folder)):
-            for name in sorted(names):
-                if name.endswith(ending):
-                    with open(os.path.join(place, name), encoding="utf-8") as file:
-                        found.append(file.read())
-        return found
+        names = [
+            os.path.join(place, name)
+            for place, _, listed in sorted(os.walk(self.folder))
+            for name in sorted(listed)
+        ]
+        return _texts(name for name in names if name.endswith(ending))
+
+    def imported(self) -> List[Any]:
+        """The modules of Python that this process imported from it, by path."""
+        within = os.path.realpath(self.folder) + os.sep
+        found = {}
+        for module in list(sys.modules.values()):
+            path = getattr(module, "__file__", None)
+            is_python = isinstance(path, str) and path.endswith(".py")
+            if is_python and os.path.realpath(path).startswith(within):
+                found[path] = module
+        return [found[path] for path in sorted(found)]
+
+    def wrappers(self) -> List[str]:
+        """The text of what calls the kernels of a graph, one of each that this process imported.
+
+        A folder that is kept may hold those of other versions of inductor as well.
+        """
+        texts = _texts(str(module.__file__) for module in self.imported())
+        return [text for text in texts if "def call(" in text]
 
     def close(self) -> None:
-        """Remove it, and put the variables back."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove it, unless it is kept, and put the variables back."""
+        if self._own:
+            shutil.rmtree(self.folder, ignore_errors=True)
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _texts(paths: Iterable[str]) -> List[str]:
+    found = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            found.append(file.read())
+    return found
 
 
 def keep_program(program: Any, folder: str) -> None:
@@ -160,15 +195,19 @@ def try_compiler(backend: str, *, headers: bool) -> Optional[str]:
     return None if total == 4 else f"the sum of four ones is {total}"
 
 
-def configure(settings: Mapping[str, Any]) -> Any:
-    """Inductor's configuration, set for one cell: freezing as asked, and no helper processes.
+def configure(backend: str, settings: Mapping[str, Any]) -> Any:
+    """Inductor's configuration, set for one cell: freezing, passes, flags, and no helper processes.
 
     A pool of compilers would outlive the compilation and wait beside what is timed.
+
+    Raises:
+        RunnerError: kind `unsupported`, as `torch_passes.apply`.
     """
     import torch._inductor.config as inductor
 
     inductor.compile_threads = 1
     inductor.freezing = bool(settings["freezing"])
+    torch_passes.apply(backend, inductor, settings)
     return inductor
 
 

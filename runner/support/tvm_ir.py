@@ -22,24 +22,29 @@ def keep(imported: Any, lowered: Any, executable: Any, folder: str) -> None:
     ir_files.write_text(folder, "imported.py", imported.script())
     ir_files.write_text(folder, "lowered.py", lowered.script())
     ir_files.write_text(folder, "bytecode.txt", executable.as_text())
-    for index, module in enumerate(_below(executable.mod)):
-        kind = str(getattr(module, "kind", "") or module.type_key)
+    for index, module in enumerate(below(executable.mod)):
+        kind = kind_of(module)
         for form, ending in _SOURCES.get(kind, (("", "txt"),)):
-            text = _source(module, form)
+            text = source(module, form)
             if text:
                 ir_files.write_text(folder, f"kernels_{index}_{kind}.{ending}", text)
 
 
-def _below(module: Any) -> Iterator[Any]:
+def kind_of(module: Any) -> str:
+    """What a generated module is: llvm, c, cuda, or packed weights."""
+    return str(getattr(module, "kind", "") or module.type_key)
+
+
+def below(module: Any) -> Iterator[Any]:
     """The modules that a module was made with, each once."""
     # Older versions have another name for them, and for the kind.
     imports: Any = module.imports if hasattr(module, "imports") else module.imported_modules
     for inner in list(imports):
         yield inner
-        yield from _below(inner)
+        yield from below(inner)
 
 
-def _source(module: Any, form: str) -> str:
+def source(module: Any, form: str) -> str:
     """A generated module as text; empty where TVM keeps none, as of packed weights."""
     show = getattr(module, "inspect_source", None) or module.get_source
     try:

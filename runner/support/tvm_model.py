@@ -6,6 +6,7 @@ TVM compiles for fixed shapes: what the file leaves open is fixed to what a cell
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, List, Optional, Sequence, Tuple
@@ -214,3 +215,8 @@ def refused(error: Exception, kind: str, path: str) -> RunnerError:
     found = classify(error, kind)
     hint = "; TVM's importer does not know it all: try another stack" if kind != "model" else ""
     return RunnerError(found.kind, f"{path}: {found.message}{hint}", found.detail)
+
+
+def kernel_kind(name: str) -> str:
+    """What kernels have in common that TVM numbers: `fused_conv2d13_add8` is `fused_conv2d_add`."""
+    return re.sub(r"(?<=[A-Za-z])\d+(?=_|$)", "", name)

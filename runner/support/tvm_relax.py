@@ -16,7 +16,7 @@ import tvm
 
 from runner.backends.base import TensorSpec, comparable, only_input, require_file
 from runner.errors import RunnerError, classify
-from runner.support import onnx_model, tvm_build
+from runner.support import onnx_model, tvm_build, tvm_targets
 from runner.support.tvm_model import ENTRY, Imported, outputs_of
 
 _ABOUT = "runner"
@@ -82,7 +82,7 @@ def narrow_floats(module: Any) -> List[str]:
 
 def run(imported: Imported, fed: np.ndarray) -> List[np.ndarray]:
     """The outputs for one input, by TVM's LLVM on this processor."""
-    target = tvm_build.cpu_target("llvm", tvm_build.processor("host"), fast_math=False)
+    target = tvm_targets.cpu_target("llvm", tvm_targets.processor("host"))
     lowered = tvm_build.lower(imported.module, target, "default")
     executable = tvm_build.compile_lowered(lowered, target)
     machine = import_module("tvm.relax").VirtualMachine(executable, tvm.cpu(0))

@@ -12,10 +12,11 @@ import mmap
 import os
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Tuple
 
 from runner.backends.base import unsupported
 from runner.instruction_sets import OWN, XLA
+from runner.support.xla_library import LIBRARIES
 
 _CEILING = "xla_cpu_max_isa"
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
@@ -25,12 +26,6 @@ _HELPERS = {
     "xla_cpu_use_xnnpack": "false",
     "xla_cpu_experimental_xnn_fusion_type": "",
     YNNPACK: "",
-}
-
-# Where each package has XLA, the newest place first.
-_LIBRARIES: Mapping[str, Tuple[str, ...]] = {
-    "jaxlib": ("libjax_common.so", "xla_extension.so"),
-    "tensorflow": ("libtensorflow_cc.so.2", "python/_pywrap_tensorflow_internal.so"),
 }
 
 
@@ -72,17 +67,27 @@ def shown(flags: str) -> Dict[str, str]:
     return {"xla": f"{words} ({flags})"}
 
 
-@lru_cache(maxsize=None)
-def _known(package: str) -> Tuple[str, ...]:
-    """Which of the flags the library of a package holds the names of."""
-    spec = find_spec(package)
+def held(package: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
+    """Which of some names (of flags, of passes) the library of a package holds as texts of its own.
+
+    Args:
+        package: `jaxlib` or `tensorflow`.
+        names: looked for; without any, the file is not opened.
+    """
+    spec = find_spec(package) if names else None
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     for folder in folders:
-        for name in _LIBRARIES[package]:
+        for name in LIBRARIES[package]:
             path = os.path.join(folder, name)
             if os.path.isfile(path):
-                return _named(path, (_CEILING, *_HELPERS))
+                return _named(path, names)
     return ()
+
+
+@lru_cache(maxsize=None)
+def _known(package: str) -> Tuple[str, ...]:
+    """Which of the flags for a ceiling the library of a package holds the names of."""
+    return held(package, (_CEILING, *_HELPERS))
 
 
 def _named(path: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
