@@ -94,3 +94,5 @@ class ExecutionError(HarnessError):
         self.detail = detail
         self.exit_status: int | None = None
         self.signal: int | None = None
+        self.limits: dict[str, float] | None = None
+        """The limits that it failed under, where they are not all of the cell's."""

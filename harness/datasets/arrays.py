@@ -19,6 +19,15 @@ from harness.errors import DatasetError
 from harness.progress import Progress
 
 
+def count_rows(path: Path) -> int:
+    """How many inputs a `.npy` file holds: the length of its first axis.
+
+    Raises:
+        DatasetError: not a `.npy` file of numbers, or no rows.
+    """
+    return len(_open(path.expanduser()))
+
+
 def from_array(
     path: Path,
     labels: Path | None,

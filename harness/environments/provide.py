@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.containers.engine import Engine, connect
 from harness.environments import adopted, image_build, provision
 from harness.environments.environment import Environment
+from harness.environments.probe import probe, probe_image
 from harness.environments.provision import Provisioned
 from harness.environments.wheels import Secrets
 from harness.errors import ProvisionError
@@ -43,3 +46,29 @@ def provide(
     if env.executor == "docker":
         return image_build.provision_image(env, engine or connect(), progress, secrets=secrets)
     return provision.provision(env, progress)
+
+
+def told_in_full(found: Provisioned, engine: Engine | None = None) -> dict[str, Any]:
+    """What an environment says it holds, with the converters that it declares and their passes.
+
+    One that ships is asked for its backends alone when it is made, so it is asked again here.
+
+    Args:
+        found: the environment, ready.
+        engine: for images; connected to where it is needed and not given.
+
+    Raises:
+        ProvisionError: it does not answer.
+        EngineError: no container engine answers, where one is needed.
+    """
+    declared = found.env.converters
+    if not declared or found.probe.get("converters"):
+        return dict(found.probe)
+    if found.image is None:
+        told = probe(found.env.name, found.python, None)
+    else:
+        told = probe_image(
+            engine or connect(), found.env.name, found.image, str(found.python), None
+        )
+    there = told["converters"]
+    return dict(found.probe, converters={name: there[name] for name in declared if name in there})

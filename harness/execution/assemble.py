@@ -11,6 +11,7 @@ from harness.datasets.inputs import PreparedInputs
 from harness.environments.instruction_sets import OWN
 from harness.environments.provision import Provisioned
 from harness.execution.bundles import artifact_folder, is_whole
+from harness.execution.caches import compile_cache
 from harness.execution.conversion_tasks import (
     artifact_name,
     conversion_tasks,
@@ -38,6 +39,7 @@ def group_document(
     *,
     unanswered: frozenset[str],
     unkept: frozenset[str] = frozenset(),
+    proved: frozenset[str] = frozenset(),
     session: SessionTask | None,
     store: Path,
     results: Path,
@@ -53,6 +55,7 @@ def group_document(
         members: cells to open, in order.
         unanswered: keys of those whose answers are wanted.
         unkept: keys of those of which what their backends compile is wanted.
+        proved: keys of those that are to say, by a fingerprint, what that is.
         session: how they are timed, if they are.
         store: the results folder.
         results: where the conductor is to write.
@@ -90,16 +93,19 @@ def group_document(
                     **infer_job(cell, path, inputs[cell.inputs.inputs_key]),
                     **axes,
                     **({"keep_ir": True} if cell.key in unkept else {}),
+                    **({"fingerprint": True} if cell.key in proved else {}),
                 },
                 answers=cell.key in unanswered,
                 conversion=conversion,
                 threads=cell.threads,
+                cache=compile_cache(store, cell),
             )
         )
     return GroupDocument(
         runner=runner,
         results=results.resolve(),
         timeout_s=spec.limits.timeout_seconds,
+        compile_timeout_s=spec.limits.compile_seconds,
         conversion_timeout_s=spec.conversions.timeout_seconds,
         conversion_memory_mib=spec.conversions.memory_mib,
         conversions=tuple(conversions.values()),

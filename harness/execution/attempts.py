@@ -17,7 +17,7 @@ TRANSIENT = frozenset({"environment", "engine", "disk-full", "wrong-device"})
 # Kinds that another limit may mend, and the limit (its name in a sweep file): the first of them
 # under which it failed.
 _BOUNDED = {
-    "timeout": ("conversions.timeout_seconds", "timeout_seconds"),
+    "timeout": ("conversions.timeout_seconds", "compile_seconds", "timeout_seconds"),
     "out-of-memory": ("conversions.memory_mib", "memory_mib"),
     "output-limit": ("output_bytes",),
     "disagreement": (

@@ -16,6 +16,7 @@ from harness.errors import ExecutionError
 from harness.execution import attempts
 from harness.execution.attempts import Failure
 from harness.execution.commit import commit_answers, commit_artifact
+from harness.execution.compiled_forms import add_form
 from harness.execution.cores import keep_off
 from harness.execution.documents import GroupDocument
 from harness.execution.ir_bundles import commit_ir
@@ -45,9 +46,12 @@ class Collector:
         unanswered: keys of the members whose answers are wanted; the others are only timed, or
             opened for what their backends compile.
         unkept: keys of the members of which what their backends compile is wanted.
+        unproved: keys of the members that were answered before without saying, by a fingerprint,
+            what they were compiled to, and are to say it now.
 
     After the group, `answered` holds the keys of the answers that were committed, `kept` of those of
-    which what was compiled is kept or was refused for good, `failures` why others were not
+    which what was compiled is kept or was refused for good, `proved` of those whose fingerprint was
+    added to answers of before, `failures` why others were not
     answered, `broken` why conversions failed, by theirs, and `problems` what else a person must
     know: cells that were not timed, or of which what was compiled is not kept.
     """
@@ -58,6 +62,7 @@ class Collector:
         store: Path,
         unanswered: frozenset[str],
         unkept: frozenset[str] = frozenset(),
+        unproved: frozenset[str] = frozenset(),
         limits: Limits,
         gpu: Gpu | None = None,
         cells: Mapping[str, Cell],
@@ -72,7 +77,7 @@ class Collector:
         self._bar = contextlib.ExitStack()
         self._task: Task | None = None
         self._shown = 0
-        self._unanswered, self._unkept = unanswered, unkept
+        self._unanswered, self._unkept, self._unproved = unanswered, unkept, unproved
         self._limits, self._gpu = limits, gpu
         self._started: dict[str, str] = {}
         self._off = contextlib.ExitStack()
@@ -81,6 +86,7 @@ class Collector:
         self._missed: set[tuple[str, str]] = set()
         self.answered: set[str] = set()
         self.kept: set[str] = set()
+        self.proved: set[str] = set()
         self.broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
@@ -118,6 +124,8 @@ class Collector:
         for key in (task.key for task in document.cells if task.key not in self.failures):
             if key in self._unkept - self.kept:
                 self._not_kept(key, self._unopened.get(key, early))
+            if key in self._unproved - self.proved:
+                self._not_proved(key, self._unopened.get(key, early))
             if document.session is not None:
                 if key in self._unopened:
                     self._not_timed(key, self._unopened[key])
@@ -191,6 +199,11 @@ class Collector:
                 self._not_kept(cell.key, f"not all that it compiled; why is in {kept / _NOT_SHOWN}")
         self.kept.add(cell.key)
 
+    def _on_proved(self, event: Event) -> None:
+        """Add what was compiled to the answers that were there before."""
+        add_form(self._store, event["key"], event["compiled"])
+        self.proved.add(event["key"])
+
     def _on_answered(self, event: Event) -> None:
         cell = self._cells[event["key"]]
         prepared = self._inputs[cell.inputs.inputs_key]
@@ -202,6 +215,7 @@ class Collector:
                 made=Path(event["folder"]),
                 loaded=event["loaded"],
                 reply=event["reply"],
+                opened_ns=event.get("opened_ns"),
                 environment=self._environment(cell),
                 count=prepared.count,
                 classes=len(prepared.classes) if prepared.classes and labels else None,
@@ -216,12 +230,14 @@ class Collector:
     def _on_failed(self, event: Event) -> None:
         key, reason = event["key"], f"({event['kind']}) {event['message']}"
         if key not in self._unanswered:
-            if key not in self._unkept:
+            if key not in self._unkept | self._unproved:
                 self._not_timed(key, reason)
                 return
             self._unopened[key] = reason  # whether it was to be timed too is known at the end
-            if key not in self.kept:
+            if key in self._unkept - self.kept:
                 self._not_kept(key, reason)
+            if key in self._unproved - self.proved:
+                self._not_proved(key, reason)
             return
         log = Path(event["log"]) if event["log"] else None
         self._fail(
@@ -297,6 +313,9 @@ class Collector:
         """Nor has one failed of which only what its backend compiles is missing."""
         self._miss(key, "IR not kept", "IR not kept", reason)
 
+    def _not_proved(self, key: str, reason: str) -> None:
+        self._miss(key, "Compiled form not known", "compiled form not known", reason)
+
     def _miss(self, key: str, what: str, inside: str, reason: str) -> None:
         if (key, what) in self._missed:
             return
@@ -319,7 +338,7 @@ class Collector:
     ) -> None:
         cell = self._cells[key]
         started = self._started.get(key, "")
-        under = self._limits.model_dump() if limits is None else limits
+        under = self._limits.model_dump(exclude={"compile_seconds"}) if limits is None else limits
         failure = Failure(key, kind, message, detail, exit_status, signal, started, under)
         attempts.keep(self._store, failure, cell.record(), log)
         self.failures[key] = failure
@@ -330,7 +349,7 @@ class Collector:
         base = made.env.base
         limits: dict[str, Any] = {"output_bytes": cell.output_bytes, "threads": cell.threads}
         if made.image is not None:
-            limits |= self._limits.model_dump(exclude={"timeout_seconds"})
+            limits |= self._limits.model_dump(exclude={"timeout_seconds", "compile_seconds"})
         return {
             "schema_version": 1,
             "name": cell.environment,

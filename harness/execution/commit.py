@@ -22,6 +22,7 @@ from harness.execution.bundles import (
     seal,
     write_parquet,
 )
+from harness.execution.compiled_forms import costs_of, form_of
 from harness.execution.reported import check_plain
 from harness.plan.cells import Cell
 from harness.plan.conversions import Conversion
@@ -75,6 +76,7 @@ def commit_answers(
     count: int,
     classes: int | None,
     largest_label: int | None = None,
+    opened_ns: int | None = None,
 ) -> None:
     """Check a cell's outputs and commit them as its bundle.
 
@@ -88,6 +90,7 @@ def commit_answers(
         count: N, the number of inputs.
         classes: length of the class list that the labels come from, or None.
         largest_label: of the inputs; None where there are no labels.
+        opened_ns: from the start of its worker until it had loaded; None if unknown.
 
     Raises:
         ExecutionError: kind `invalid-output`: outputs that are not what was declared, do not
@@ -139,6 +142,9 @@ def commit_answers(
                 "compile_ns": loaded["compile_ns"],
                 "first_inference_ns": loaded["first_inference_ns"],
                 "duration_ns": reply["duration_ns"],
+                **({} if opened_ns is None else {"opened_ns": int(opened_ns)}),
+                **costs_of(loaded),
+                **({"compiled": form_of(loaded["compiled"])} if "compiled" in loaded else {}),
                 "input": loaded["input"],
                 "ran": loaded["ran"],
             },
@@ -189,6 +195,7 @@ def commit_artifact(
                 "options": dict(conversion.options),
                 "versions": result["versions"],
                 "probe_max_abs_diff": result["probe_max_abs_diff"],
+                "graph": result.get("graph"),
                 "input_axes": result["input_axes"],
                 "output_axes": result["output_axes"],
                 "check": check,

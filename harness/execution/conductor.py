@@ -14,11 +14,13 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import EXIT_INTERRUPTED, ExecutionError
+from harness.execution.caches import Caches
 from harness.execution.converting import Converting
 from harness.execution.documents import CellTask, GroupDocument
 from harness.execution.opening import Opener
@@ -42,6 +44,7 @@ class Conductor:
         self._sockets = sockets
         self._events = threading.Lock()
         self._opener = Opener(group, sockets, self.tell)
+        self._caches = Caches()
         self._conversions = Converting(group, self._opener.start, self._opener.forget, self.tell)
 
     def run(self) -> None:
@@ -61,6 +64,7 @@ class Conductor:
             for container in self._opener.containers:
                 if container.left_behind:
                     self.tell("left-behind", container=container.id, reason=container.left_behind)
+            self._caches.prune()
 
     def kill_workers(self) -> None:
         """End every worker at once; an engine that does not answer is not waited for long."""
@@ -88,11 +92,15 @@ class Conductor:
         folder = _fresh(self._group.results / "cells" / task.key)
         self.tell("opening", key=task.key, label=task.label)
         worker: Worker | None = None
+        started_ns = time.monotonic_ns()
         try:
             job = self._job_of(task)
             worker, loaded = self._opened(task, job, folder)
+            opened_ns = time.monotonic_ns() - started_ns
             if job.get("keep_ir"):
                 self.tell("compiled", key=task.key, folder=str(folder / "ir"), files=loaded["ir"])
+            if job.get("fingerprint") and not task.answers:
+                self.tell("proved", key=task.key, compiled=loaded.get("compiled"))
             if task.answers:
                 self.tell("answering", key=task.key, total=task.job["inputs"]["count"])
                 reply = worker.command(
@@ -100,7 +108,14 @@ class Conductor:
                     self._group.timeout_s,
                     lambda event: self._progress(task.key, event),
                 )
-                self.tell("answered", key=task.key, folder=str(folder), loaded=loaded, reply=reply)
+                self.tell(
+                    "answered",
+                    key=task.key,
+                    folder=str(folder),
+                    loaded=loaded,
+                    reply=reply,
+                    opened_ns=opened_ns,
+                )
         except ExecutionError as error:
             if worker is not None:
                 worker.kill()
@@ -113,6 +128,7 @@ class Conductor:
         """Open a cell with another batch than its own, for its times alone."""
         job = {**self._job_of(task), "batch": batch}
         job.pop("keep_ir", None)
+        job.pop("fingerprint", None)
         try:
             return self._opened(task, job, folder)
         except ExecutionError as error:
@@ -123,15 +139,29 @@ class Conductor:
         self, task: CellTask, job: Mapping[str, Any], folder: Path
     ) -> tuple[Worker, dict[str, Any]]:
         """A worker that has loaded its model, on the device that was asked for."""
+        if task.cache is not None:
+            # Of another batch, compilations and what a tuner found are others.
+            cache = task.cache / f"batch-{job.get('batch', 1)}"
+            job = {**job, "cache": str(self._caches.make(cache))}
         worker = self._opener.start(task, job, folder)
         try:
-            loaded = worker.event("loaded", self._group.timeout_s, lambda _: None)
+            loaded = self._loaded(worker)
             check_device(str(job.get("device", "cpu")), task.gpu, loaded["ran"])
         except ExecutionError:
             worker.kill()
             self._opener.forget(task.key)
             raise
         return worker, loaded
+
+    def _loaded(self, worker: Worker) -> dict[str, Any]:
+        """Its event `loaded`, in the time that compiling may take."""
+        seconds = self._group.compile_timeout_s or self._group.timeout_s
+        try:
+            return worker.event("loaded", seconds, lambda _: None)
+        except ExecutionError as error:
+            if error.kind == "timeout":
+                raise _compiles_too_long(error, seconds) from error
+            raise
 
     def _job_of(self, task: CellTask) -> dict[str, Any]:
         """Its job; of a model that is made in this group, with where it lies and how it is fed."""
@@ -164,7 +194,7 @@ class Conductor:
             exit_status=error.exit_status,
             signal=error.signal,
             log=str(log) if log.is_file() else None,
-            limits=self._conversions.limits[unmade] if unmade else None,
+            limits=self._conversions.limits[unmade] if unmade else error.limits,
         )
 
 
@@ -176,6 +206,18 @@ def _blame_a_full_disk(error: ExecutionError, folder: Path) -> None:
     error.remedy = "Make room, then start the same command again."
     error.args = (error.message,)
     error.kind = "disk-full"
+
+
+def _compiles_too_long(error: ExecutionError, seconds: float) -> ExecutionError:
+    """That a worker was stopped before its model was ready, and the limit that bound it."""
+    told = ExecutionError(
+        "timeout",
+        f"Its model was not loaded and compiled after {seconds:g} s; the worker was stopped.",
+        "Allow more with --compile-timeout, or limits.compile_seconds in a sweep file.",
+        error.detail,
+    )
+    told.limits = {"compile_seconds": seconds}
+    return told
 
 
 def _because(cause: ExecutionError) -> ExecutionError:

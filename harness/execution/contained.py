@@ -15,6 +15,7 @@ DATA = "/inputs/data"
 IMAGES = "/inputs/images"
 SOCKETS = "/run/harness"
 SOCKET = "s"
+CACHE = "/cache"
 JOB = f"{WORK}/job.json"
 LOG = f"{WORK}/log.txt"
 
@@ -64,6 +65,9 @@ def contained(
         document["calibration"] = {**document["calibration"], "inputs": shown}
     if "target" in document:
         document["target"] = f"{WORK}/{_inside(Path(document['target']), work)}"
+    if document.get("cache") is not None:
+        mounts.append(Mount(str(document["cache"]), CACHE, read_only=False))
+        document["cache"] = CACHE
     if document["kind"] == "infer":
         document["socket"] = f"{SOCKETS}/{SOCKET}"
         mounts.append(Mount(str(sockets), SOCKETS, read_only=False))

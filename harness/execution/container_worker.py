@@ -47,6 +47,7 @@ class ContainerWorker:
         limits: what it may use.
         gpu: UUID or index of the one GPU that it sees; None: none.
         labels: whose it is, from `owner_labels`.
+        variables: environment variables beside the usual ones.
         name: what it is for, in messages.
         made: the folder below which containers write, where no link is followed; None: the one
             that holds the workers' folders and those of the conversions, two above `work`.
@@ -77,6 +78,7 @@ class ContainerWorker:
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         gpu: str | None = None,
         labels: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
         name: str = "a cell",
         made: Path | None = None,
     ) -> None:
@@ -93,6 +95,9 @@ class ContainerWorker:
         socket_folder.mkdir(parents=True, exist_ok=True)
         user = user_for(engine.info)
         give_folder(socket_folder, engine.info, user)
+        if job.get("cache") is not None:
+            # It outlives the worker, so that the conductor made it and no container can have.
+            give_folder(Path(job["cache"]), engine.info, user)
         try:
             mounts = self._mounts(job, runner, made or work.parent.parent)
             self._container = start(
@@ -103,7 +108,7 @@ class ContainerWorker:
                     name=name,
                     mounts=self._readable(mounts, engine.info, user),
                     output=work,
-                    env={"PYTHONPATH": RUNNER},
+                    env={**(variables or {}), "PYTHONPATH": RUNNER},
                     labels=labels or {},
                     limits=limits,
                     cores=tuple(cores) if cores else None,

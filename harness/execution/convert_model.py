@@ -69,7 +69,8 @@ class Wanted:
         model: as a sweep file names it.
         to: the format; None where a route says it.
         route: the formats on the way; None for the shortest.
-        axes: what is wanted of the conversions: `opset`, `quantisation`, `folding`, `layout`.
+        axes: what is wanted of the conversions: `opset`, `quantisation`, `folding`, `layout`,
+            `optimise`.
         conversions: how they are checked, as in a sweep file.
         reader: the environment that reads the result; None: the first that does.
         data: a folder of images.
@@ -259,8 +260,8 @@ def _route(
     if not route.steps and not wishes.asked:
         raise UsageError(
             f"The model is {word_of(target)} already: there is nothing to convert.",
-            "Ask for another format, or for what is to change: --opset, --quantisation, --folding "
-            "or --input-layout.",
+            "Ask for another format, or for what is to change: --opset, --quantisation, --folding, "
+            "--input-layout or --optimise.",
         )
     return route, wanted.reader or reader.name
 

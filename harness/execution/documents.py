@@ -77,6 +77,9 @@ class CellTask(_Document):
     threads: int = 1
     image: str | None = Field(None, description="Run it in a container of this image.")
     gpu: str | None = Field(None, description="UUID of the GPU that it sees; None: no GPU.")
+    cache: Path | None = Field(
+        None, description="Where what its library keeps of compilations outlives the worker."
+    )
 
 
 class Owner(_Document):
@@ -119,6 +122,9 @@ class GroupDocument(_Document):
     runner: Path = Field(description="The folder that holds the package `runner`.")
     results: Path = Field(description="Where the results go; made fresh for this group.")
     timeout_s: float
+    compile_timeout_s: float | None = Field(
+        None, description="From the start of a worker until its model is loaded; None: timeout_s."
+    )
     conversion_timeout_s: float = 3600
     conversion_memory_mib: int | None = Field(
         None, description="What a conversion may use; as a process it is watched."

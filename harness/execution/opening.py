@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.environments.variables import given_variables
 from harness.errors import EngineError, ExecutionError, HarnessError, StoreError
 from harness.execution.cores import CoreChoice, cores_for
 from harness.execution.documents import CellTask, ConversionTask, GroupDocument, TrialTask
@@ -54,9 +55,10 @@ class Opener:
         """
         self._count += 1
         threads, gpu = (task.threads, task.gpu) if isinstance(task, CellTask) else (1, None)
+        variables = given_variables(job)
         cores = self.cores_of(threads).cells
         if task.image is not None:
-            return self._container(task, task.image, job, folder, cores, gpu, memory_mib)
+            return self._container(task, task.image, job, folder, cores, gpu, memory_mib, variables)
         worker = ProcessWorker(
             task.python,
             self._group.runner,
@@ -64,7 +66,7 @@ class Opener:
             folder,
             self._sockets / f"{self._count}.s",
             cores=cores,
-            environment={"CUDA_VISIBLE_DEVICES": gpu or ""},
+            environment={**variables, "CUDA_VISIBLE_DEVICES": gpu or ""},
             memory_mib=memory_mib,
         )
         self.open[task.key] = worker
@@ -95,6 +97,7 @@ class Opener:
         cores: tuple[int, ...] | None,
         gpu: str | None,
         memory_mib: int | None,
+        variables: Mapping[str, str],
     ) -> Worker:
         # The engine's library is a third of what a conductor would import for processes.
         from harness.containers.engine import connect  # noqa: PLC0415
@@ -119,6 +122,7 @@ class Opener:
                 cores=cores,
                 limits=replace(limits, memory_mib=memory_mib) if memory_mib else limits,
                 gpu=gpu,
+                variables=variables,
                 labels=owner_labels(owner.pid, owner.started) if owner else {},
                 name=task.label,
             )

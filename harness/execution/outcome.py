@@ -41,6 +41,8 @@ def record(
     standing: Standing,
     failures: Mapping[str, Failure],
     problems: Mapping[str, str],
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Write the sweep's document: what was asked for and how each cell stands.
 
@@ -52,6 +54,8 @@ def record(
         standing: what the store held before.
         failures: of this run, by cell key.
         problems: what could not be timed, by cell key.
+        more: what else the document says: that the sweep is one of many that a `study` ran and not
+            one that a person asked for, or what was cut to a `budget`.
     """
     stamp = datetime.now(UTC)
     outcome = Outcome(f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
@@ -77,6 +81,7 @@ def record(
             "problems": [{"key": k, "message": said} for k, said in problems.items()],
             "sessions": sessions_of(groups, past_sessions(store)),
             "baseline": reference_of(families(plan.cells)[0], plan.baseline).key,
+            **(more or {}),
         },
     )
     return outcome
@@ -85,4 +90,4 @@ def record(
 def _listed(cell: Cell, status: str) -> dict[str, Any]:
     record = cell.record()
     del record["identity"], record["schema_version"]
-    return {**record, "status": status}
+    return {**record, "status": status, **({"called": cell.called} if cell.called else {})}

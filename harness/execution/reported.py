@@ -35,6 +35,8 @@ def require_sound(report: Mapping[str, Any], target: str) -> None:
     number = isinstance(difference, int | float) and not isinstance(difference, bool)
     if difference is not None and not (number and math.isfinite(difference)):
         raise _unsound("probe_max_abs_diff", difference, "a finite number, or null")
+    if (graph := report.get("graph")) is not None and not _is_optimised(graph):
+        raise _unsound("graph", graph, "what an optimiser changed: changed, passes, operators")
     inputs, outputs = report.get("input_axes"), report.get("output_axes")
     if inputs is not None and not _is_transposition(inputs):
         raise _unsound("input_axes", inputs, _PERMUTATION)
@@ -44,6 +46,25 @@ def require_sound(report: Mapping[str, Any], target: str) -> None:
         and all(one is None or _is_transposition(one) for one in outputs)
     ):
         raise _unsound("output_axes", outputs, f"{_PERMUTATION}, or null, for each output")
+
+
+def _is_optimised(graph: object) -> bool:
+    """Whether an optimiser's account of its changes has the form that is kept."""
+    if not isinstance(graph, Mapping) or not isinstance(graph.get("changed"), bool):
+        return False
+    passes = graph.get("passes")
+    counts = [graph.get(f"operators_{when}") for when in ("before", "after")]
+    hashes = [graph.get(f"sha256_{when}") for when in ("before", "after")]
+    return (
+        all(isinstance(one, str) and len(one) == 64 for one in hashes)
+        and isinstance(passes, list)
+        and all(isinstance(name, str) for name in passes)
+        and all(
+            isinstance(one, Mapping)
+            and all(isinstance(k, str) and type(v) is int for k, v in one.items())
+            for one in counts
+        )
+    )
 
 
 _PERMUTATION = "the axes of a transposition that leaves the first one where it is"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from harness.containers.engine import Engine, connect
 from harness.containers.volumes import open_volume
-from harness.datasets.arrays import from_array
+from harness.datasets.arrays import count_rows, from_array
 from harness.datasets.classes import Class, SynsetList, load_synsets
 from harness.datasets.dataset import Dataset
 from harness.datasets.inputs import PreparedInputs
@@ -39,7 +39,7 @@ from harness.paths import cache_dir, runner_tree
 from harness.plan.feeds import USUAL, CellInputs, Feeds, feeds_of
 from harness.plan.parts import Place, Subject, Workshop
 from harness.plan.ways import barred_for
-from harness.progress import Progress
+from harness.progress import Progress, SilentProgress
 from harness.spec.models import InputsEntry, SweepSpec
 
 _PYTHONS = ("3.11", "3.12", "3.13")
@@ -91,6 +91,21 @@ def resolve_spec(spec: SweepSpec, progress: Progress) -> Resolved:
         workshops = tuple(find_workshops(spec, map(_source, models), found, progress))
         subjects, inputs = _subjects(spec, models, dataset, found, benches, progress)
         return Resolved(tuple(subjects), found, inputs, place, gpus, workshops)
+
+
+def count_inputs(spec: SweepSpec) -> int:
+    """How many images or rows a sweep runs over; nothing is decoded.
+
+    Raises:
+        DatasetError: they cannot be found or read.
+    """
+    progress = SilentProgress()
+    if spec.inputs is not None:
+        rows = count_rows(spec.inputs.path)
+        return min(rows, spec.inputs.limit or rows)
+    with _images(spec, None, progress) as folder:
+        assert folder is not None  # noqa: S101 - the spec has either data or inputs
+        return len(_dataset(spec, folder, progress).items)
 
 
 def _source(one: Loaded) -> Source:

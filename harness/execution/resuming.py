@@ -6,19 +6,27 @@ from functools import partial
 from pathlib import Path
 
 from harness.execution.bundles import is_whole
+from harness.execution.compiled_forms import has_form
 from harness.execution.ir_bundles import ir_folder
 from harness.execution.standing import Standing, Work, look, remaining
 from harness.plan.build import Plan
-from harness.plan.groups import Group, make_groups
+from harness.plan.groups import MEMBERS_AT_ONCE, Group, make_groups
+from harness.plan.proof import wants_forms
 from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
 
 def plan_standing(
-    spec: SweepSpec, store: Path, plan: Plan, *, retry: bool
+    spec: SweepSpec,
+    store: Path,
+    plan: Plan,
+    *,
+    retry: bool,
+    at_once: int = MEMBERS_AT_ONCE,
 ) -> tuple[list[Group], Standing]:
     """The groups without cells that are known to fail, and how all their cells stand."""
     limits = spec.limits.model_dump()
+    limits["compile_seconds"] = spec.limits.compile_seconds or spec.limits.timeout_seconds
     limits |= {
         f"conversions.{name}": value for name, value in spec.conversions.model_dump().items()
     }
@@ -30,6 +38,7 @@ def plan_standing(
         timed=spec.timing.enabled,
         control=spec.timing.control,
         scenarios=spec.timing.scenarios,
+        at_once=at_once,
     )
     controls = {c.key: c for group in groups for c in group.cells if c.role == "control"}
     standing = standing.joined(look(store, controls.values(), retry=retry, limits=limits))
@@ -49,11 +58,13 @@ def work_left(
 ) -> list[Work]:
     """What is left of each group."""
     batches = spec.timing.offline_batches
+    cells = [cell for group in groups for cell in group.cells]
     return remaining(
         groups,
         standing,
         spec.timing.rounds,
         partial(_has_ir, spec, store),
+        has_form=partial(has_form, store) if wants_forms(spec, cells) else lambda _: True,
         batches=None if batches == "auto" else batches,
         fresh=spec.timing.fresh_processes,
         retry=retry,

@@ -148,7 +148,8 @@ def _against(validity: Mapping[str, Any] | None) -> dict[str, frozenset[str]]:
 class Work:
     """What is left of one group: the members to open, and those whose answers are wanted.
 
-    `unkept` are those of which only what their backends compile is still wanted, or that too.
+    `unkept` are those of which only what their backends compile is still wanted, or that too;
+    `unproved` those answered before without a fingerprint of it, which is wanted now.
     """
 
     group: Group
@@ -156,6 +157,7 @@ class Work:
     unanswered: frozenset[str]
     timed: bool
     unkept: frozenset[str] = frozenset()
+    unproved: frozenset[str] = frozenset()
 
 
 def remaining(
@@ -164,6 +166,7 @@ def remaining(
     rounds: int,
     has_ir: Callable[[str], bool] = lambda _: True,
     *,
+    has_form: Callable[[str], bool] = lambda _: True,
     batches: tuple[int, ...] | None = None,
     fresh: bool = False,
     retry: bool = False,
@@ -179,6 +182,7 @@ def remaining(
         standing: what the store holds.
         rounds: of a timing.
         has_ir: whether what a cell's backend compiles is there, or nobody wants it.
+        has_form: whether a cell's answers say what it was compiled to, or nobody wants it.
         batches: that offline is to try; None: found by doubling.
         fresh: whether each round is to be timed in processes of its own.
         retry: time everything again that is INVALID, whatever the reason.
@@ -189,13 +193,18 @@ def remaining(
         unanswered = frozenset(c.key for c in group.cells if c.key not in standing.done)
         untimed = _untimed(group, standing.sessions, asked)
         unkept = frozenset(c.key for c in group.cells if c.role == "cell" and not has_ir(c.key))
-        wanted = unanswered | untimed | unkept
+        unproved = frozenset(
+            c.key
+            for c in group.cells
+            if c.role == "cell" and c.key not in unanswered and not has_form(c.key)
+        )
+        wanted = unanswered | untimed | unkept | unproved
         if not wanted:
             continue
         timed = group.reference is not None and bool(unanswered | untimed)
         always = {group.reference, group.control} if timed else set()
         members = tuple(c for c in group.cells if c.key in wanted or c.key in always)
-        left.append(Work(group, members, unanswered, timed, unkept))
+        left.append(Work(group, members, unanswered, timed, unkept, unproved))
     return left
 
 

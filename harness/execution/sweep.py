@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from harness.execution.executors.base import Executor
 from harness.execution.executors.local import LocalExecutor
 from harness.execution.offers import refusal
 from harness.execution.outcome import Outcome, record
+from harness.execution.pacing import UNHURRIED, Order, Pace, left_out, without
 from harness.execution.resolve import Resolved, inputs_document, resolve_spec, runner_parent
 from harness.execution.resuming import note_again, plan_standing, work_left
 from harness.execution.scheduler import DEVICE_LANE, LANES, Ended, Job, Scheduler
@@ -38,6 +39,7 @@ from harness.execution.standing import (
 from harness.execution.workspace import Workspace, leased_devices, workspace
 from harness.plan.build import Plan, build_plan
 from harness.plan.cells import Cell
+from harness.plan.proof import wants_forms
 from harness.progress import Progress
 from harness.spec.models import SweepSpec
 
@@ -47,10 +49,26 @@ _POLL_S = 0.5
 def plan_sweep(spec: SweepSpec, progress: Progress) -> tuple[Resolved, Plan]:
     """Resolve and plan a sweep without running a cell of it; weights and pixels are made."""
     resolved = resolve_spec(spec, progress)
-    plan = build_plan(
-        spec, resolved.subjects, resolved.stacks.stacks, resolved.place, resolved.workshops
-    )
-    return resolved, plan
+    return resolved, _plan_over(spec, resolved, {})
+
+
+def _plan_over(spec: SweepSpec, resolved: Resolved, called: Mapping[str, str]) -> Plan:
+    stacks = resolved.stacks.stacks
+    return build_plan(spec, resolved.subjects, stacks, resolved.place, resolved.workshops, called)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a caller resolved before, for several sweeps that differ in little.
+
+    Attributes:
+        resolved: what the sweep names; its stacks stay open, and what is provisioned for one
+            sweep is kept in them for the next.
+        called: what to call points of settings and wishes, by their `point_key`.
+    """
+
+    resolved: Resolved
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,8 @@ def run_sweep(
     retry: bool = False,
     executor: Executor | None = None,
     meanwhile: Callable[[], None] = lambda: None,
+    prepared: Prepared | None = None,
+    pace: Pace = UNHURRIED,
 ) -> Outcome:
     """Run what a spec asks for and the store does not hold yet.
 
@@ -95,6 +115,8 @@ def run_sweep(
         retry: run cells again that failed before.
         executor: where groups run; this machine by default.
         meanwhile: called when a group was started, for what takes time that nobody waits for then.
+        prepared: what was resolved before; the caller closes it. By default all is resolved here.
+        pace: who decides, while it runs, how much is done; by default all is.
 
     Raises:
         HarnessError: nothing could be planned, or the store cannot be written. What fails for
@@ -106,12 +128,17 @@ def run_sweep(
     with contextlib.ExitStack() as held, workspace(store) as (space, ended):
         for pid in ended:
             progress.note(f"Ended process {pid}, left by a sweep that was killed.")
-        resolved, plan = plan_sweep(spec, progress)
-        held.callback(resolved.stacks.close)
+        if prepared is None:
+            resolved, plan = plan_sweep(spec, progress)
+            held.callback(resolved.stacks.close)
+        else:
+            resolved = prepared.resolved
+            plan = _plan_over(spec, resolved, prepared.called)
+        plan = pace.arranged(plan)
         if engine := resolved.stacks.engine:
             for name in remove_strays(engine):
                 progress.note(f"Removed container {name}, left by a sweep that was killed.")
-        groups, standing = plan_standing(spec, store, plan, retry=retry)
+        groups, standing = plan_standing(spec, store, plan, retry=retry, at_once=pace.at_once)
         for cell in plan.cells:
             if failure := standing.failed.get(cell.key):
                 progress.note(
@@ -122,16 +149,28 @@ def run_sweep(
             _keep_inputs(store, key, resolved)
         _note_idle_limits(spec, plan, progress)
         executor = executor or LocalExecutor()
-        run = _Run(spec, store, progress, resolved, space, executor, meanwhile)
+        run = _Run(spec, store, progress, resolved, space, executor, meanwhile, pace)
         works = work_left(spec, store, groups, standing, retry=retry)
         note_again(works, standing, progress)
-        run.carry_out(works)
-        return record(spec, store, plan, groups, standing, run.failures, run.problems)
+        run.carry_out(works, forms=wants_forms(spec, plan.cells))
+        resolved.stacks.ready.update(run.provisioned)
+        return record(
+            spec,
+            store,
+            left_out(plan, run.left_out),
+            [one for group in groups if (one := without(group, run.left_out))],
+            standing,
+            run.failures,
+            run.problems,
+            more={**({"study": True} if prepared is not None else {}), **pace.record()},
+        )
 
 
 def _note_idle_limits(spec: SweepSpec, plan: Plan, progress: Progress) -> None:
     """Say so where limits were set that bind containers only."""
-    named = sorted(spec.limits.model_fields_set - {"timeout_seconds", "output_bytes"})
+    named = sorted(
+        spec.limits.model_fields_set - {"timeout_seconds", "compile_seconds", "output_bytes"}
+    )
     if named and any(cell.executor == "venv" for cell in plan.cells):
         progress.note(f"limits.{', limits.'.join(named)} bind containers; venv cells have none.")
 
@@ -170,21 +209,33 @@ class _Run:
         space: Workspace,
         executor: Executor,
         meanwhile: Callable[[], None] = lambda: None,
+        pace: Pace = UNHURRIED,
     ) -> None:
         self._spec, self._store, self._progress = spec, store, progress
         self._resolved, self._space, self._executor = resolved, space, executor
-        self._meanwhile = meanwhile
-        self._provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
+        self._meanwhile, self._pace = meanwhile, pace
+        self._waiting: list[Work] = []
+        self.provisioned: dict[str, Provisioned] = dict(resolved.stacks.ready)
         self._unavailable: dict[str, HarnessError] = {}
         self._answered: set[str] = set()
         self._kept: set[str] = set()
+        self._proved: set[str] = set()
+        self._forms = False
         self._broken: dict[str, Failure] = {}
         self.failures: dict[str, Failure] = {}
         self.problems: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
 
-    def carry_out(self, works: list[Work]) -> None:
-        """Provision what is needed, then run group after group."""
+    def carry_out(self, works: list[Work], *, forms: bool = False) -> None:
+        """Provision what is needed, then run group after group.
+
+        Args:
+            works: what is left of each group.
+            forms: whether answers say, by a fingerprint, what was compiled.
+        """
         by_name = {f"group:{number}": work for number, work in enumerate(works)}
+        self._forms = forms
+        self._waiting = list(works)
         wanted = {
             name: {identity for cell in work.members for identity in self._wanted(cell)}
             for name, work in by_name.items()
@@ -214,7 +265,7 @@ class _Run:
                     for future in ended:
                         name = running.pop(future)
                         future.result()
-                        ok = name.removeprefix("env:") in self._provisioned
+                        ok = name.removeprefix("env:") in self.provisioned
                         scheduler.on(Ended(name, ok=ok))
 
     def _environments(self, cell: Cell) -> set[str]:
@@ -229,21 +280,25 @@ class _Run:
         return self._environments(cell) | {one.environment_identity for one in checkers}
 
     def _provision(self, identity: str) -> None:
-        if identity in self._provisioned:
+        if identity in self.provisioned:
             return
         stacks = self._resolved.stacks
         env = stacks.environments[identity]
         try:
-            self._provisioned[identity] = provide(env, self._progress, stacks.engine)
+            self.provisioned[identity] = provide(env, self._progress, stacks.engine)
         except (ProvisionError, EngineError, StoreError) as error:
             self._unavailable[identity] = error
             self._progress.note(f"{env.name} cannot be made: {error}")
 
     def _run_group(self, work: Work) -> None:
-        members = self._available(work)
+        self._waiting.remove(work)
+        order = self._pace.before(work, tuple(self._waiting))
+        self._note_left_out(work, order)
+        members = [cell for cell in self._available(work) if cell.key not in order.left_out]
         unanswered = work.unanswered - self._answered
         unkept = work.unkept - self._kept
-        if not members or not (work.timed or unanswered or unkept):
+        unproved = work.unproved - self._proved
+        if not members or not (work.timed or unanswered or unkept or unproved):
             return
         keys = {cell.key for cell in members}
         results = self._space.path / uuid.uuid4().hex[:8]
@@ -252,35 +307,52 @@ class _Run:
             members,
             unanswered=unanswered,
             unkept=unkept,
-            session=self._session(work, keys, members) if work.timed else None,
+            proved=unproved | (unanswered if self._forms else frozenset()),
+            session=self._session(work, keys, members, order) if work.timed else None,
             store=self._store,
             results=results,
             runner=runner_parent(),
-            provisioned=self._provisioned,
+            provisioned=self.provisioned,
             inputs=self._resolved.inputs,
             owner=self._space.owner,
         )
         collector = Collector(
             store=self._store,
             cells={cell.key: cell for cell in members},
-            provisioned=self._provisioned,
+            provisioned=self.provisioned,
             inputs=self._resolved.inputs,
             progress=self._progress,
             note_worker=self._space.note_worker,
             unanswered=unanswered,
             unkept=unkept,
+            unproved=unproved,
             limits=self._spec.limits,
             gpu=self._resolved.gpus.get(members[0].gpu or ""),
         )
         with leased_devices(members[0].gpu, self._progress):
             self._follow(document, collector)
         self._answered |= collector.answered
+        self.left_out = {k: why for k, why in self.left_out.items() if k not in self._answered}
         self._kept |= collector.kept
+        self._proved |= collector.proved
         self.failures.update(collector.failures)
         self._broken.update(collector.broken)
         for key, said in collector.problems.items():
             before = f"{self.problems[key]}; " if key in self.problems else ""
             self.problems[key] = f"{before}{said}"
+        self._pace.after(work)
+
+    def _note_left_out(self, work: Work, order: Order) -> None:
+        """Cells without answers are skipped then; those that have some go without their times."""
+        for cell in work.members:
+            reason = order.left_out.get(cell.key)
+            if reason is None:
+                continue
+            if cell.key in work.unanswered - self._answered:
+                self.left_out[cell.key] = reason
+                self._progress.note(f"Left out: {cell.label}: {reason}")
+            else:
+                self._missed(cell, work, reason)
 
     def _follow(self, document: GroupDocument, collector: Collector) -> None:
         name = self._executor.submit(document)
@@ -320,6 +392,7 @@ class _Run:
     def _missed(self, cell: Cell, work: Work, reason: str) -> None:
         """Say what a cell that was answered before goes without."""
         missed = ["IR not kept"] if cell.key in work.unkept - self._kept else []
+        missed += ["compiled form not known"] if cell.key in work.unproved - self._proved else []
         missed += ["not timed"] if work.timed else []
         if missed and cell.key not in self.problems:
             what = " and ".join(missed)
@@ -331,7 +404,7 @@ class _Run:
         for identity in sorted(self._environments(cell)):
             if error := self._unavailable.get(identity):
                 return Failure(cell.key, "environment", str(error))
-        made = self._provisioned.get(cell.environment_identity)
+        made = self.provisioned.get(cell.environment_identity)
         if made is not None and (why := refusal(cell, made.probe)):
             return Failure(cell.key, "unsupported", why)
         for step in cell.conversion.chain if cell.conversion else ():
@@ -343,10 +416,12 @@ class _Run:
             return fault and replace(fault, key=cell.key)
         return None
 
-    def _session(self, work: Work, keys: set[str], members: list[Cell]) -> SessionTask:
+    def _session(
+        self, work: Work, keys: set[str], members: list[Cell], order: Order
+    ) -> SessionTask:
         group = work.group
         return session_task(
-            self._spec.timing,
+            order.timing or self._spec.timing,
             group.scenario,
             group.reference if group.reference in keys else members[0].key,
             group.control if group.control in keys else None,

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import SpecError
 from harness.plan.ceilings import refused
-from harness.plan.cells import Cell
+from harness.plan.cells import Cell, point_key
 from harness.plan.checks import (
     baseline_name,
     check_coverage,
@@ -20,6 +20,7 @@ from harness.plan.checks import (
 from harness.plan.conversions import Checker, Conversion
 from harness.plan.feeds import CellInputs, Feed, feeds_of
 from harness.plan.groups import Group, make_groups
+from harness.plan.levels import OWN, level_settings
 from harness.plan.parts import Place, Skipped, Stack, Subject, Workshop
 from harness.plan.routes import Step, produces
 from harness.plan.ways import Makers, Way, barred_for, find_ways, makers_for
@@ -44,6 +45,7 @@ def build_plan(
     stacks: Sequence[Stack],
     place: Place,
     workshops: Sequence[Workshop] = (),
+    called: Mapping[str, str] | None = None,
 ) -> Plan:
     """Cross models, environments, backends and axes.
 
@@ -53,6 +55,7 @@ def build_plan(
         stacks: the environments that run them.
         place: this machine.
         workshops: environments that convert where a stack has no converter of its own.
+        called: what to call points of settings and wishes, by their `point_key`.
 
     Raises:
         SpecError: a model or an environment that takes part in no cell, an unknown backend or
@@ -81,8 +84,12 @@ def build_plan(
             backend = way.backend
             for point in product(_points(spec, stack.entry, subject), fed, _variants(subject)):
                 settled, (feed, inputs), variant = point
-                asked, threads, batch, precision, ceiling, settings = settled
+                asked, threads, batch, precision, ceiling, level, given = settled
                 device = place.devices[asked]
+                settings = level_settings(backend, level, given)
+                if isinstance(settings, str):
+                    skipped.append(Skipped(subject.name, stack.name, backend, settings))
+                    continue
                 if device.kind not in {"cpu", stack.accelerator}:
                     reason = f"{stack.name} is a stack for {stack.accelerator}, not {device.kind}"
                     skipped.append(Skipped(subject.name, stack.name, backend, reason))
@@ -132,6 +139,8 @@ def build_plan(
                         wishes=way.wishes,
                         instruction_set=ceiling,
                         output_bytes=spec.limits.output_bytes,
+                        level=level,
+                        called=(called or {}).get(point_key(settings, way.wishes.asked), ""),
                     )
                 )
     unique, same = _unique(cells)
@@ -232,7 +241,7 @@ def _checker(found: tuple[Workshop, str] | None, file_format: str) -> Checker | 
 
 
 def _unique(cells: Sequence[Cell]) -> tuple[list[Cell], list[Skipped]]:
-    """The cells, each once, and the ways of feeding that turned out to be another one.
+    """The cells, each once, and the levels and ways of feeding that turned out to be another one.
 
     Two models or environments that are the same are refused.
     """
@@ -250,6 +259,12 @@ def _unique(cells: Sequence[Cell]) -> tuple[list[Cell], list[Skipped]]:
         if first.feed != cell.feed:
             reason = _the_same(cell.feed, first.feed)
             same.append(Skipped(cell.model, cell.environment, cell.backend, reason))
+        if first.level != cell.level:
+            # What has a name is called by it, though it was asked for without as well.
+            kept, other = (cell, first) if first.level == OWN else (first, cell)
+            found[cell.key] = kept
+            reason = f"level {other.level} is the same as level {kept.level}: the same settings"
+            same.append(Skipped(cell.model, cell.environment, cell.backend, reason))
     return list(found.values()), same
 
 
@@ -263,7 +278,7 @@ def _the_same(feed: Feed, first: Feed) -> str:
 
 def _points(
     spec: SweepSpec, entry: EnvironmentEntry, subject: Subject
-) -> list[tuple[str, int, int, str, str, dict[str, Any]]]:
+) -> list[tuple[str, int, int, str, str, str, dict[str, Any]]]:
     axes = spec.axes
     batches = axes.batch
     if subject.batch is not None:
@@ -281,6 +296,7 @@ def _points(
             batches,
             entry.precision or axes.precision,
             entry.instruction_set or axes.instruction_set,
-            entry.settings or ({},),
+            entry.level or axes.level,
+            entry.settings or axes.settings,
         )
     )

@@ -12,9 +12,27 @@ from harness.canonical import key_of
 from harness.environments.instruction_sets import OWN
 from harness.plan.conversions import Conversion
 from harness.plan.feeds import USUAL, CellInputs, Feed
+from harness.plan.levels import beside
 from harness.plan.wishes import NO_WISHES, Wishes
+from harness.spec.models import OWN as OWN_LEVEL
 
 KEY_SCHEMA_VERSION = 1
+_FEW_NAMES = 3
+
+
+def point_key(settings: Mapping[str, Any], wishes: Mapping[str, Any]) -> str:
+    """What tells points apart that differ in settings and in wishes of conversions alone."""
+    return key_of({"settings": dict(settings), "wishes": dict(wishes)})
+
+
+def shown(value: Any) -> str:
+    """A setting's value as labels show it: of a long list, how many there are."""
+    if isinstance(value, list | tuple):
+        few = len(value) <= _FEW_NAMES
+        return "+".join(map(str, value)) or "none" if few else f"{len(value)} names"
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={one}" for name, one in sorted(value.items()))
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,10 @@ class Cell:
     """What was wanted of the conversions; their keys hold it."""
     instruction_set: str = OWN
     """The highest of the processor's that may run; `own`: what it has."""
+    level: str = field(default=OWN_LEVEL, compare=False)
+    """Which optimisation level its settings stand for; `own`: none. No part of the key."""
+    called: str = field(default="", compare=False)
+    """What a study calls the point that it tries, in place of long settings: `only FuseOps`."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -98,9 +120,13 @@ class Cell:
     @property
     def label(self) -> str:
         """How the cell is called in progress and messages."""
-        extra = [f"{k}={v}" for k, v in sorted({**self.settings, **self.variant}.items())]
+        settings = beside(self.backend, self.level, self.settings)
+        extra = [] if self.level == OWN_LEVEL else [self.level]
+        extra += [f"{k}={shown(v)}" for k, v in sorted({**settings, **self.variant}.items())]
         extra += [f"{name} {value}" for name, value in self._unusual_feed.items()]
         extra += [f"{name}={value}" for name, value in self.wishes.asked.items()]
+        if self.called:
+            extra = [self.called]
         if self.conversion is not None and self.conversion.before is not None:
             extra.append(self.route)
         if self.precision != "f32":
@@ -140,6 +166,7 @@ class Cell:
             "version": self.version,
             "backend": self.backend,
             "settings": dict(self.settings),
+            "level": self.level,
             "precision": self.precision,
             "instruction_set": self.instruction_set,
             "device": self.device,

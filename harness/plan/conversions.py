@@ -14,7 +14,12 @@ from harness.plan.feeds import CellInputs
 KEY_SCHEMA_VERSION = 1
 
 # Two cells that differ in one of these alone need two artifacts, and are a controlled pair.
-_AXES = frozenset({"batch", "variant", "calibration", "opset", "quantisation", "folding", "layout"})
+_AXES = frozenset(
+    {
+        *("batch", "variant", "calibration", "opset", "quantisation", "folding", "layout"),
+        *("passes", "disabled_passes"),
+    }
+)
 
 
 @dataclass(frozen=True)

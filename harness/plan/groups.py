@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from harness.plan.cells import Cell
 from harness.plan.feeds import USUAL, Feed
@@ -11,6 +12,7 @@ from harness.plan.feeds import USUAL, Feed
 # Loaded models wait in memory while others are timed; more than this many at once is not kind
 # to a workstation. A larger family is split, and every part takes the reference along.
 MEMBERS_AT_ONCE = 8
+_UNASKED = frozenset({"own", "default"})
 
 SINGLE_STREAM = "single_stream"
 """One call after the other, each with the cell's own batch: how long a call takes."""
@@ -78,11 +80,19 @@ def timed_feed(cells: Sequence[Cell]) -> Feed:
 
 
 def reference_of(family: Sequence[Cell], baseline: str | None) -> Cell:
-    """The cell of a family that the others' times are related to."""
-    for cell in family:
-        if baseline is not None and cell.environment == baseline:
-            return cell
-    return family[0]
+    """The cell of a family that the others' times are related to.
+
+    Of the baseline's it is the first that runs as one gets it unasked, where there is one.
+    """
+    first = next((cell for cell in family if cell.environment == baseline), family[0])
+    unasked = (
+        cell
+        for cell in family
+        if cell.environment == first.environment
+        and cell.backend == first.backend
+        and cell.level in _UNASKED
+    )
+    return next(unasked, first)
 
 
 def scenarios_of(
@@ -112,6 +122,9 @@ def make_groups(
 ) -> list[Group]:
     """Split the cells into groups; a timed family's every group holds its reference.
 
+    Cells that differ in their level or settings alone are timed in one session where they fit,
+    since a ratio of times exists only there.
+
     A family has groups of its own for each scenario that it is timed in. One that is timed in
     none is grouped all the same, for its answers.
 
@@ -140,7 +153,7 @@ def make_groups(
         head = [reference, reference.again(1)] if control else [reference]
         rest = [cell for cell in family if cell.key != reference.key]
         room = max(1, at_once - len(head))
-        parts = [rest[i : i + room] for i in range(0, len(rest), room)] or [[]]
+        parts = _parts(rest, room)
         groups.extend(
             Group(
                 cells=(*head, *part),
@@ -152,3 +165,31 @@ def make_groups(
             for part in parts
         )
     return groups
+
+
+def _parts(cells: Sequence[Cell], room: int) -> list[list[Cell]]:
+    """Cells in their order in parts of so many at most, those of one compiler together."""
+    parts: list[list[Cell]] = [[]]
+    for _, same in groupby(cells, key=_but_for_settings):
+        block = list(same)
+        if len(block) <= room < len(parts[-1]) + len(block):
+            parts.append([])
+        for cell in block:
+            if len(parts[-1]) == room:
+                parts.append([])
+            parts[-1].append(cell)
+    return [part for part in parts if part] or [[]]
+
+
+def _but_for_settings(cell: Cell) -> tuple[object, ...]:
+    """What cells share that differ in their level or settings alone."""
+    return (
+        cell.environment_identity,
+        cell.executor,
+        cell.backend,
+        cell.conversion and cell.conversion.way,
+        cell.wishes,
+        cell.precision,
+        cell.threads,
+        cell.instruction_set,
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.plan.routes import Maker, Route, Step
 from harness.spec.models import Axes
+from harness.spec.optimise import NONE, TOOLS, read_optimise
 
 OWN = "own"
 NO_QUANTISATION = "none"
@@ -20,6 +21,9 @@ _AFTERWARDS = {
     "quantisation": "onnx>onnx:quantise",
     "folding": "onnx>onnx:fold",
 }
+OPTIMISERS = {tool: f"onnx>onnx:{tool}" for tool in TOOLS}
+"""The step for each value of `optimise`, which is put where the model last is an ONNX file."""
+
 # Asked of every step that can: the others decide what is made in the end.
 _EVERYWHERE = frozenset({"opset", "folding"})
 
@@ -33,12 +37,14 @@ class Wishes:
         quantisation: `none`, `dynamic`, `static` or `float16`.
         folding: whether constants are folded.
         layout: `nchw` or `nhwc`: of the input of what is made.
+        optimise: which optimiser the ONNX file goes through, and by which passes (`spec.optimise`).
     """
 
     opset: int | str = OWN
     quantisation: str = NO_QUANTISATION
     folding: bool | str = OWN
     layout: str = OWN
+    optimise: str = NONE
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -46,7 +52,7 @@ class Wishes:
         return {
             name: value
             for name, value in asdict(self).items()
-            if value not in (OWN, NO_QUANTISATION)
+            if value not in (OWN, NO_QUANTISATION, NONE)
         }
 
 
@@ -55,14 +61,21 @@ NO_WISHES = Wishes()
 
 def wishes_of(axes: Axes) -> tuple[Wishes, ...]:
     """Every combination that a sweep asks for."""
-    points = product(axes.opset, axes.quantisation, axes.folding, axes.layout)
+    points = product(axes.opset, axes.quantisation, axes.folding, axes.layout, axes.optimise)
     return tuple(dict.fromkeys(Wishes(*point) for point in points))
 
 
 def granted(route: Route, wishes: Wishes, own: Maker, others: Sequence[Maker]) -> Route | str:
     """The route with its steps told what is wanted; a text says what none of them can do."""
     offered = {maker.name: maker.converters for maker in (*others, own)}
+    # First, so that what is asked for beside it is done to what the optimiser leaves.
+    optimised = _optimised(route, wishes.optimise, (*others, own))
+    if isinstance(optimised, str):
+        return optimised
+    route = optimised
     for name, value in wishes.asked.items():
+        if name == "optimise":
+            continue
         able = [
             place
             for place, step in enumerate(route.steps)
@@ -81,6 +94,26 @@ def granted(route: Route, wishes: Wishes, own: Maker, others: Sequence[Maker]) -
             return _refused(route, name, value)
         route = replace(route, steps=(*route.steps, _told(after, {name: value})))
     return _untold(route) or route
+
+
+def _optimised(route: Route, optimise: str, makers: Sequence[Maker]) -> Route | str:
+    """The route with the step of an optimiser behind the last one that leaves an ONNX file."""
+    asked = read_optimise(optimise)
+    if asked is None:
+        return route
+    formats = [route.source, *(step.target for step in route.steps)]
+    if "onnx" not in formats:
+        return (
+            f"on the route {route.name} the model is never an ONNX file, which is what "
+            f"{asked.tool} optimises (a longer route may: `harness model routes --all`)"
+        )
+    converter = OPTIMISERS[asked.tool]
+    maker = next((one.name for one in makers if converter in one.converters), None)
+    if maker is None:
+        return f"no environment here offers {converter}"
+    place = len(formats) - 1 - formats[::-1].index("onnx")
+    step = Step(converter, maker, asked.options)
+    return replace(route, steps=(*route.steps[:place], step, *route.steps[place:]))
 
 
 def _untold(route: Route) -> str | None:

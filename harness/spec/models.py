@@ -17,12 +17,14 @@ from pydantic import (
 )
 
 from harness.environments.instruction_sets import InstructionSet
+from harness.environments.variables import VARIABLES, fault_of_variables
 from harness.spec.feeding import (
     NONE,
     REFERENCE,
     canonical_corruption,
     canonical_preprocessing,
 )
+from harness.spec.optimise import checked_optimise
 from harness.spec.routes import canonical_route
 from harness.spec.timing import Timing
 
@@ -52,6 +54,11 @@ def _is_device(text: str) -> str:
 
 Device = Annotated[str, AfterValidator(_is_device)]
 
+Optimise = Annotated[str, AfterValidator(checked_optimise)]
+
+Level = Literal["own", "basic", "default", "extended", "tuned"]
+"""An optimisation level; `own`: settings as they are given."""
+
 Mistake = Literal[
     "none", "bgr", "no-mean", "unit-range", "squashed", "transposed", "double-softmax"
 ]
@@ -72,6 +79,16 @@ def _is_finite(variant: dict[str, str | int | float]) -> dict[str, str | int | f
             raise ValueError(msg)
     return variant
 
+
+def _can_be_set(settings: dict[str, Any]) -> dict[str, Any]:
+    variables = settings.get(VARIABLES)
+    if variables is not None and (fault := fault_of_variables(variables)):
+        raise ValueError(fault)
+    return settings
+
+
+Settings = Annotated[dict[Name, Any], AfterValidator(_can_be_set)]
+"""Options of a backend, and `variables` of its process; the backend checks its own."""
 
 Variant = Annotated[dict[Name, str | int | float], AfterValidator(_is_finite)]
 
@@ -205,8 +222,11 @@ class EnvironmentEntry(_Strict):
     precision: tuple[Precision, ...] | None = Field(None, min_length=1)
     threads: tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None = Field(None, min_length=1)
     instruction_set: tuple[InstructionSet, ...] | None = Field(None, min_length=1)
-    settings: tuple[dict[str, Any], ...] | None = Field(
-        None, min_length=1, description="Each a cell of its own: options of the backend."
+    level: tuple[Level, ...] | None = Field(
+        None, min_length=1, description="As the axis `level`, for this environment."
+    )
+    settings: tuple[Settings, ...] | None = Field(
+        None, min_length=1, description="As the axis `settings`, for this environment."
     )
     route: tuple[Route, ...] | None = Field(
         None, min_length=1, description="As the axis `route`, for this environment."
@@ -235,6 +255,21 @@ class Axes(_Strict):
         description="The highest that may run on the CPU, so that one machine can stand for "
         "others: own (what the processor has), sse4.1, avx, avx2 (with FMA), avx512, avx512_vnni, "
         "avx512_bf16 or amx. Where a stack does not keep to it the combination is skipped.",
+    )
+    level: tuple[Level, ...] = Field(
+        ("own",),
+        min_length=1,
+        description="How much a compiler optimises: own (settings as they are given), basic (the "
+        "least it does), default (what one gets unasked), extended (what it offers beyond), tuned "
+        "(a tuner chose). docs/levels.md says what each is of every backend; where a backend has "
+        "no such level the combination is skipped.",
+    )
+    settings: tuple[Settings, ...] = Field(
+        ({},),
+        min_length=1,
+        description="Each a cell of its own, beside its level: options of the backend as its "
+        "probe offers them (`harness env probe NAME`), lists of passes such as disabled_passes, and "
+        "`variables`: environment variables of its process.",
     )
     preprocessing: tuple[Preprocessing, ...] = Field(
         (REFERENCE,),
@@ -281,12 +316,26 @@ class Axes(_Strict):
     layout: tuple[ModelLayout, ...] = Field(
         ("own",), min_length=1, description="Of the input of what conversions make."
     )
+    optimise: tuple[Optimise, ...] = Field(
+        ("none",),
+        min_length=1,
+        description="What the ONNX file goes through before a backend, or a further conversion, reads "
+        "it: none, onnxoptimizer or onnxsim; with passes that alone run, as in "
+        "onnxoptimizer=fuse_bn_into_conv+eliminate_identity, or without some, as in "
+        "onnxsim-constant_folding.",
+    )
 
 
 class Limits(_Strict):
     """When to give a cell up."""
 
     timeout_seconds: float = Field(3600, gt=0, description="For one cell's answers, or a round.")
+    compile_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="From the start of a cell's worker until its model is loaded, compiled and "
+        "has run once; as timeout_seconds by default.",
+    )
     output_bytes: int = Field(2 << 30, gt=0, description="The most that a cell's outputs may hold.")
     memory_mib: int = Field(8192, ge=64, description="Of a container, its /tmp included.")
     tmp_mib: int = Field(2048, ge=1, description="A container's /tmp, which is memory.")
@@ -344,6 +393,12 @@ class SweepSpec(_Strict):
     conversions: Conversions = Conversions()
     keep_ir: bool = Field(
         False, description="Keep what compilers make of the model: IR and generated code."
+    )
+    fingerprint: bool | None = Field(
+        None,
+        description="Prove by a hash and a count of operators what each model was compiled to, so "
+        "that settings which change nothing are known; by default where a backend is run at more "
+        "than one level or with several settings.",
     )
 
     @field_validator("executor", mode="before")
