@@ -23,9 +23,11 @@ _ALIKE = ("backend", "settings", *_RUN, *_FED, *AXES)
 _STAGES = (
     ("inputs_key", *_ALIKE, "device_name", "route", "executor", "recipe", "class_offset"),
     ("inputs_key", *_ALIKE),
+    ("inputs_key", "level", *_RUN),
     ("inputs_key", *_RUN),
     ("inputs_key",),
     ("images_key", *_ALIKE),
+    ("images_key", "level", *_RUN, "corruption", "mistake"),
     ("images_key", *_RUN, "corruption", "mistake"),
     ("images_key",),
 )
@@ -58,7 +60,7 @@ class _Known:
 
     Attributes:
         store: the results folder.
-        sweeps: their documents, newest first.
+        sweeps: their documents, newest first, those of studies after all others.
         answered: cells with valid answers, by key.
     """
 
@@ -142,7 +144,9 @@ def choose(
         UsageError: more than one cell fits where one is meant, or there is nothing to compare.
     """
     layout.require(store)
-    sweeps = tuple(reversed(list(layout.sweep_documents(store))))
+    # Sweeps that a person asked for come before those of studies, which name cells otherwise.
+    newest = reversed(list(layout.sweep_documents(store)))
+    sweeps = tuple(sorted(newest, key=lambda document: bool(document.get("study"))))
     if sweep is not None:
         sweeps = tuple(d for d in sweeps if d.get("id") == sweep)
         if not sweeps:

@@ -15,6 +15,7 @@ from harness.analysis.pair_times import Timings, add_times
 from harness.analysis.pairs import describe_pair, measure
 from harness.analysis.time_verdict import TimeVerdict
 from harness.errors import UsageError
+from harness.store.compiled import compile_costs, compiled_of, level_of
 from harness.store.load import CellAnswers, CellRecord, described, load_cell, same_images
 from harness.store.sessions import find_sessions
 
@@ -25,13 +26,14 @@ Document = dict[str, Any]
 class _Measured:
     agreement: PairAgreement
     names: Sequence[str]
+    compiled: Mapping[str, Document]
 
 
 def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Document:
     """Measure every chosen pair and decide the gate.
 
     Returns:
-        A JSON object: `cells`, `pairs` (as those of a sweep, with every flip under `flipped`, the
+        A JSON object: `cells` (with what they were compiled to), `pairs` (as those of a sweep, with every flip under `flipped`, the
         broken rules under `violations` and those about INVALID times under `undecided`; times of
         one model's pairs are judged as one family), `unmeasured` (pairs of which one side has no
         answers, with the `reason`), `baseline_only`, `candidate_only`, `rules`, `allowed` (False
@@ -65,7 +67,8 @@ def compare_cells(store: Path, choice: Choice, rules: Sequence[Rule] = ()) -> Do
     ]
     broken = any(pair["violations"] for pair in pairs) or bool(missing) or bool(unmeasured)
     undecided = sum(len(pair["undecided"]) for pair in pairs)
-    cells = {r.key: _described(r) for r in (*records, *failed, *alone)}
+    compiled = {key: said for _, found in measured for key, said in found.compiled.items()}
+    cells = {r.key: _described(r, compiled) for r in (*records, *failed, *alone)}
     return {
         "schema_version": 1,
         "cells": list(cells.values()),
@@ -93,10 +96,12 @@ def _failure(record: CellRecord, called: Mapping[str, str]) -> str:
     return f"{called[record.key]} has no answers ({said})"
 
 
-def _described(record: CellRecord) -> Document:
+def _described(record: CellRecord, compiled: Mapping[str, Document]) -> Document:
     return {
         "key": record.key,
         **{name: record.cell.get(name) for name in pairing.COLUMNS},
+        "level": level_of(record.cell),
+        **compiled.get(record.key, _NOT_COMPARED),
         "failure": record.failure or None,
         "path": None if record.failure else str(record.path),
     }
@@ -111,7 +116,21 @@ def _compared(
     x, y = (_load(store, record) for record in (a, b))
     _same_images_or_refuse(x, y, called)
     found = measure(x, y)
-    return describe_pair(x, y, found.flips, found), _Measured(found, x.names)
+    compiled = {one.key: _compiling(one.answers) for one in (x, y)}
+    return describe_pair(x, y, found.flips, found), _Measured(found, x.names, compiled)
+
+
+def _compiling(answers: Document) -> Document:
+    """What a cell was compiled to, and at what cost."""
+    found = compiled_of(answers)
+    return {
+        "compiled": found.document() if found else None,
+        **{name: answers.get(name) for name in ("load_ns", "compile_ns")},
+        **compile_costs(answers),
+    }
+
+
+_NOT_COMPARED = _compiling({})
 
 
 def _add_times(

@@ -7,7 +7,14 @@ from typing import Any
 
 from harness.analysis.time_parity import parity
 from harness.analysis.time_ratio import TimeRatio, time_ratio
-from harness.analysis.time_verdict import FLOOR, NOT_TIMED, PairTime, TimeVerdict, judge
+from harness.analysis.time_verdict import (
+    FLOOR,
+    NOT_TIMED,
+    PairTime,
+    TimeVerdict,
+    inert,
+    judge,
+)
 from harness.analysis.timing import Floats, round_medians
 from harness.store.sessions import SINGLE_STREAM, Session
 
@@ -101,7 +108,8 @@ def add_times(
 
     Args:
         families: the pairs of one model that are shown against the same reference; in every
-            scenario they are corrected for their number together.
+            scenario they are corrected for their number together, but for inert ones, of whose
+            times nothing is claimed.
         timings: the sessions.
 
     Returns:
@@ -112,7 +120,10 @@ def add_times(
         measured = [timings.measure(pair["a"], pair["b"]) for pair in pairs]
         judged: list[dict[str, TimeVerdict]] = [{} for _ in pairs]
         for scenario in dict.fromkeys(name for one in measured for name in one):
-            places = [i for i, one in enumerate(measured) if scenario in one]
+            timed = [i for i, one in enumerate(measured) if scenario in one]
+            places = [i for i in timed if not pairs[i]["inert"]]
+            for place in set(timed) - set(places):
+                judged[place][scenario] = inert(measured[place][scenario])
             found = judge([measured[i][scenario] for i in places])
             for place, verdict in zip(places, found, strict=True):
                 judged[place][scenario] = verdict

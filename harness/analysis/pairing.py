@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.environments.instruction_sets import OWN
+from harness.plan.levels import OWN as OWN_LEVEL
 from harness.store.cell_routes import AXES, asked_of, route_of
+from harness.store.compiled import given_settings, level_of
 
 COLUMNS = (
     "model",
@@ -14,6 +16,8 @@ COLUMNS = (
     "stack",
     "version",
     "backend",
+    "level",
+    "called",
     "settings",
     "precision",
     "instruction_set",
@@ -30,6 +34,7 @@ COLUMNS = (
     "quantisation",
     "folding",
     "layout",
+    "optimise",
     "variant",
     "preprocessing",
     "prepared_in",
@@ -63,6 +68,7 @@ def axis_values(cell: Document) -> dict[str, Parts]:
         "model": (cell.get("model"), checkpoint.get("sha256")),
         "environment": (cell.get("environment"), identity.get("environment")),
         "backend": (cell.get("backend"),),
+        "level": (level_of(cell),),
         "settings": (dict(sorted((cell.get("settings") or {}).items())),),
         "precision": (cell.get("precision"),),
         # Cells are older than this axis.
@@ -92,6 +98,12 @@ def axes(a: Document, b: Document) -> list[str]:
     against the other.
     """
     x, y = axis_values(a), axis_values(b)
+    if OWN_LEVEL in (*x["level"], *y["level"]):
+        # Settings as they are given: they tell the difference.
+        x["level"] = y["level"]
+    else:
+        # What a level stands for is one axis, not two.
+        x["settings"], y["settings"] = (given_settings(a),), (given_settings(b),)
     if _differ(x["model"], y["model"]):
         # A conversion's key holds the model's: only the way it took says more.
         x["route"], y["route"] = x["route"][:1], y["route"][:1]
@@ -115,7 +127,8 @@ def like(cell: Document, names: Sequence[str]) -> tuple[str, ...]:
         cell: cell.json.
         names: its fields, or axes that are no field (`recipe`, `class_offset`).
     """
-    values = {**axis_values(cell), **cell, "settings": axis_values(cell)["settings"]}
+    own = axis_values(cell)
+    values = {**own, **cell, "settings": own["settings"], "level": own["level"]}
     # What old stores do not know of was left to the converters.
     values |= dict.fromkeys(AXES) | asked_of(cell)
     return tuple(repr(values.get(name)) for name in names)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from harness.analysis import agreement, pairing
+from harness.analysis import agreement, inert, pairing
 from harness.analysis.pair_agreement import Flip, PairAgreement
 from harness.analysis.significance import wilson
+from harness.analysis.values import same_values
+from harness.store.compiled import compiled_of
 from harness.store.load import CellAnswers
 
 Document = dict[str, Any]
@@ -27,6 +29,9 @@ def describe_pair(
 ) -> Document:
     """A pair's JSON object, without its times: see `pair_times.add_times`.
 
+    `compiled` says whether both were compiled to the same program (`same`, `other`, `unknown`;
+    None for two models or backends), `inert` that what they differ in changes nothing.
+
     Args:
         a: the reference.
         b: the other.
@@ -36,11 +41,17 @@ def describe_pair(
             whether all are.
     """
     low, high = wilson(flips, a.count) if flips is not None else (None, None)
+    axes = pairing.axes(a.cell, b.cell)
+    form = compiled_form(a, b)
     shown = found.flipped[:listed] if found else ()
     return {
         "a": a.key,
         "b": b.key,
-        "axes": pairing.axes(a.cell, b.cell),
+        "axes": axes,
+        "compiled": form,
+        "inert": inert.is_inert(
+            form, axes, lambda: found.identical if found else same_answers(a, b)
+        ),
         "flips": flips,
         "images": a.count,
         "flip_share": flips / a.count if flips is not None else None,
@@ -52,6 +63,23 @@ def describe_pair(
         "flipped": [_named(flip, a, b) for flip in shown] if found else None,
         "flipped_whole": found is not None and len(shown) == len(found.flipped),
     }
+
+
+def compiled_form(a: CellAnswers, b: CellAnswers) -> inert.Form | None:
+    """Whether two cells were compiled to the same program; see `inert.form_of`."""
+    axes = pairing.axes(a.cell, b.cell)
+    if "model" in axes or "backend" in axes:
+        return None
+    return inert.form_of(compiled_of(a.answers), compiled_of(b.answers))
+
+
+def same_answers(a: CellAnswers, b: CellAnswers) -> bool:
+    """Whether all outputs of two cells are equal bit for bit (NaN equal to NaN)."""
+    return (
+        a.kind == b.kind
+        and len(a.outputs) == len(b.outputs)
+        and all(same_values(x, y) for x, y in zip(a.outputs, b.outputs, strict=True))
+    )
 
 
 def _named(flip: Flip, a: CellAnswers, b: CellAnswers) -> Document:

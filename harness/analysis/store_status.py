@@ -20,10 +20,10 @@ SELECT (SELECT count(*) FROM cells WHERE role <> 'control') AS cells,
        (SELECT count(*) FROM failures) AS attempts_failed
 """
 _CELLS = """
-SELECT c.key, c.model, c.environment, c.backend,
+SELECT c.key, c.model, c.environment, c.backend, c.level,
        concat_ws(' ', nullif(c.settings, ''), nullif(c.variant, '')) AS settings,
        c.precision, c.instruction_set, c.device, c.threads, c.batch, c.executor, c.preprocessing, c.corruption,
-       c.mistake, c.recipe, c.route, c.opset, c.quantisation, c.folding, c.layout, c.role,
+       c.mistake, c.recipe, c.route, c.opset, c.quantisation, c.folding, c.layout, c.optimise, c.role,
        c.images, a.top1, a.top5
 FROM cells c LEFT JOIN accuracy a ON a.cell = c.key ORDER BY c.place
 """
@@ -32,9 +32,14 @@ SELECT * EXCLUDE (path) FROM failures WHERE key NOT IN (SELECT key FROM cells)
 QUALIFY row_number() OVER (PARTITION BY key ORDER BY started DESC) = 1 ORDER BY started
 """
 
+_OF_STUDIES = (
+    *("id", "kind", "created", "complete", "headline"),
+    *("model", "environment", "backend"),
+)
+
 
 def store_status(store: Path) -> Document:
-    """Sweeps, cells, sessions, failures, problems and sizes of a store.
+    """Sweeps, studies, cells, sessions, failures, problems and sizes of a store.
 
     A failure is listed when its cell has no answers now; earlier attempts of a cell that has
     succeeded since are counted only.
@@ -54,12 +59,19 @@ def store_status(store: Path) -> Document:
         "store": str(store),
         **counts,
         "sweeps_listed": sweeps,
+        "studies_listed": [
+            {name: study.get(name) for name in _OF_STUDIES}
+            for study in layout.study_documents(store)
+        ],
         "cells_listed": cells,
         "failures": failed,
         "problems": problems,
         "size_bytes": {
             name: _size(store / name)
-            for name in ("answers", "sessions", "inputs", "artifacts", "attempts", "sweeps")
+            for name in (
+                *("answers", "sessions", "inputs", "artifacts"),
+                *("attempts", "sweeps", "studies"),
+            )
         },
         "catalogue": str(catalogue.catalogue_path(store)),
     }

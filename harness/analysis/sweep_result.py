@@ -15,14 +15,16 @@ import numpy.typing as npt
 from harness.analysis import pairing, ranking
 from harness.analysis.cell_times import cell_times
 from harness.analysis.conversions import Compared, find_conversions
+from harness.analysis.levels import LevelGroup, group_levels, levels_of
 from harness.analysis.pair_times import Timings, add_times
-from harness.analysis.pairs import describe_pair, measure
+from harness.analysis.pairs import describe_pair, measure, same_answers
 from harness.analysis.ranks import TOP
 from harness.analysis.suspected import suspicions_of
 from harness.analysis.values import chunks, value_difference
 from harness.errors import StoreError
 from harness.execution.bundles import answers_folder
 from harness.store import layout
+from harness.store.compiled import compile_costs, compiled_of, level_of
 from harness.store.load import NO_LABEL, CellAnswers, load_cell, load_images, same_images
 from harness.store.sessions import Session, find_sessions
 
@@ -47,9 +49,12 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
         `cells` and `controls` (one object a cell), `pairs` (every two comparable cells; those
         with the model's reference cell carry all measures under `agreement`; times are judged
         together with those of all pairs that begin with the same cell), `noise` (each control
-        against the cell that it repeats), `conversions` (each converted cell, its steps
+        against the cell that it repeats), `levels` (what the levels
+        and settings of a backend change, see `levels_of`; inert pairs are marked so wherever they
+        are), `conversions` (each converted cell, its steps
         and how far it is from its source), `suspicions` (what is probably wrong with a
-        cell, from its answers alone), `failures`, `skipped`, `excluded` and `problems` (what could not be timed, bundles that could not be read).
+        cell, from its answers alone), `failures`, `skipped`, `excluded` and `problems` (what could not be timed, bundles that could not be read);
+        `budget` of a sweep that had only so long.
 
     Raises:
         StoreError: there is no such sweep, or its document is damaged.
@@ -64,9 +69,11 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
     cells = [row for row in rows if row["role"] != "control"]
     controls = [row for row in rows if row["role"] == "control"]
     references = _references(cells, seen, sweep.get("baseline"))
-    pairs = _pairs(cells, seen, references, problems)
+    groups = group_levels(_documents(cells, seen), set(seen), set(references.values()))
+    pairs = _pairs(cells, seen, references, groups, problems)
     noise = _noise(cells, controls, seen)
-    _add_times(pairs, noise, Timings(sessions))
+    _add_times(pairs, noise, groups, set(references.values()), Timings(sessions))
+    failures = list(sweep.get("failures", []))
     return {
         "schema_version": 1,
         "sweep": sweep.get("id", sweep_id),
@@ -76,14 +83,16 @@ def sweep_result(store: Path, sweep_id: str) -> Document:
         "controls": controls,
         "pairs": pairs,
         "noise": noise,
+        "levels": levels_of(groups, cells, pairs, noise, failures),
         "conversions": _conversions(store, sweep, cells, seen, pairs),
         "suspicions": suspicions_of(
             {cell["key"]: seen[cell["key"]].answers for cell in cells if cell["key"] in seen}
         ),
-        "failures": list(sweep.get("failures", [])),
+        "failures": failures,
         "skipped": list(sweep.get("skipped", [])),
         "excluded": _excluded(seen),
         "problems": problems,
+        **({"budget": sweep["budget"]} if sweep.get("budget") else {}),
     }
 
 
@@ -132,13 +141,15 @@ def _cell(
 ) -> Document:
     source = {**(seen.answers.cell if seen else {}), **listed}
     row: Document = {"key": listed["key"], **{name: source.get(name) for name in pairing.COLUMNS}}
-    row["settings"] = row["settings"] or {}
+    row["settings"], row["level"] = row["settings"] or {}, level_of(source)
     row["role"] = row["role"] or "cell"
     row["status"] = listed.get("status")
     row.update(_accuracy(seen))
     answers = seen.answers.answers if seen else {}
     for name in ("kind", "load_ns", "compile_ns", "first_inference_ns", "nonfinite"):
         row[name] = answers.get(name)
+    compiled = compiled_of(answers)
+    row.update(compiled=compiled.document() if compiled else None, **compile_costs(answers))
     row.update(cell_times(sessions, listed["key"], int(row["batch"] or 1)))
     row["path"] = str(answers_folder(store, listed["key"])) if seen else None
     return row
@@ -170,7 +181,7 @@ def _references(
     cells: Sequence[Document], seen: dict[str, _Seen], baseline: str | None
 ) -> dict[str, str]:
     """The reference cell of each model: the sweep's baseline, or the one most like it."""
-    documents = {c["key"]: seen[c["key"]].answers.cell if c["key"] in seen else c for c in cells}
+    documents = {cell["key"]: cell for cell in _documents(cells, seen)}
     anchor = documents.get(str(baseline))
     references: dict[str, str] = {}
     for model in dict.fromkeys(str(c["model"]) for c in cells):
@@ -187,6 +198,11 @@ def _references(
     return references
 
 
+def _documents(cells: Sequence[Document], seen: dict[str, _Seen]) -> list[Document]:
+    """What is known of each cell: cell.json of those with answers."""
+    return [seen[c["key"]].answers.cell if c["key"] in seen else c for c in cells]
+
+
 def _distance(cell: Document, anchor: Document) -> tuple[bool, bool, int]:
     unlike = [name for name in pairing.axes(anchor, cell) if name != "model"]
     return ("environment" in unlike, "backend" in unlike, len(unlike))
@@ -196,10 +212,14 @@ def _pairs(
     cells: Sequence[Document],
     seen: dict[str, _Seen],
     references: dict[str, str],
+    groups: Sequence[LevelGroup],
     problems: list[Document],
 ) -> list[Document]:
     leading = set(references.values())
-    ordered = sorted(cells, key=lambda c: c["key"] not in leading)
+    beside = {key: group.reference for group in groups for key in group.keys}
+    ordered = sorted(
+        cells, key=lambda c: (c["key"] not in leading, beside.get(c["key"]) != c["key"])
+    )
     pairs = []
     for a, b in combinations([c for c in ordered if c["key"] in seen], 2):
         x, y = seen[a["key"]].answers, seen[b["key"]].answers
@@ -212,19 +232,36 @@ def _pairs(
             continue
         full = a["model"] == b["model"] and references[str(a["model"])] == a["key"]
         between = a["model"] != b["model"] and {a["key"], b["key"]} <= leading
-        pairs.append(_pair(a, b, seen, full=full or between))
+        pair = _pair(a, b, seen, full=full or between)
+        if not full and beside.get(b["key"]) == a["key"]:
+            largest = _largest_difference(x, y)
+            pair.update(identical=same_answers(x, y), max_abs_diff=largest)
+        pairs.append(pair)
     return pairs
 
 
-def _add_times(pairs: Sequence[Document], noise: Sequence[Document], timings: Timings) -> None:
+def _add_times(
+    pairs: Sequence[Document],
+    noise: Sequence[Document],
+    groups: Sequence[LevelGroup],
+    leading: set[str],
+    timings: Timings,
+) -> None:
     """Judge the times of all pairs that begin with the same cell as one family.
 
-    For a model's reference these are the pairs that are shown against it. A control asks another
-    question (how much does the same cell differ from itself?), so each is a family of its own.
+    For a model's reference these are the pairs that are shown against it; a backend's own levels
+    are shown apart from all else. A control asks another question (how much does the same cell
+    differ from itself?), so each is a family of its own.
     """
-    families: dict[str, list[Document]] = {}
+    levels = {
+        (group.reference, key)
+        for group in groups
+        for key in group.keys
+        if group.reference not in leading
+    }
+    families: dict[tuple[str, bool], list[Document]] = {}
     for pair in pairs:
-        families.setdefault(pair["a"], []).append(pair)
+        families.setdefault((pair["a"], (pair["a"], pair["b"]) in levels), []).append(pair)
     add_times([*families.values(), *([pair] for pair in noise)], timings)
 
 

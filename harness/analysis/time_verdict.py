@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scipy import stats
@@ -34,7 +34,7 @@ FLOOR = 0.01
 """The noise floor where a session records none: two processes of the very same cell differ by
 about as much, by where their memory lies."""
 
-Word = Literal["faster", "slower", "no-difference", "unknown"]
+Word = Literal["faster", "slower", "no-difference", "inert", "unknown"]
 Reason = dict[str, Any]
 
 
@@ -66,7 +66,8 @@ class TimeVerdict:
     """What may be said of a pair's times.
 
     Attributes:
-        verdict: of b against a.
+        verdict: of b against a; `inert` where both run the very same program, so that their times
+            are those of one program run twice, whatever they came out at.
         ratio: t_b / t_a, with its interval `low` to `high`; None where they were not measured.
         p: of the sign-flip test.
         p_holm: the same, corrected over `family` pairs.
@@ -114,6 +115,14 @@ NOT_TIMED = TimeVerdict(
 """Of a pair that no session timed side by side."""
 
 NOT_JUDGED = "recorded before times were judged, so nothing says whether it is valid"
+
+
+def inert(one: PairTime) -> TimeVerdict:
+    """Of a pair that runs the very same program: it is measured, and nothing is claimed.
+
+    It belongs to no family: it is no question that could be answered wrongly.
+    """
+    return replace(_judge(one, None, 1), family=0, verdict="inert", smallest_visible=None)
 
 
 def judge(family: Sequence[PairTime]) -> list[TimeVerdict]:

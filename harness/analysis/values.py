@@ -126,6 +126,15 @@ def value_difference(name: str, a: Array, b: Array, count: int, reason: str = ""
     return Values(described, max_abs, mean_abs, cosine, finite_a, finite_b)
 
 
+def same_values(a: Array, b: Array) -> bool:
+    """Whether two outputs [N, ...] are equal bit for bit (NaN equal to NaN), in chunks."""
+    if a.shape != b.shape:
+        return False
+    x, y = (flat.reshape(len(flat), -1) for flat in (a, b))
+    exact = a.dtype.kind not in "fc"
+    return all(np.array_equal(x[part], y[part], equal_nan=not exact) for part in chunks(*x.shape))
+
+
 def _cosine(x: Floats, y: Floats) -> Floats:
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     equal = (x == y).all(axis=1)

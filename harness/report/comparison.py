@@ -11,8 +11,11 @@ from rich.text import Text
 
 from harness.analysis.time_verdict import NOT_JUDGED
 from harness.report import times, words
+from harness.report.levels import moved
 from harness.report.verdict import comparison_verdict
 from harness.store.cell_routes import AXES
+from harness.store.compiled import level_of
+from harness.store.naming import settings_text
 from harness.store.sessions import SINGLE_STREAM
 
 FLIPS_SHOWN = 20
@@ -60,7 +63,8 @@ def _print_pair(
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, value in (*conversions_in_words(pair, a, b), *measures_in_words(pair)):
+    about = (*settings_in_words(pair, a, b), *conversions_in_words(pair, a, b))
+    for name, value in (*about, *measures_in_words(pair), *compiled_in_words(pair, a, b)):
         table.add_row(Text(name), Text(value))
     console.print(table)
     for violation in pair["violations"]:
@@ -70,6 +74,42 @@ def _print_pair(
     _print_flips(pair, console)
     for note in pair["agreement"]["notes"]:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def settings_in_words(pair: Document, a: Document, b: Document) -> list[tuple[str, str]]:
+    """In which level and settings two cells differ, as (axis, from one to the other) lines."""
+    lines = []
+    if "level" in pair["axes"]:
+        lines.append(("level", f"{level_of(a)} to {level_of(b)}"))
+    if {"level", "settings"} & set(pair["axes"]) and a["backend"] == b["backend"]:
+        told = [settings_text(c["settings"] or {}, whole=False) or "none" for c in (a, b)]
+        lines.append(("settings", " to ".join(told)))
+    return lines
+
+
+def compiled_in_words(pair: Document, a: Document, b: Document) -> list[tuple[str, str]]:
+    """What two cells of one model and backend were compiled to, as (name, value) lines."""
+    ours, theirs = ((cell.get("compiled") or {}) for cell in (a, b))
+    if pair["compiled"] is None or not (ours or theirs):
+        return []
+    if pair["compiled"] == "unknown":
+        why = ours.get("absent") or theirs.get("absent") or "only one of them was asked for it"
+        return [("compiled form", f"cannot be told: {words.not_shown(str(why))}")]
+    if pair["compiled"] == "other":
+        told = f"another: {_form(ours)} to {_form(theirs)}"
+        changes = moved(ours["operators"], theirs["operators"])
+        return [("compiled form", told), *([("", changes)] if changes else [])]
+    if pair["inert"]:
+        told = "what they differ in is inert: it changes nothing"
+    elif pair["identical"]:
+        told = "and the same answers"
+    else:
+        told = "with other answers: it is not deterministic"
+    return [("compiled form", f"the same, {_form(ours)}; {told}")]
+
+
+def _form(compiled: Document) -> str:
+    return f"{compiled['form']} {compiled['sha256'][:10]}"
 
 
 def conversions_in_words(pair: Document, a: Document, b: Document) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from harness.analysis.sweep_result import sweep_result
 from harness.analysis.time_verdict import NOT_JUDGED
 from harness.canonical import storage_errors
 from harness.errors import StoreError
-from harness.report import charts, times, words
+from harness.report import budget, charts, levels, times, words
 from harness.report.conversions import LEAD, SQUARE, model_views
 from harness.report.suspicions import gathered
 from harness.report.time_views import PAPER, paper_rows, parts, throughput
@@ -71,9 +71,14 @@ def write_report(store: Path, sweep_id: str, out: Path, result: Document | None 
     return out
 
 
-@functools.cache
 def page_template() -> jinja2.Template:
-    """The page's template; it is compiled once, which takes longer than filling it in."""
+    """The template of a sweep's page."""
+    return template("page.html.j2")
+
+
+@functools.cache
+def template(name: str) -> jinja2.Template:
+    """A page's template; it is compiled once, which takes longer than filling it in."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -81,13 +86,13 @@ def page_template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in (
+    for word in (
         *("count", "plural", "share", "percent", "duration"),
         *("ratio", "interval", "difference", "moment", "reason", "rate"),
     ):
-        templates.filters[name] = getattr(words, name)
+        templates.filters[word] = getattr(words, word)
     templates.filters["breakable"] = _breakable
-    return templates.get_template("page.html.j2")
+    return templates.get_template(name)
 
 
 def render(result: Document, spec: Document, environments: Sequence[Document], store: Path) -> str:
@@ -102,6 +107,7 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
     return page_template().render(
         result=result,
         verdict=verdict(result),
+        budget=budget.sentence(result),
         suspected=gathered(result.get("suspicions") or []),
         names=words.names(_by_key(result).values()),
         whole_names=words.whole_names(_by_key(result).values()),
@@ -111,6 +117,8 @@ def render(result: Document, spec: Document, environments: Sequence[Document], s
         paper_lead=PAPER,
         claims=times.CLAIMS,
         cell_validity=times.cell_validity,
+        levels=_levels(result),
+        levels_lead=levels.LEAD,
         conversions=model_views(result),
         conversions_lead=LEAD,
         conversions_square=SQUARE,
@@ -270,6 +278,14 @@ def _effect(flip: Document) -> str:
     if flip["a"] == flip["label"]:
         return "broke"
     return "mended" if flip["b"] == flip["label"] else "both wrong"
+
+
+def _levels(result: Document) -> dict[str, list[levels.LevelsView]]:
+    """The groups of levels and settings by model."""
+    found: dict[str, list[levels.LevelsView]] = {}
+    for view in levels.levels_views(result):
+        found.setdefault(view.model, []).append(view)
+    return found
 
 
 def _across(result: Document) -> list[Document]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from harness.report import suspicions, times, words
+from harness.report import budget, suspicions, times, words
 from harness.report.conversions import SQUARE, ModelView, model_views
+from harness.report.levels import LEAD, levels_markdown, levels_views
+from harness.report.tabular import markdown_table as _table
+from harness.report.tabular import markdown_text as _text
 from harness.report.time_views import PAPER, paper_rows, throughput
 from harness.report.verdict import verdict
 
@@ -32,6 +35,8 @@ def as_markdown(result: Document) -> str:
     parts = [f"**{_text(found.headline)}**"]
     if found.detail:
         parts.append(_text(found.detail))
+    if cut := budget.sentence(result):
+        parts.append(_text(cut))
     models = list(dict.fromkeys(str(cell["model"]) for cell in result["cells"]))
     for model in models:
         cells = [cell for cell in result["cells"] if cell["model"] == model]
@@ -42,11 +47,9 @@ def as_markdown(result: Document) -> str:
             parts.append(offline)
     if invalid := _invalid(result):
         parts.append(invalid)
+    parts += _levels(result)
     parts += [_conversions(view) for view in model_views(result)]
-    if paper := _paper(result):
-        parts.append(paper)
-    if flips := _flips(result):
-        parts.append(flips)
+    parts += [part for part in (_paper(result), _flips(result)) if part]
     names = words.whole_names(result["cells"])
     if suspected := suspicions.markdown(result.get("suspicions") or [], names):
         parts.append("\n".join(suspected).rstrip())
@@ -72,7 +75,7 @@ def _cells(cells: Sequence[Document], result: Document) -> str:
         elif pair is None:
             row += ["reference" if cell["key"] in references else words.NOTHING, words.NOTHING]
         else:
-            row += [words.count(pair["flips"]), words.largest(pair)]
+            row += [words.count(pair["flips"]), _largest(pair)]
         row.append(words.duration(cell["latency_p50_ns"]))
         row.append(words.ratio(pair["time_ratio"]) if pair else words.NOTHING)
         row.append(words.interval(pair["time_low"], pair["time_high"]) if pair else words.NOTHING)
@@ -81,6 +84,10 @@ def _cells(cells: Sequence[Document], result: Document) -> str:
         row.append(times.cell_validity(cell))
         rows.append(row)
     return _table(_HEADS, rows, left=3)
+
+
+def _largest(pair: Document) -> str:
+    return "inert: same compiled form" if pair["inert"] else words.largest(pair)
 
 
 def _throughput(cells: Sequence[Document], result: Document) -> str:
@@ -179,6 +186,21 @@ def _conversions(view: ModelView) -> str:
     return "\n\n".join(parts)
 
 
+def _levels(result: Document) -> list[str]:
+    """A table for each backend that was run at several levels or with several settings."""
+    views = levels_views(result)
+    if not views:
+        return []
+    several = len({view.model for view in views}) > 1
+    parts = ["### Levels and settings", _text(LEAD)]
+    for view in views:
+        heads, rows = levels_markdown(view)
+        title = f"{view.model} \u00b7 {view.place}" if several else view.place
+        parts += [f"**{_text(title)}**", _table(heads, rows, left=3)]
+        parts += [_text(view.note)] if view.note else []
+    return parts
+
+
 def _failures(result: Document) -> str:
     called = words.whole_names([*result["cells"], *result["controls"]])
     lines = [
@@ -191,18 +213,3 @@ def _failures(result: Document) -> str:
         for one in result.get("problems", [])
     ]
     return "\n".join(f"- {_text(line[2:])}" for line in lines)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
-    """A table whose first `left` columns stand on the left, the others on the right."""
-    rule = [":--" if number < left else "--:" for number in range(len(heads))]
-    lines = [heads, rule, *([_text(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _text(text: str) -> str:
-    """Text that no reader of Markdown takes for markup or HTML."""
-    folded = " ".join(text.split())
-    for sign in ("\\", "`", "*", "_", "|", "[", "]"):
-        folded = folded.replace(sign, f"\\{sign}")
-    return folded.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import suspicions, times, words
+from harness.plan.levels import OWN
+from harness.report import budget, suspicions, times, words
 from harness.report.conversions import print_conversions
+from harness.report.levels import print_levels
+from harness.report.tabular import terminal_table as _table
 from harness.report.time_views import throughput
 from harness.report.verdict import verdict
 
@@ -20,6 +22,7 @@ _PIPED_WIDTH = 1000
 # From this width on, the backend and two more percentiles have a column too.
 _ROOMY = 100
 _READABLE = 140
+_LONGEST = 60
 
 Document = dict[str, Any]
 
@@ -28,21 +31,6 @@ def standard_output() -> Console:
     """The console of standard output; what is piped is not folded to a terminal's width."""
     console = Console()
     return console if console.is_terminal else Console(width=_PIPED_WIDTH)
-
-
-def _table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
-    table = Table(
-        # Names of models are no markup.
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", overflow="fold")
-    return table
 
 
 def print_sweep(result: Document, console: Console) -> None:
@@ -56,11 +44,14 @@ def print_sweep(result: Document, console: Console) -> None:
     console.print(Text(found.headline, style=f"bold {_STYLES[found.state]}".rstrip()))
     if found.detail:
         console.print(Text(found.detail, style="dim"))
+    if cut := budget.sentence(result):
+        console.print(Text(cut))
     console.print()
     _print_cells(result, console)
     _print_pairs(result, console)
     _print_throughput(result, console)
     _print_invalid(result, console)
+    print_levels(result, console, _table)
     print_conversions(result, console, _table)
     _print_suspicions(result, console)
     _print_failures(result, console)
@@ -182,7 +173,7 @@ def _add_pair(
         Text("itself (A/A control)" if control else name),
         Text(words.count(pair["flips"]), style="bold yellow" if pair["flips"] else ""),
         Text(words.percent(pair["flip_share"])),
-        Text(words.largest(pair)),
+        Text("inert" if pair["inert"] else words.largest(pair)),
         Text(words.ratio(pair["time_ratio"])),
         Text(words.interval(pair["time_low"], pair["time_high"])),
         *([Text(times.floor(pair["time_verdict"]))] if roomy else []),
@@ -229,14 +220,16 @@ def print_status(status: Document, console: Console) -> None:
         soft_wrap=True,
     )
     _print_sweeps(status["sweeps_listed"], console)
-    left = ("cell", "model", "environment", "backend", "settings", "role")
-    heads = ("cell", "model", "environment", "backend", "settings", "images", "top-1", "top-5")
+    _print_studies(status["studies_listed"], console)
+    left = ("cell", "model", "environment", "backend", "level", "settings", "role")
+    heads = (*left[:-1], "images", "top-1", "top-5")
     table = _table("Cells with answers", *heads, left=left)
     names = _places(status)
     for cell in status["cells_listed"]:
         control = cell["role"] == "control"
         row = [cell["key"][:8], cell["model"], names[cell["key"]], cell["backend"]]
-        row += [cell["settings"], words.count(cell["images"])]
+        level = "" if cell["level"] == OWN else cell["level"]
+        row += [level, words.reason(cell["settings"], _LONGEST), words.count(cell["images"])]
         row += [words.share(cell["top1"]), words.share(cell["top5"])]
         table.add_row(*(Text(str(text)) for text in row), style="dim" if control else None)
     if status["cells_listed"]:
@@ -254,11 +247,24 @@ def print_status(status: Document, console: Console) -> None:
 def _places(status: Document) -> dict[str, str]:
     """Names by key that tell rows apart beside their columns for backend and settings."""
     failed = [{**failure, "role": "cell"} for failure in status["failures"]]
-    shown = {"backend", "settings"}
+    shown = {"backend", "level", "settings"}
     return words.names(
         {name: value for name, value in row.items() if name not in shown}
         for row in (*status["cells_listed"], *failed)
     )
+
+
+def _print_studies(studies: Sequence[Document], console: Console) -> None:
+    if not studies:
+        return
+    heads = ("study", "of", "found")
+    table = _table("Studies", *heads, left=heads)
+    for study in studies:
+        place = " · ".join(str(study[name]) for name in ("model", "environment", "backend"))
+        row = [study["id"], place, study["headline"]]
+        style = None if study["complete"] else "yellow"
+        table.add_row(*(Text(str(text)) for text in row), style=style)
+    console.print(table)
 
 
 def _print_sweeps(sweeps: Sequence[Document], console: Console) -> None:

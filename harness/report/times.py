@@ -10,7 +10,12 @@ from harness.report import words
 Document = dict[str, Any]
 State = Literal["even", "faster", "slower", "unknown"]
 
-_STATES: dict[str, State] = {"faster": "faster", "slower": "slower", "no-difference": "even"}
+_STATES: dict[str, State] = {
+    "faster": "faster",
+    "slower": "slower",
+    "no-difference": "even",
+    "inert": "even",
+}
 
 CLAIMS = (
     "A time is called faster or slower only if it is not INVALID, a sign-flip permutation test "
@@ -33,6 +38,8 @@ def said(verdict: Document) -> str:
         return f"{verdict['verdict']}: {_change(verdict['ratio'])}"
     if verdict["verdict"] == "no-difference":
         return f"no difference that this measurement can see ({_could(verdict)})"
+    if verdict["verdict"] == "inert":
+        return "inert: both run the very same program"
     told = "; ".join(reason["message"] for reason in verdict["reasons"])
     return f"INVALID: {told or 'no reason is recorded'}" if verdict["valid"] is False else told
 
@@ -44,6 +51,8 @@ def short(verdict: Document) -> str:
     if verdict["verdict"] == "no-difference":
         visible = verdict["smallest_visible"]
         return "none seen" if visible is None else f"none seen ({_size(visible)})"
+    if verdict["verdict"] == "inert":
+        return "inert"
     if verdict["ratio"] is None:
         return words.NOTHING
     return "INVALID" if verdict["valid"] is False else "unknown"

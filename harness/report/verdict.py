@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from harness.report import words
+from harness.report.levels import inert_in_words
 from harness.report.times import times_in_words
 
 Document = dict[str, Any]
@@ -46,6 +47,8 @@ def verdict(result: Document) -> Verdict:
     if len({cells[pair["a"]]["model"] for pair in judged}) == 1:
         times = times_in_words(judged, words.names(result["cells"]))
         found = replace(found, detail=f"{found.detail} {times}".strip())
+    if inert := inert_in_words(result):
+        found = replace(found, detail=f"{found.detail} {inert}".strip())
     controls = {control["key"] for control in result["controls"]}
     failed = sum(failure["key"] not in controls for failure in result["failures"])
     if failed:
@@ -60,6 +63,7 @@ def comparison_verdict(found: Document) -> Verdict:
     """Judge a comparison; with rules the headline says first whether they allow the change."""
     pairs, unmeasured = found["pairs"], found["unmeasured"]
     judged = judge(pairs, found["cells"]) if pairs else Verdict("unknown", "")
+    judged = replace(judged, detail=f"{judged.detail} {_same_programs(pairs)}".strip())
     if found["allowed"]:
         return Verdict(judged.state, f"Allowed. {judged.headline}", judged.detail)
     detail = f"{judged.headline} {judged.detail}".strip()
@@ -79,6 +83,15 @@ def comparison_verdict(found: Document) -> Verdict:
         broken.append(f"{missing} without a counterpart in the candidate")
     more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
     return Verdict(judged.state, f"Not allowed: {broken[0]}{more}.", detail)
+
+
+def _same_programs(pairs: Sequence[Document]) -> str:
+    """What to say where every pair of a comparison runs one program, or one that varies by itself."""
+    if pairs and all(pair["inert"] for pair in pairs):
+        return "Inert: both sides are compiled to the very same program, which changes nothing."
+    if any(pair["compiled"] == "same" and not pair["identical"] for pair in pairs):
+        return "The same compiled form gave other answers: it is not deterministic."
+    return ""
 
 
 def judge(judged: Sequence[Document], cells: Sequence[Document]) -> Verdict:

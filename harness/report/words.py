@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from harness.plan.levels import OWN
 from harness.store.cell_routes import asked_of
+from harness.store.compiled import given_settings, level_of
 from harness.store.naming import names, settings_text, spoken
 
 __all__ = [
@@ -138,8 +140,16 @@ def largest(pair: Document) -> str:
 
 
 def backend(cell: Document) -> str:
-    """Backend, settings and what else is not usual: `onnxruntime · graph_optimization_level=all`."""
-    parts = [str(cell.get("backend")), settings_text(cell.get("settings") or {})]
+    """Backend, level, settings and what else is not usual: `onnxruntime · level extended`.
+
+    The settings that a level stands for are not said again; a study's own words stand for both.
+    """
+    parts = [str(cell.get("backend"))]
+    if cell.get("called"):
+        parts.append(str(cell["called"]))
+    else:
+        parts += [] if level_of(cell) == OWN else [spoken(cell, "level")]
+        parts.append(settings_text(given_settings(cell), whole=False))
     if cell.get("precision") not in {None, "f32"}:
         precision = str(cell["precision"])
         parts.append("default precision" if precision == "default" else precision)
@@ -149,7 +159,7 @@ def backend(cell: Document) -> str:
         parts.append(f"{cell['threads']} threads")
     if cell.get("batch") not in {None, 1}:
         parts.append(f"batch {cell['batch']}")
-    parts += asked(cell)
+    parts += asked({**cell, "optimise": None} if cell.get("called") else cell)
     if cell.get("preprocessing") not in {None, "reference"}:
         parts.append(f"pixels by {cell['preprocessing']}")
     if cell.get("corruption") not in {None, "none"}:
@@ -170,6 +180,11 @@ def reason(message: str, length: int = 110) -> str:
     if len(folded) <= length:
         return folded
     return f"{folded[:length].rsplit(' ', 1)[0].rstrip(',;:')} …"
+
+
+def not_shown(why: str) -> str:
+    """Why no compiled form is known; that it is a refusal, which is the usual, is left out."""
+    return reason(why.removeprefix("unsupported: "))
 
 
 def whole_names(cells: Iterable[Document]) -> dict[str, str]:

@@ -26,6 +26,11 @@ def sweep_path(store: Path, sweep_id: str) -> Path:
     return store / "sweeps" / sweep_id / "sweep.json"
 
 
+def study_path(store: Path, study_id: str) -> Path:
+    """The document of a study."""
+    return store / "studies" / study_id / "study.json"
+
+
 def require(store: Path) -> Path:
     """The store itself, when it is a folder.
 
@@ -115,6 +120,17 @@ def sweep_documents(store: Path) -> Iterator[Document]:
     for path in sweep_files(store):
         try:
             documents.append(read_document(path))
+        except StoreError:
+            continue
+    yield from sorted(documents, key=lambda d: (str(d.get("created", "")), str(d.get("id", ""))))
+
+
+def study_documents(store: Path) -> Iterator[Document]:
+    """Readable studies (ablations, bisections), oldest first."""
+    documents = []
+    for folder in _folders(store / "studies"):
+        try:
+            documents.append(read_document(folder / "study.json"))
         except StoreError:
             continue
     yield from sorted(documents, key=lambda d: (str(d.get("created", "")), str(d.get("id", ""))))

@@ -6,17 +6,21 @@ typed, so tables, pages and selectors all take their names from here.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.plan.levels import OWN
 from harness.store.cell_routes import AXES, CellRoute, route_of
+from harness.store.compiled import given_settings, level_of
 
 Document = dict[str, Any]
 
 _TELLING = (
     "backend",
     *AXES,
+    "level",
     "settings",
     "variant",
     "precision",
@@ -31,20 +35,40 @@ _TELLING = (
     "recipe",
 )
 _DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]+")
+_TRIED = {"level", "settings", "optimise"}
+"""What studies vary and give names to."""
 _WORDS = ("settings", "variant")
 """Axes whose values are several words."""
 _NONE_OF = {"settings": "no settings", "variant": "as built by the library"}
 _UNCONVERTED = "unconverted"
 _LEFT_TO_CONVERTERS = "own"
+_FEW = 4
+_BREAKS = re.compile(r"[\s,]+")
+"""Names are split at commas, and settings at spaces."""
 
 
-def settings_text(settings: Document) -> str:
-    """Settings as `name=value` words in a fixed order; empty where there are none."""
-    return " ".join(f"{name}={_word(value)}" for name, value in sorted(settings.items()))
+def settings_text(settings: Document, *, whole: bool = True) -> str:
+    """Settings as `name=value` words in a fixed order; empty where there are none.
+
+    Args:
+        settings: by name; lists are joined by plus signs, as are the entries of a mapping.
+        whole: lists in full; else of a long one the first, how many more, and a hash.
+    """
+    words = (f"{name}={_word(value, whole=whole)}" for name, value in sorted(settings.items()))
+    return " ".join(words)
 
 
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _word(value: object, *, whole: bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        value = [f"{name}:{entry}" for name, entry in sorted(value.items())]
+    if not isinstance(value, list | tuple):
+        return _BREAKS.sub("+", str(value))
+    joined = "+".join(_BREAKS.sub("+", str(entry)) for entry in value) or "none"
+    if whole or len(value) <= _FEW:
+        return joined
+    return f"{_BREAKS.sub('+', str(value[0]))}+{len(value) - 1}-more~{_hash(joined)}"
 
 
 def names(cells: Iterable[Document]) -> dict[str, str]:
@@ -65,7 +89,7 @@ def _beside(one: Document, other: Document) -> bool:
 
 
 def _name(cell: Document, siblings: list[Document]) -> str:
-    telling = [axis for axis in _TELLING if not _alike(axis, cell, siblings)]
+    telling = _telling(cell, siblings)
     parts = [str(cell.get("environment"))]
     if route := _route(cell, [s for s in siblings if _same(telling, s, cell)], siblings):
         parts.append(route)
@@ -73,7 +97,28 @@ def _name(cell: Document, siblings: list[Document]) -> str:
     if "backend" in telling:
         parts.insert(1, _axis(cell, "backend", siblings))
         telling.remove("backend")
+    if cell.get("called") and _TRIED & set(telling):
+        telling = [axis for axis in telling if axis not in _TRIED]
+        parts.append(_called(cell))
     return ", ".join([*parts, *(_axis(cell, axis, siblings) for axis in telling)])
+
+
+def _called(cell: Document) -> str:
+    """What a study calls the point that it tries: `only FuseOps`; empty without a study."""
+    return _BREAKS.sub(" ", str(cell.get("called") or ""))
+
+
+def _telling(cell: Document, siblings: list[Document]) -> list[str]:
+    """The axes that tell a cell from its siblings; a level tells the settings that it stands for."""
+    telling = [axis for axis in _TELLING if not _alike(axis, cell, siblings)]
+    if level_of(cell) != OWN:
+        telling = [axis for axis in telling if axis != "settings"]
+        peers = [s for s in siblings if level_of(s) == level_of(cell)]
+        if any(given_settings(peer) != given_settings(cell) for peer in peers):
+            telling.insert(telling.index("level") + 1 if "level" in telling else 0, "settings")
+    elif "level" in telling and cell.get("settings"):
+        telling.remove("level")
+    return telling
 
 
 def _alike(axis: str, cell: Document, siblings: list[Document]) -> bool:
@@ -138,14 +183,15 @@ def _took(cell: Document, part: str) -> bool:
 
 def _axis(cell: Document, axis: str, siblings: list[Document]) -> str:
     if axis in _WORDS:
-        own = cell.get(axis) or {}
+        own, others = cell.get(axis) or {}, [s.get(axis) or {} for s in siblings]
+        if axis == "settings" and level_of(cell) != OWN:
+            own = given_settings(cell)
+            others = [given_settings(s) for s in siblings if level_of(s) == level_of(cell)]
         telling = {
-            name
-            for sibling in siblings
-            for name in {*own, *(sibling.get(axis) or {})}
-            if own.get(name) != (sibling.get(axis) or {}).get(name)
+            name for other in others for name in {*own, *other} if own.get(name) != other.get(name)
         }
-        return settings_text({n: v for n, v in own.items() if n in telling}) or _NONE_OF[axis]
+        told = settings_text({n: v for n, v in own.items() if n in telling}, whole=False)
+        return told or _NONE_OF[axis]
     return spoken(cell, axis)
 
 
@@ -153,6 +199,7 @@ def spoken(cell: Document, axis: str) -> str:
     """A cell's value on an axis of one word, as names have it: `batch 8`, `opset 17`."""
     value = cell.get(axis)
     return {
+        "level": "own settings" if value in (None, OWN) else f"level {value}",
         "precision": f"{value} precision",
         "instruction_set": "own instruction set" if value == "own" else f"up to {value}",
         "threads": f"{value} thread" if value == 1 else f"{value} threads",
@@ -169,12 +216,26 @@ def spoken(cell: Document, axis: str) -> str:
         if value == _LEFT_TO_CONVERTERS
         else ("folded" if value in (True, "true") else "not folded"),
         "layout": f"{value} layout",
+        "optimise": "not optimised" if value == "none" else f"optimised by {_optimiser(value)}",
     }.get(axis, str(value))
 
 
 def _joined(value: object) -> str:
     """A preprocessing's settings joined by plus signs: commas are what names are split at."""
     return str(value).replace(",", "+")
+
+
+def _optimiser(value: object) -> str:
+    """An optimiser with its passes; of many the first, how many more, and a hash of all."""
+    told = _joined(value)
+    passes = told.split("+")
+    if len(passes) <= _FEW:
+        return told
+    return f"{passes[0]}+{len(passes) - 1}-more~{_hash(told)}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def is_environment(cell: Document, selector: str) -> bool:
@@ -209,12 +270,19 @@ def _normal(name: str) -> str:
 def _is_true(cell: Document, part: str) -> bool:
     for axis, none in _NONE_OF.items():
         if part == none:
-            return not cell.get(axis)
+            own = given_settings(cell) if axis == "settings" else cell.get(axis)
+            return not own
+    if part and part == _called(cell):
+        return True
     if _took(cell, part):
         return True
     known_axes = [a for a in _TELLING if a not in _WORDS and cell.get(a) is not None]
     if part in {spoken(cell, axis) for axis in known_axes}:
         return True
     wanted = set(part.split())
-    known = (settings_text(cell.get(axis) or {}).split() for axis in _WORDS)
+    known = (
+        settings_text(cell.get(axis) or {}, whole=whole).split()
+        for axis in _WORDS
+        for whole in (True, False)
+    )
     return bool(wanted) and any(wanted <= set(words) for words in known)

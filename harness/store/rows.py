@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.canonical import key_of
 from harness.environments.instruction_sets import OWN
 from harness.errors import StoreError
 from harness.execution.bundles import validate
 from harness.store import layout
 from harness.store.cell_routes import AXES
+from harness.store.compiled import compile_costs, compiled_of, level_of
 from harness.store.layout import Document
 from harness.store.load import open_array
 from harness.store.naming import settings_text
@@ -47,6 +49,7 @@ def collect(store: Path) -> Rows:
     for row in rows.tables.get("cells", []):
         row["inputs_key"] = listings.get(row["key"], {}).get("inputs_key") or row["inputs_key"]
         row["images_key"] = images.get(row["inputs_key"]) or row["inputs_key"]
+        row["level"] = listings.get(row["key"], {}).get("level") or row["level"]
     ordered = sorted(rows.tables.get("cells", []), key=_place)
     if ordered:
         rows.tables["cells"] = [{**row, "place": place} for place, row in enumerate(ordered)]
@@ -110,7 +113,7 @@ def _some(document: Document, *names: str) -> Row:
 
 
 def _add_answers(rows: Rows, path: Path, relative: str) -> None:
-    validate(path)
+    manifest = validate(path)
     cell = layout.read_document(path / "cell.json")
     answers = layout.read_document(path / "answers.json")
     outputs = {int(o["index"]): o for o in answers["outputs"]}
@@ -124,6 +127,7 @@ def _add_answers(rows: Rows, path: Path, relative: str) -> None:
         **_some(cell, "route", "inputs_key", "preprocessing", "corruption", "mistake", "recipe"),
         # Cells are older than this axis.
         "instruction_set": cell.get("instruction_set", OWN),
+        "level": level_of(cell),
         "settings": settings_text(cell.get("settings") or {}),
         "variant": settings_text(cell.get("variant") or {}),
         "converted_in": cell.get("converted_in"),
@@ -132,6 +136,9 @@ def _add_answers(rows: Rows, path: Path, relative: str) -> None:
         "class_offset": offset,
         **_some(answers, "kind", "nonfinite", "load_ns", "compile_ns", "first_inference_ns"),
         "answers_ns": answers.get("duration_ns"),
+        **compile_costs(answers),
+        **_compiled(rows, path.name, answers),
+        "answers_sha256": _content(manifest, [str(o["file"]) for _, o in sorted(outputs.items())]),
         "images": next(iter(shapes.values()))[0],
         "classes": None,
         "path": relative,
@@ -140,6 +147,27 @@ def _add_answers(rows: Rows, path: Path, relative: str) -> None:
         row["classes"] = math.prod(shapes[int(score_index)][1:]) - offset
         rows.add_file("answers", _parquet(path / "topk.parquet"), path.name)
     rows.add("cells", row)
+
+
+def _compiled(rows: Rows, key: str, answers: Document) -> Row:
+    """What a cell was compiled to, as columns; its operators and passes go to their own tables."""
+    found = compiled_of(answers)
+    for kind, number in found.operators.items() if found else ():
+        rows.add("operators", {"key": key, "kind": kind, "number": number})
+    for place, name in enumerate(found.passes or () if found else ()):
+        rows.add("passes", {"key": key, "place": place, "name": name})
+    return {
+        "compiled_form": (found.form or None) if found else None,
+        "compiled_sha256": (found.sha256 or None) if found else None,
+        "operator_count": found.count if found else None,
+        "code_bytes": found.code_bytes if found else None,
+        "compiled_absent": (found.absent or None) if found else None,
+    }
+
+
+def _content(manifest: Document, files: Sequence[str]) -> str:
+    """A hash of what output files hold: the same for answers that are equal bit for bit."""
+    return key_of([manifest["files"][file]["sha256"] for file in files])
 
 
 def _add_session(rows: Rows, path: Path, relative: str) -> None:
@@ -184,6 +212,7 @@ def _add_attempt(rows: Rows, path: Path, relative: str) -> None:
         **_some(cell, "batch", "executor", "route"),
         **_asked(cell),
         "instruction_set": cell.get("instruction_set", OWN) if cell else None,
+        "level": level_of(cell) if cell else None,
         "settings": settings_text(cell.get("settings") or {}),
         **said,
         "path": relative,

@@ -13,7 +13,8 @@ CREATE TABLE cells (
     stack VARCHAR,
     version VARCHAR,
     backend VARCHAR,
-    settings VARCHAR,                -- as "name=value name=value"
+    level VARCHAR,                   -- own, basic, default, extended or tuned: of optimisation
+    settings VARCHAR,                -- as "name=value name=value", those of the level included
     precision VARCHAR,
     instruction_set VARCHAR,         -- the highest of the processor's that may run; own: what it has
     device VARCHAR,
@@ -29,6 +30,7 @@ CREATE TABLE cells (
     quantisation VARCHAR,            -- none, dynamic, static or float16
     folding VARCHAR,                 -- true, false or own
     layout VARCHAR,                  -- nchw, nhwc or own
+    optimise VARCHAR,                -- the ONNX optimiser that the file went through, or none
     variant VARCHAR,                 -- how the network is built, as "name=value name=value"
     preprocessing VARCHAR,           -- who made the pixels
     corruption VARCHAR,
@@ -45,8 +47,21 @@ CREATE TABLE cells (
     compile_ns BIGINT,
     first_inference_ns BIGINT,
     answers_ns BIGINT,               -- all images, transport included
+    compile_peak_mib DOUBLE,         -- the most memory while it loaded and compiled
+    compile_cache VARCHAR,           -- none, cold or warm
+    compiled_form VARCHAR,           -- what it was compiled to: onnx, tir, hlo …
+    compiled_sha256 VARCHAR,         -- of all that is executed, constants included
+    operator_count INTEGER,
+    code_bytes BIGINT,
+    compiled_absent VARCHAR,         -- why there is no hash; NULL also where nobody asked
+    answers_sha256 VARCHAR,          -- equal for answers that are equal bit for bit
     path VARCHAR NOT NULL
 );
+
+-- What models were compiled to: operators by kind, and the passes that ran, in order.
+CREATE TABLE operators (key VARCHAR NOT NULL, kind VARCHAR NOT NULL, number INTEGER);
+
+CREATE TABLE passes (key VARCHAR NOT NULL, place INTEGER, name VARCHAR);
 
 CREATE TABLE inputs (
     key VARCHAR PRIMARY KEY,
@@ -112,6 +127,7 @@ CREATE TABLE failures (
     model VARCHAR,
     environment VARCHAR,
     backend VARCHAR,
+    level VARCHAR,
     settings VARCHAR,
     precision VARCHAR,
     instruction_set VARCHAR,
@@ -124,6 +140,7 @@ CREATE TABLE failures (
     quantisation VARCHAR,
     folding VARCHAR,
     layout VARCHAR,
+    optimise VARCHAR,
     kind VARCHAR,
     message VARCHAR,
     exit_status INTEGER,

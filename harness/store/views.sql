@@ -13,8 +13,9 @@ WITH judged AS (
     WHERE i.label IS NOT NULL
     GROUP BY a.cell, a.image
 )
-SELECT c.key AS cell, c.model, c.environment, c.backend, c.settings, c.precision, c.instruction_set, c.device,
-       c.threads, c.batch, c.executor, c.route, c.opset, c.quantisation, c.folding, c.layout,
+SELECT c.key AS cell, c.model, c.environment, c.backend, c.level, c.settings, c.precision,
+       c.instruction_set, c.device,
+       c.threads, c.batch, c.executor, c.route, c.opset, c.quantisation, c.folding, c.layout, c.optimise,
        c.variant, c.preprocessing, c.corruption, c.mistake,
        c.recipe, c.role, count(*) AS images, avg(j.first::INTEGER) AS top1, avg(j.within::INTEGER) AS top5
 FROM judged j JOIN cells c ON c.key = j.cell
@@ -27,6 +28,10 @@ SELECT cell, image, CASE WHEN isnan(score) OR class < 0 THEN NULL ELSE class END
 FROM answers WHERE rank = 0;
 
 -- Every two cells over the same images and class space, with how many images changed their label.
+-- `same_form`: compiled to the very same program; NULL where that of either is not known, or where
+-- model or backend differ. `inert`: two that differ in settings, in their level or in what an ONNX
+-- optimiser was to do alone, compiled to the same program, with answers equal bit for bit: what
+-- they differ in changes nothing.
 CREATE VIEW pairs AS
 WITH counted AS (
     SELECT x.cell AS a, y.cell AS b, count(*) AS images,
@@ -40,6 +45,7 @@ WITH counted AS (
 SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.environment AS environment_a, q.environment AS environment_b,
        p.backend AS backend_a, q.backend AS backend_b,
+       p.level AS level_a, q.level AS level_b,
        p.settings AS settings_a, q.settings AS settings_b,
        p.precision AS precision_a, q.precision AS precision_b,
        p.instruction_set AS instruction_set_a, q.instruction_set AS instruction_set_b,
@@ -50,11 +56,23 @@ SELECT n.a, n.b, p.model AS model_a, q.model AS model_b,
        p.quantisation AS quantisation_a, q.quantisation AS quantisation_b,
        p.folding AS folding_a, q.folding AS folding_b,
        p.layout AS layout_a, q.layout AS layout_b,
+       p.optimise AS optimise_a, q.optimise AS optimise_b,
        p.variant AS variant_a, q.variant AS variant_b,
        p.preprocessing AS preprocessing_a, q.preprocessing AS preprocessing_b,
        p.corruption AS corruption_a, q.corruption AS corruption_b,
        p.mistake AS mistake_a, q.mistake AS mistake_b,
        p.role = 'control' OR q.role = 'control' AS control,
+       CASE WHEN p.model = q.model AND p.backend = q.backend
+            THEN p.compiled_sha256 = q.compiled_sha256 END AS same_form,
+       coalesce(same_form, false) AND p.answers_sha256 = q.answers_sha256
+           AND (p.settings, p.optimise) IS DISTINCT FROM (q.settings, q.optimise)
+           AND (p.environment, p.precision, p.instruction_set, p.device, p.device_name, p.threads,
+                p.batch, p.executor, p.opset, p.quantisation, p.folding, p.layout, p.variant,
+                p.preprocessing, p.corruption, p.mistake, p.recipe)
+               IS NOT DISTINCT FROM
+               (q.environment, q.precision, q.instruction_set, q.device, q.device_name, q.threads,
+                q.batch, q.executor, q.opset, q.quantisation, q.folding, q.layout, q.variant,
+                q.preprocessing, q.corruption, q.mistake, q.recipe) AS inert,
        n.images, n.flips, n.flips / n.images AS flip_share
 FROM counted n JOIN cells p ON p.key = n.a JOIN cells q ON q.key = n.b
 ORDER BY p.place, q.place;
@@ -79,7 +97,7 @@ ORDER BY p.place, q.place, x.image;
 -- Latency of each cell in each session, in nanoseconds a query, and throughput. `valid` is false
 -- where a time is INVALID (`time_reasons` says why) and NULL where it was never judged.
 CREATE VIEW latency AS
-SELECT t.session, s.scenario, t.cell, c.model, c.environment, c.backend, c.settings,
+SELECT t.session, s.scenario, t.cell, c.model, c.environment, c.backend, c.level, c.settings,
        c.instruction_set, c.device, c.executor, any_value(m.valid) AS valid,
        count(*) AS samples, count(DISTINCT t.round) AS rounds,
        quantile_cont(t.duration_ns, 0.5) AS p50_ns, quantile_cont(t.duration_ns, 0.9) AS p90_ns,
