@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.plan.cells import Cell
     from harness.plan.conversions import Conversion
 
-_CHOSEN = ("opset", "folding", "layout", "quantisation")
+_CHOSEN = ("opset", "folding", "layout", "quantisation", "passes", "disabled_passes")
 _STATES = {
     "made": "there already",
     "to make": "to make",
@@ -94,11 +94,12 @@ def _jobs(forecast: Forecast, store: Path, limits: Conversions) -> list[str]:
 
 
 def _group_job(work: Work) -> str:
-    """What is done with a group; for their IR alone, only the cells that lack it are opened."""
+    """What is done with a group; for what was compiled alone, only cells that lack it are opened."""
+    how = ["keep IR"] if work.unkept else []
+    how += ["fingerprint what was compiled"] if work.unproved else []
     if not (work.unanswered or work.timed):
-        return f"keep IR of {replace(work.group, cells=work.members).label}"
-    how = ["answer"] if work.unanswered else []
-    how += ["keep IR"] if work.unkept else []
+        return f"{' and '.join(how)} of {replace(work.group, cells=work.members).label}"
+    how = [*(["answer"] if work.unanswered else []), *how]
     how += ["time in turn"] if work.timed else []
     control = " with the A/A control" if work.group.control else ""
     return f"{', then '.join(how)}: {work.group.label}{control}"
@@ -146,6 +147,7 @@ def _conversion_state(step: Conversion, wanted: set[str], faulty: set[str], stor
 
 def _step(step: Conversion) -> str:
     """By which way, what the step is called, and what a person wants of it."""
+    from harness.plan.cells import shown
     from harness.plan.routes import spelled
 
     way = ""
@@ -153,7 +155,10 @@ def _step(step: Conversion) -> str:
         chain = step.chain
         way = f" by {spelled(chain[0].source_format, [one.converter for one in chain])}"
     chosen = {name: value for name, value in step.options.items() if name in _CHOSEN}
-    told = "".join(f", {name} {str(value).lower()}" for name, value in chosen.items())
+    told = "".join(
+        f", {name} {shown(value) if isinstance(value, list) else str(value).lower()}"
+        for name, value in chosen.items()
+    )
     return f"{way}: {step.label}{told}"
 
 

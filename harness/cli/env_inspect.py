@@ -55,12 +55,14 @@ def probe_environment(
     python: OnePython = None,
     images: Images = None,
 ) -> None:
-    """Print what an environment says it holds: versions, library builds, what starts.
+    """Print what an environment says it holds: versions, library builds, what starts, and its passes.
 
     A named environment is built where it is not; images and interpreters of others are asked.
     """
+    from harness.environments.provide import told_in_full
+
     found, _ = _built(name, executor, python, images or (), build=True)
-    print_json(found.probe)
+    print_json(told_in_full(found))
 
 
 def compose_files(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness import __version__
-from harness.cli import compare, doctor, env, model, query, report, status, sweep
+from harness.cli import ablate, bisect, compare, doctor, env, model, query, report, status, sweep
 from harness.errors import EXIT_INTERRUPTED, EXIT_NOTHING_RAN, HarnessError
 
 app = typer.Typer(
@@ -33,6 +33,8 @@ app.command("status")(status.command)
 app.command("query")(query.command)
 app.command("report")(report.command)
 app.command("doctor")(doctor.command)
+app.add_typer(ablate.app, name="ablate")
+app.add_typer(bisect.app, name="bisect")
 app.add_typer(env.app, name="env")
 app.add_typer(model.app, name="model")
 

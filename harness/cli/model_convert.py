@@ -91,6 +91,15 @@ def convert(  # noqa: PLR0917 - each parameter is an option
         Literal["own", "nchw", "nhwc"],
         typer.Option(help="Of the input of the result.", rich_help_panel=_ASK),
     ] = "own",
+    optimise: Annotated[
+        str,
+        typer.Option(
+            help="What the ONNX file goes through on the way: onnxoptimizer or onnxsim; with passes "
+            "that alone run (onnxoptimizer=fuse_bn_into_conv), or without some "
+            "(onnxsim-constant_folding).",
+            rich_help_panel=_ASK,
+        ),
+    ] = "none",
     env: Annotated[
         str | None,
         typer.Option(
@@ -189,6 +198,8 @@ def convert(  # noqa: PLR0917 - each parameter is an option
     [bold]8 bits:[/bold]
 
       harness model convert m.onnx --to onnx --quantisation static --data images/ --recipe torch -o m8.onnx
+
+      harness model convert m.onnx --to onnx --optimise onnxsim -o m-simple.onnx
     """
     from harness.cli.sweep_options import model_of
     from harness.execution.convert_model import Wanted, intend
@@ -216,6 +227,7 @@ def convert(  # noqa: PLR0917 - each parameter is an option
                 "quantisation": [quantisation],
                 "folding": [{"true": True, "false": False}.get(folding, _OWN)],
                 "layout": [input_layout],
+                "optimise": [optimise],
             },
             conversions={
                 **({} if tolerance is None else dict.fromkeys(tolerances, tolerance)),

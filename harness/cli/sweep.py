@@ -14,6 +14,7 @@ from rich.text import Text
 
 from harness.cli import sweep_arguments as of
 from harness.cli.dry_run import dry_run as print_dry_run
+from harness.cli.durations import read_duration
 from harness.cli.sweep_options import adjusted, spec_of
 from harness.errors import EXIT_CELLS_FAILED, EXIT_DONE, EXIT_NOTHING_RAN, StoreError
 from harness.progress import Progress, RichProgress
@@ -48,15 +49,19 @@ def command(  # noqa: PLR0917 - each parameter is an option
     batch: of.Batch = None,
     precision: of.Precision = None,
     instruction_set: of.InstructionSets = None,
+    level: of.Levels = None,
+    setting: of.Settings = None,
     baseline: of.Baseline = None,
     route: of.Routes = None,
     opset: of.Opset = None,
     quantisation: of.Quantisation = None,
     folding: of.Folding = None,
     input_layout: of.InputLayout = None,
+    optimise: of.Optimise = None,
     calibration: of.Calibration = None,
     tolerance: of.Tolerance = None,
     keep_ir: of.KeepIr = False,
+    fingerprint: of.Fingerprint = None,
     executor: of.ExecutorNames = None,
     scenario: of.Scenarios = None,
     offline_batch: of.OfflineBatches = None,
@@ -67,6 +72,8 @@ def command(  # noqa: PLR0917 - each parameter is an option
     fresh_processes: of.FreshProcesses = None,
     timing: of.Timing = True,
     timeout: of.Timeout = None,
+    compile_timeout: of.CompileTimeout = None,
+    budget: of.Budget = None,
     retry: of.Retry = False,
     store: of.Store = Path("results"),
     dry_run: of.DryRun = False,
@@ -98,6 +105,14 @@ def command(  # noqa: PLR0917 - each parameter is an option
 
       harness sweep --model m.keras --recipe tf --data images/ --env tensorflow-2.21 --env onnxruntime-1.31 --route 'keras>onnx:tf2onnx' --route 'keras>onnx:keras' --route keras
 
+    [bold]What do the compilers do to it?[/bold]
+
+      harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env tvm-0.27 --level basic --level default --level extended
+
+    [bold]As much of it as ten minutes allow:[/bold]
+
+      harness sweep levels --model m.onnx --recipe torch --data images/ --budget 10m
+
     [bold]What can it do in bulk?[/bold]
 
       harness sweep --model m.onnx --recipe torch --data images/ --env onnxruntime-1.31 --env openvino-2026.4 --scenario single_stream --scenario offline
@@ -120,11 +135,12 @@ def command(  # noqa: PLR0917 - each parameter is an option
         "--labels": labels,
         "--limit": limit, "--env": env, "--backend": backend, "--device": device,
         "--threads": threads, "--batch": batch, "--precision": precision,
-        "--instruction-set": instruction_set,
+        "--instruction-set": instruction_set, "--level": level, "--setting": setting,
         "--baseline": baseline, "--class": classes, "--only": only, "--split": split,
         "--preprocessing": preprocessing, "--corruption": corruption, "--mistake": mistake,
         "--recipe-of": recipe_of, "--route": route, "--opset": opset,
         "--quantisation": quantisation, "--folding": folding, "--input-layout": input_layout,
+        "--optimise": optimise,
     }  # fmt: skip
     wanted = adjusted(
         spec_of(spec, options, progress),
@@ -143,19 +159,37 @@ def command(  # noqa: PLR0917 - each parameter is an option
         calibration=calibration,
         tolerance=tolerance,
         keep_ir=keep_ir,
+        fingerprint=fingerprint,
+        compile_timeout=compile_timeout,
     )
     if dry_run:
         print_dry_run(wanted, store, progress, retry=retry, as_json=as_json)
         return
-    _run(wanted, store, progress, quick=wanted.name == "quick", retry=retry, as_json=as_json)
+    seconds = None if budget is None else read_duration("--budget", budget)
+    quick = wanted.name == "quick"
+    _run(wanted, store, progress, seconds, quick=quick, retry=retry, as_json=as_json)
 
 
 def _run(
-    spec: SweepSpec, store: Path, progress: Progress, *, quick: bool, retry: bool, as_json: bool
+    spec: SweepSpec,
+    store: Path,
+    progress: Progress,
+    seconds: float | None,
+    *,
+    quick: bool,
+    retry: bool,
+    as_json: bool,
 ) -> None:
     from harness.execution.sweep import run_sweep
 
-    outcome = run_sweep(spec, store, progress, retry=retry, meanwhile=_import_the_end)
+    if seconds is None:
+        outcome = run_sweep(spec, store, progress, retry=retry, meanwhile=_import_the_end)
+    else:
+        from harness.studies.budget import sweep_within
+
+        outcome = sweep_within(
+            seconds, spec, store, progress, retry=retry, meanwhile=_import_the_end
+        )
     from harness.analysis.sweep_result import sweep_result
     from harness.report.html import write_report
     from harness.report.tables import print_sweep, standard_output

@@ -222,6 +222,25 @@ Precision = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+Levels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--level",
+        help="How much compilers optimise: own (settings as given; the default), basic, default, "
+        "extended, tuned. What each is of every backend: docs/levels.md. Repeat for an axis.",
+        rich_help_panel=_WHERE,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--setting",
+        help="An option of the backends: NAME=VALUE, the value as JSON or a plain text, as "
+        'disabled_passes=\'["FuseOps"]\'; or several as one JSON object. variables=\'{"NAME": '
+        '"text"}\' sets environment variables. Repeat for an axis.',
+        rich_help_panel=_WHERE,
+    ),
+]
 InstructionSets = Annotated[
     list[str] | None,
     typer.Option(
@@ -287,6 +306,16 @@ InputLayout = Annotated[
         rich_help_panel=_CONVERSIONS,
     ),
 ]
+Optimise = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--optimise",
+        help="What the ONNX file goes through before it is read: none, onnxoptimizer or onnxsim; "
+        "onnxoptimizer=fuse_bn_into_conv+eliminate_identity runs these passes alone, "
+        "onnxsim-constant_folding all but this. Repeat for an axis.",
+        rich_help_panel=_CONVERSIONS,
+    ),
+]
 Calibration = Annotated[
     int | None,
     typer.Option(
@@ -314,6 +343,15 @@ KeepIr = Annotated[
     ),
 ]
 
+Fingerprint = Annotated[
+    bool | None,
+    typer.Option(
+        "--fingerprint/--no-fingerprint",
+        help="Whether each cell proves by a hash and a count of operators what its model was "
+        "compiled to. By default where a backend has several levels or settings.",
+        rich_help_panel=_RUN,
+    ),
+]
 ExecutorNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -392,6 +430,25 @@ Timeout = Annotated[
     typer.Option(
         min=1,
         help="Seconds after which a cell is given up. Default 3600.",
+        rich_help_panel=_RUN,
+    ),
+]
+CompileTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--compile-timeout",
+        min=1,
+        help="Seconds in which a cell's model must be loaded and compiled. Default: --timeout.",
+        rich_help_panel=_RUN,
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="TIME",
+        help="Do as much as fits into this time, as 90s, 10m or 1h30m: cells are probed first, then "
+        "images and rounds are cut, and what is too slow is left out. What was cut is said.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ _OF_A_MODEL = ("--architecture", "--variant", "--recipe", "--class-offset", "--o
 _AXES = (
     *("device", "threads", "batch", "precision"),
     *("preprocessing", "corruption", "mistake"),
-    *("route", "quantisation"),
+    *("route", "quantisation", "optimise"),
 )
 _OWN = "own"
 _FOLDING: dict[str, str | bool] = {"true": True, "false": False, _OWN: _OWN}
@@ -109,6 +110,8 @@ def _document_of(options: Options, *, feeds_array: bool = False) -> dict[str, An
     models = [{**_model(text), **_given(model)} for text in options["--model"] or ()]
     axes = {name: options[f"--{name}"] for name in _AXES}
     axes["instruction_set"] = options["--instruction-set"]
+    axes["settings"] = [read_setting(text) for text in options["--setting"] or ()]
+    axes["level"] = options["--level"]
     axes["recipe"] = options["--recipe-of"]
     axes["layout"] = options["--input-layout"]
     axes["opset"] = [read_opset(text) for text in options["--opset"] or ()]
@@ -203,6 +206,35 @@ def read_variant(text: str) -> str | dict[str, str | int | float]:
     return found
 
 
+def read_setting(text: str) -> dict[str, Any]:
+    """Read `name=value`, or a JSON object of several; a value is JSON, or else a text.
+
+    Raises:
+        SpecError: another form.
+    """
+    if text.lstrip().startswith("{"):
+        try:
+            found: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise SpecError(f"--setting {text!r} is no JSON object: {error}.") from error
+        return found
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name or not value:
+        raise SpecError(
+            f"--setting {text!r} is not understood.",
+            "Write name=value, as optimization=basic or disabled_passes='[\"FuseOps\"]'; or several "
+            "as one JSON object.",
+        )
+    try:
+        return {name: json.loads(value)}
+    except ValueError:
+        if value[0] in "[{":
+            raise SpecError(
+                f"--setting {name}: {value} is no JSON.", 'Write a list as \'["A", "B"]\'.'
+            ) from None
+        return {name: value}
+
+
 def read_opset(text: str) -> str | int:
     """Read an ONNX operator set: a number, or `own`.
 
@@ -287,6 +319,8 @@ def adjusted(
     calibration: int | None = None,
     tolerance: float | None = None,
     keep_ir: bool = False,
+    fingerprint: bool | None = None,
+    compile_timeout: float | None = None,
 ) -> SweepSpec:
     """A sweep with what may be said beside a sweep file: how to run, not what.
 
@@ -299,9 +333,11 @@ def adjusted(
         document["executor"] = executor
     if keep_ir:
         document["keep_ir"] = True
+    if fingerprint is not None:
+        document["fingerprint"] = fingerprint
     more: dict[str, dict[str, Any]] = {
         "timing": dict(timing or {}),
-        "limits": {"timeout_seconds": timeout},
+        "limits": {"timeout_seconds": timeout, "compile_seconds": compile_timeout},
         "conversions": {"calibration": calibration, "tolerance": tolerance},
     }
     for place, values in more.items():

@@ -1,0 +1,1 @@
+"""Studies: many cells of one model and backend that differ in what its compiler does."""
