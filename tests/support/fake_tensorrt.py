@@ -59,6 +59,8 @@ class FakeTensorRt(ModuleType):
         self.BuilderFlag = SimpleNamespace(TF32="TF32", DISABLE_TIMING_CACHE="DISABLE_TIMING_CACHE")
         self.ProfilingVerbosity = SimpleNamespace(DETAILED="DETAILED")
         self.MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
+        if major < 11:
+            self.TacticSource = IntEnum("TacticSource", {"CUBLAS": 0, "CUDNN": 2})
         self.LayerInformationFormat = SimpleNamespace(JSON="JSON")
         self.TensorIOMode = SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
         self.ILogger = type("ILogger", (), {"Severity": Severity})
@@ -130,7 +132,16 @@ class Builder:
             calls.append(("profile", profile.shapes))
             return -1 if self.trt.behaviour.get("profile_fails") else 0
 
+        def set_cache(cache: TimingCache, *, ignore_mismatch: bool) -> bool:
+            assert ignore_mismatch is False
+            calls.append(("timings", cache.content))
+            return not self.trt.behaviour.get("other_timings")
+
         return SimpleNamespace(
+            create_timing_cache=TimingCache,
+            set_timing_cache=set_cache,
+            get_timing_cache=lambda: TimingCache(b"measured"),
+            set_tactic_sources=lambda mask: calls.append(("sources", mask)),
             set_flag=lambda flag: calls.append(("set", flag)),
             clear_flag=lambda flag: calls.append(("clear", flag)),
             set_memory_pool_limit=lambda pool, size: calls.append((pool, size)),
@@ -154,6 +165,14 @@ class Builder:
             self.logger.log(Severity.ERROR, "Error Code 10: no tactic\nfor node Conv_0")
             return None
         return b"plan"
+
+
+class TimingCache:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def serialize(self) -> memoryview:
+        return memoryview(self.content)
 
 
 class Engine:

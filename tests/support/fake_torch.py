@@ -19,6 +19,7 @@ from .slow_device import Event, SlowDevice
 
 GPU = SlowDevice()
 WAYS = ("torch_eager", "torch_jit", "torch_compile", "torch_export")
+_WRAPPERS = "made_up_inductor_"
 BATCH = np.array([[1.0, 2.0]], np.float32)
 SHOWN = """PyTorch built with:
   - GCC 13.3
@@ -155,7 +156,7 @@ class Inductor:
             names = "arg0_1" if self.frozen else "arg0_1, arg1_1"
             text = WRAPPER.format(inputs=names, kernel=self.kernel, first="arg0_1")
             for index in range(self.graphs):
-                (_cache() / f"wrapper{index}.py").write_text(text)
+                _imported(_cache() / f"wrapper{index}.py", text)
             return module(fed)
 
         return first
@@ -240,8 +241,17 @@ def compiler_in(folder: Path) -> str:
 
 def forget_shared_parts() -> None:
     """What backends share holds the PyTorch that it was imported with."""
-    for name in [name for name in sys.modules if name.startswith("runner.support.torch_")]:
+    parts = ("runner.support.torch_", _WRAPPERS)
+    for name in [name for name in sys.modules if name.startswith(parts)]:
         del sys.modules[name]
+
+
+def _imported(path: Path, text: str) -> None:
+    """A wrapper that this process imported from inductor's folder."""
+    path.write_text(text)
+    module = ModuleType(f"{_WRAPPERS}{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
 
 
 def _cache() -> Path:

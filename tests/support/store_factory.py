@@ -94,9 +94,13 @@ class StoreFactory:
         sha256: str = "",
         names: Sequence[str] | None = None,
         identity: dict[str, Any] | None = None,
+        told: dict[str, Any] | None = None,
         **more: Any,
     ) -> str:
-        """An answers bundle with these outputs [N, ...]; `scores` is the index of class scores."""
+        """An answers bundle with these outputs [N, ...]; `scores` is the index of class scores.
+
+        `told` adds to answers.json what a runner told (`compiled`), `more` to the cell's columns.
+        """
         columns = {
             "model": model,
             "environment": environment,
@@ -153,6 +157,7 @@ class StoreFactory:
                 "first_inference_ns": 9_000_000,
                 "duration_ns": 1_000_000_000,
                 "ran": {"providers": ["CPUExecutionProvider"], "precision": precision},
+                **(told or {}),
             },
         )
         write_json(

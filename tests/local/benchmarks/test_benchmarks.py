@@ -95,3 +95,10 @@ def test_the_originals_way_beside_ours(real_data: Path) -> None:
     for way in ("the original's way", "ours, answers only", "ours with times"):
         assert said.count(f"{way}: ") >= 2, way
     assert "4 images; answers only: " in said
+
+
+def test_a_sweep_with_a_budget(real_data: Path) -> None:
+    interpreter("onnxruntime-1.31")
+    _, said = run("budget", real_data)
+    assert "all of it would take" in said
+    assert "of 500 images" in said

@@ -31,7 +31,7 @@ def wardrobe() -> dict[str, set[str]]:
 
 CONVERTING = {
     *("tf2onnx-1.17", "onnx-1.23", "onnx2tf-1.29", "nobuco-0.17", "litert-torch-0.10"),
-    "torch-importers-2.13",
+    *("torch-importers-2.13", "onnxoptimizer-0.4", "onnxsim-0.8"),
 }
 """Environments that convert, and have backends to check what they made."""
 

@@ -127,6 +127,62 @@ def test_code_for_any_processor_computes_the_same(load: Load, expected: list[np.
     assert "--iree-opt-level=O3" in event["ran"]["flags"]
 
 
+@pytest.fixture(scope="module")
+def looked() -> dict[str, Any]:
+    """Holds the form without settings, once a test has asked for it."""
+    return {}
+
+
+@pytest.fixture
+def usual(load: Load, looked: dict[str, Any]) -> dict[str, Any]:
+    """What the model is compiled to without settings."""
+    if not looked:
+        looked.update(answers(load(fingerprint=True))[0]["compiled"])
+    return looked
+
+
+def test_the_fingerprint_is_the_same_in_every_process_though_the_modules_bytes_are_not(
+    load: Load, usual: dict[str, Any]
+) -> None:
+    again, _ = answers(load(fingerprint=True))
+    assert again["compiled"] == usual
+    assert usual["form"] == "vmfb"
+    assert usual["code_bytes"] > 1000
+    assert any(kind.startswith("conv") for kind in usual["operators"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_cpu": "generic"},
+        {"driver": "local-task"},
+        {"compiler_flags": {"iree-llvmcpu-disable-distribution": True}},
+    ],
+)
+def test_what_a_setting_changes_changes_the_fingerprint_and_no_answer(
+    load: Load, expected: list[np.ndarray], usual: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    event, (scores, _) = answers(load(settings=settings, fingerprint=True))
+    np.testing.assert_allclose(scores, expected[0], atol=1e-5)
+    assert event["compiled"]["sha256"] != usual["sha256"]
+
+
+def test_a_flag_without_work_to_do_leaves_the_fingerprint_as_it_is(
+    load: Load, usual: dict[str, Any]
+) -> None:
+    settings = {"compiler_flags": {"iree-opt-const-eval": False}}
+    without, _ = answers(load(settings=settings, fingerprint=True))
+    assert without["compiled"] == usual
+
+
+def test_a_flag_that_iree_does_not_know_is_refused_in_its_words(load: Load) -> None:
+    worker = load(settings={"compiler_flags": {"iree-opt-const-evil": False}})
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "iree-opt-const-evil" in worker.error()["message"]
+    assert "iree-opt-const-eval" in worker.error()["message"]
+
+
 def test_an_old_opset_is_raised_where_iree_needs_it_and_that_is_said(
     load: Load, expected: list[np.ndarray]
 ) -> None:

@@ -298,6 +298,130 @@ def test_a_shape_that_is_known_only_at_run_time_is_refused_and_named(tmp_path: P
     assert "Reshape 'reshape_7': its shape is known only when the model runs" in error["message"]
 
 
+def compiled(worker: Any) -> dict[str, Any]:
+    """The fingerprint of a worker that was asked for one, which ends then."""
+    event, _ = answers(worker)
+    found: dict[str, Any] = event["compiled"]
+    assert "absent" not in found, found
+    return found
+
+
+@pytest.fixture(scope="module")
+def looked() -> dict[str, Any]:
+    """Holds the form without settings, once a test has asked for it."""
+    return {}
+
+
+@pytest.fixture
+def usual(load: Load, looked: dict[str, Any]) -> dict[str, Any]:
+    """What the model is compiled to without settings."""
+    if not looked:
+        looked.update(compiled(load(fingerprint=True)))
+    return looked
+
+
+def test_the_fingerprint_is_the_same_in_every_process_and_tells_the_passes(
+    load: Load, usual: dict[str, Any]
+) -> None:
+    first = compiled(load(fingerprint=True))
+    assert first == usual
+    assert first["form"] == "hlo"
+    assert {"algsimp", "fusion", "layout-assignment"} <= set(first["passes"])
+    assert first["code_bytes"] > 1000
+    assert any("convolution" in kind for kind in first["operators"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"disabled_passes": ["fusion"]},
+        {"passes": []},
+        {"weights": "constants"},
+        {"optimization_level": 0},
+        {"xla_flags": {"xla_cpu_prefer_vector_width": 128}},
+    ],
+)
+def test_what_a_setting_changes_changes_the_fingerprint_and_no_answer(
+    load: Load, expected: list[np.ndarray], usual: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    event, (scores, best) = answers(load(settings=settings, fingerprint=True))
+    np.testing.assert_allclose(scores, expected[0], atol=1e-4)
+    np.testing.assert_array_equal(best, expected[1])
+    assert event["compiled"]["sha256"] != usual["sha256"]
+    if "disabled_passes" in settings:
+        assert "fusion" not in event["compiled"]["passes"]
+
+
+def test_a_pass_without_work_to_do_leaves_the_fingerprint_as_it_is(
+    load: Load, usual: dict[str, Any]
+) -> None:
+    settings = {"disabled_passes": ["simplify-while-loops", "simplify-sorts"]}
+    assert compiled(load(settings=settings, fingerprint=True)) == usual
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"disabled_passes": ["algsip"]}, "did you mean algsimp"),
+        ({"passes": ["layout-assignment"]}, "passes has no 'layout-assignment'"),
+        ({"xla_flags": {"xla_cpu_enable_fastmath": True}}, "xla_cpu_enable_fast_math"),
+        ({"xla_flags": {"xla_cpu_enable_fast_math": "true"}}, "XLA refuses the value of a flag"),
+        ({"xla_flags": {"xla_backend_optimization_level": 1}}, "by optimization_level"),
+        ({"disabled_passes": [], "passes": []}, "give one of them"),
+    ],
+)
+def test_what_xla_would_ignore_or_die_of_is_refused_by_name(
+    load: Load, settings: dict[str, Any], said: str
+) -> None:
+    worker = load(settings=settings)
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert said in worker.error()["message"]
+
+
+def test_a_compilation_is_kept_in_the_cells_cache_and_found_again(
+    load: Load, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cold, (scores, _) = answers(load(cache=str(cache), fingerprint=True))
+    warm, (again, _) = answers(load(cache=str(cache), fingerprint=True))
+    assert (cold["compile_cache"], cold["ran"]["compilation_cache"]) == ("cold", "miss")
+    assert (warm["compile_cache"], warm["ran"]["compilation_cache"]) == ("warm", "hit")
+    assert warm["compiled"] == cold["compiled"]
+    np.testing.assert_array_equal(again, scores)
+
+
+FLAGS = """
+from runner.support import jax_runtime, xla_library
+jax_runtime.prepare("cpu", 1)
+import jax
+lowered = jax.jit(lambda x: x + 1).lower(1.0)
+unknown = []
+for name in xla_library.flags("jaxlib"):
+    try:
+        lowered.compile(compiler_options={name: "no value of it"})
+    except Exception as error:
+        if "No such compile option" in str(error):
+            unknown.append(name)
+print(len(xla_library.flags("jaxlib")), unknown)
+"""
+
+
+def test_every_flag_that_is_offered_is_one_of_xlas(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [interpreter(), "-c", FLAGS],
+        cwd=tmp_path,  # One of them names a folder to write to.
+        env=dict(os.environ, PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    count, unknown = done.stdout.splitlines()[-1].split(" ", 1)
+    assert int(count) > 200
+    assert unknown == "[]"
+
+
 EVERY_CASE = """
 import json, sys
 from runner.support import jax_runtime

@@ -148,6 +148,24 @@ def test_f32_gives_the_reference_answers_by_every_setting(
         np.testing.assert_allclose(worker.output(index), expected, atol=1e-5)
 
 
+def test_the_fingerprint_is_the_same_in_every_process_and_another_by_other_options(
+    convert: Convert, load: Callable[..., Any]
+) -> None:
+    convert(two_outputs(), batch=1)
+
+    def compiled(**changes: Any) -> Any:
+        worker = load(fingerprint=True, **changes)
+        event = worker.event()
+        assert event is not None, (worker.wait(), worker.error(), worker.log())
+        return event["compiled"]
+
+    usual = compiled()
+    assert usual == compiled()
+    assert usual["form"] == "ncnn"
+    assert usual["operators"]["Convolution"] == 1
+    assert compiled(settings={"winograd": False})["sha256"] != usual["sha256"]
+
+
 def test_the_default_precision_says_that_16_bits_are_allowed(
     convert: Convert, load: Callable[..., Any]
 ) -> None:

@@ -38,6 +38,11 @@ for layer in model.layers:
     layer.set_weights(drawn)
 model.save(folder + "/model.keras")
 model.export(folder + "/saved")
+kept = model.get_weights()
+last = model.layers[-1].get_weights()
+model.layers[-1].set_weights([last[0], last[1] + np.float32(0.5)])
+model.save(folder + "/shifted.keras")
+model.set_weights(kept)
 scaled = keras.layers.Lambda(lambda t: t * 2)(model.output)
 keras.Model(x, scaled).save(folder + "/lambda.keras")
 narrow = keras.layers.Dense(2, dtype="mixed_bfloat16")(keras.layers.Flatten()(x))
@@ -259,3 +264,129 @@ def test_the_probe_says_what_starts(environment: str) -> None:
     assert found["keras.predict"]["started"] == ["tensorflow"]
     assert found["keras.predict"]["stack"] == "keras"
     assert probed["builds"]["tensorflow"]
+
+
+def compiled(worker: Any) -> dict[str, Any]:
+    """The fingerprint, once the worker has ended well."""
+    event, _ = answered(worker)
+    found: dict[str, Any] = event["compiled"]
+    assert "absent" not in found, found
+    return found
+
+
+Form = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, dict[str, Any]]:
+    """Compiled forms that one process made, so that several tests can ask for one of them."""
+    return {}
+
+
+@pytest.fixture
+def form_of(infer: Callable[..., Any], seen: dict[str, dict[str, Any]]) -> Form:
+    """The compiled form: `form_of(backend, environment="tensorflow-2.21", **settings)`."""
+
+    def made(backend: str, environment: str = "tensorflow-2.21", **settings: Any) -> dict[str, Any]:
+        asked = repr((environment, backend, sorted(settings.items())))
+        if asked not in seen:
+            worker = infer(environment, backend, settings=settings, fingerprint=True)
+            seen[asked] = compiled(worker)
+        return seen[asked]
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("environment", "backend", "settings", "form", "operator"),
+    [
+        ("tensorflow-2.21", "tensorflow.graph", {}, "graphdef", "_MklNativeFusedConv2D"),
+        ("tensorflow-2.15", "tensorflow.graph", {}, "graphdef", "_MklNativeFusedConv2D"),
+        ("tensorflow-2.21", "tensorflow.eager", {}, "graphdef", "Conv2D"),
+        ("tensorflow-2.21", "tensorflow.xla", {}, "hlo", "convolution (XLA)"),
+        (
+            "tensorflow-2.21",
+            "keras.predict",
+            {"jit_compile": False},
+            "graphdef",
+            "_MklNativeConv2D",
+        ),
+        ("tensorflow-2.21", "keras.predict", {"run_eagerly": True}, "graphdef", "Conv2D"),
+    ],
+)
+def test_two_processes_make_one_compiled_form(
+    infer: Callable[..., Any],
+    form_of: Form,
+    environment: str,
+    backend: str,
+    settings: dict[str, Any],
+    form: str,
+    operator: str,
+) -> None:
+    first = form_of(backend, environment, **settings)
+    second = compiled(infer(environment, backend, settings=settings, fingerprint=True))
+    assert first == second
+    assert first["form"] == form
+    assert operator in first["operators"], first["operators"]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow.graph", "tensorflow.xla"])
+def test_another_constant_is_another_compiled_form_of_the_same_operators(
+    infer: Callable[..., Any], form_of: Form, backend: str
+) -> None:
+    usual = form_of(backend)
+    other = compiled(infer("tensorflow-2.21", backend, "shifted.keras", fingerprint=True))
+    assert other["operators"] == usual["operators"]
+    assert other["sha256"] != usual["sha256"]
+
+
+def test_grapplers_optimizers_that_ran_are_told_and_can_be_left_out_by_name(form_of: Form) -> None:
+    usual = form_of("tensorflow.graph")
+    assert {"remapper", "constant_folding", "memory_optimizer"} <= set(usual["passes"])
+    left_out = ["constant_folding", "tfg_optimizer", "memory_optimizer"]
+    without = form_of("tensorflow.graph", disabled_passes=left_out)
+    assert set(usual["passes"]) - set(without["passes"]) == set(left_out)
+    assert without["sha256"] != usual["sha256"]
+    assert form_of("tensorflow.graph", passes=["layout"])["passes"] == ["layout"]
+    inert = form_of("tensorflow.graph", disabled_passes=["loop_optimizer"])
+    assert inert["sha256"] == usual["sha256"]
+    assert form_of("tensorflow.graph", grappler=False)["passes"] is None
+
+
+def test_xlas_passes_and_flags_make_another_program_or_say_that_they_do_not(form_of: Form) -> None:
+    usual = form_of("tensorflow.xla")
+    assert "fusion" in usual["passes"]
+    without = form_of("tensorflow.xla", disabled_passes=["fusion"])
+    assert without["sha256"] != usual["sha256"]
+    assert "fusion" not in without["passes"]
+    inert = form_of("tensorflow.xla", disabled_passes=["topk-rewriter"])
+    assert inert["sha256"] == usual["sha256"]
+    unoptimised = form_of("tensorflow.xla", xla_flags={"xla_backend_optimization_level": 0})
+    assert unoptimised["sha256"] != usual["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "variables", "words"),
+    [
+        ("tensorflow.graph", {"passes": ["remaper"]}, {}, "did you mean remapper"),
+        ("tensorflow.xla", {"disabled_passes": ["algsim"]}, {}, "did you mean algsimp"),
+        ("tensorflow.xla", {"xla_flags": {"xla_nonsense": 1}}, {}, "no 'xla_nonsense'"),
+        ("keras.predict", {}, {"XLA_FLAGS": "--xla_disable_hlo_passes=no-pass"}, "no 'no-pass'"),
+    ],
+)
+def test_a_name_that_would_be_ignored_in_silence_is_refused(
+    infer: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    settings: dict[str, Any],
+    variables: dict[str, str],
+    words: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    worker = infer("tensorflow-2.21", backend, settings=settings)
+    assert worker.event() is None
+    worker.wait()
+    error = worker.error()
+    assert error["kind"] == "unsupported"
+    assert words in error["message"]

@@ -117,8 +117,8 @@ def python_of(environment: str) -> str:
 def load(start: Any, tmp_path: Path) -> Callable[..., Any]:
     """Start a worker on the tiny model and its rows: `load(environment, backend, **job)`."""
 
-    def begin(environment: str, backend: str, **changes: Any) -> Any:
-        (tmp_path / "m.tflite").write_bytes(fully_connected(WEIGHTS))
+    def begin(environment: str, backend: str, weights: np.ndarray = WEIGHTS, **changes: Any) -> Any:
+        (tmp_path / "m.tflite").write_bytes(fully_connected(weights))
         np.save(tmp_path / "x.npy", ROWS)
         return start(
             python=python_of(environment),
@@ -200,6 +200,39 @@ def test_xnnpack_takes_a_quantised_model_or_is_refused(
         "XNNPACK in tflite-runtime 2.14.0 takes none of the model's 68 operators"
         in (worker.error()["message"])
     )
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_runs_is_told_apart_and_two_processes_tell_the_same(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    def compiled(kernels: str, **changes: Any) -> dict[str, Any]:
+        given = {"kernels": kernels, **changes.pop("settings", {})}
+        worker = load(environment, "tflite", settings=given, fingerprint=True, **changes)
+        event = worker.event()
+        assert event is not None, (worker.wait(), worker.error(), worker.log())
+        assert worker.command("answers")["outputs"][0]["shape"] == [5, 3]
+        found: dict[str, Any] = event["compiled"]
+        assert found["form"] == "tflite", found
+        return found
+
+    kernels = ("xnnpack", "builtin", "reference")
+    found = {name: compiled(name) for name in kernels}
+    assert [one["operators"] for one in found.values()] == [
+        {f"FULLY_CONNECTED ({name})": 1} for name in kernels
+    ]
+    nearly = WEIGHTS.copy()
+    nearly[2, 1] = -0.0
+    assert (nearly == WEIGHTS).all()
+    monkeypatch.setenv("SAID", "1")
+    others = [
+        compiled("xnnpack", weights=nearly),
+        compiled("xnnpack", batch=5),
+        compiled("xnnpack", settings={"variables": {"SAID": "1"}}),
+    ]
+    assert compiled("xnnpack") == found["xnnpack"]
+    hashes = {one["sha256"] for one in (*found.values(), *others)}
+    assert len(hashes) == len(found) + len(others)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

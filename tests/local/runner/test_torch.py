@@ -33,6 +33,11 @@ for batch, name in ((1, "one.pt2"), (4, "four.pt2")):
     with torch.no_grad():
         program = torch.export.export(model, (torch.rand(batch, 3, 8, 8),))
     torch.export.save(program, name)
+with torch.no_grad():
+    kept = model[-1].bias.clone()
+    model[-1].bias += 0.5
+    torch.export.save(torch.export.export(model, (torch.rand(1, 3, 8, 8),)), "shifted.pt2")
+    model[-1].bias.copy_(kept)
 flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5)).eval()
 with torch.no_grad():
     torch.export.save(torch.export.export(flat, (torch.rand(1, 3, 8, 8),)), "flat.pt2")
@@ -251,3 +256,151 @@ def test_a_build_for_the_cpu_refuses_the_gpu(infer: Infer, backend: str) -> None
     assert worker.wait() == 1
     assert worker.error()["kind"] == "unsupported"
     assert "this PyTorch is built for the CPU" in worker.error()["message"]
+
+
+def compiled(worker: Any) -> dict[str, Any]:
+    """The fingerprint, once the worker has ended well."""
+    event = worker.event()
+    assert event is not None, (worker.wait(), worker.error(), worker.log()[-3000:])
+    assert worker.command("finish") == {"ok": True}
+    assert worker.wait() == 0
+    found: dict[str, Any] = event["compiled"]
+    assert "absent" not in found, found
+    return found
+
+
+Form = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, dict[str, Any]]:
+    """Compiled forms that one process made: inductor takes many seconds for each."""
+    return {}
+
+
+@pytest.fixture
+def form_of(infer: Infer, seen: dict[str, dict[str, Any]]) -> Form:
+    """The compiled form: `form_of(backend, settings)`."""
+
+    def made(backend: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+        asked = repr((backend, sorted((settings or {}).items())))
+        if asked not in seen:
+            seen[asked] = compiled(infer(backend, settings, fingerprint=True))
+        return seen[asked]
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "form"),
+    [
+        ("torch.eager", {}, "fx"),
+        ("torch.jit", {}, "torchscript"),
+        ("torch.jit", {"optimize_for_inference": True}, "torchscript"),
+        pytest.param("torch.compile", {"freezing": True}, "fx", marks=NEEDS_COMPILER),
+        pytest.param("torch.export", {"freezing": True}, "fx", marks=NEEDS_COMPILER),
+    ],
+)
+def test_two_processes_make_one_compiled_form_wherever_they_work(
+    infer: Infer, form_of: Form, short: Path, backend: str, settings: dict[str, Any], form: str
+) -> None:
+    longer = short / "a_folder_with_quite_another_name"
+    longer.mkdir()
+    first = form_of(backend, settings)
+    second = compiled(infer(backend, settings, fingerprint=True, cache=str(longer)))
+    assert first == second
+    assert first["form"] == form
+    assert total(first["operators"], "conv") == 2
+    assert len(first["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("backend", "other"),
+    [
+        ("torch.eager", {"onednn": False}),
+        ("torch.jit", {"freeze": False}),
+        ("torch.jit", {"optimized_execution": False}),
+        pytest.param("torch.compile", {"disabled_passes": ["vectorisation"]}, marks=NEEDS_COMPILER),
+        pytest.param(
+            "torch.compile",
+            {"flags": {"cpp.enable_unsafe_math_opt_flag": True}},
+            marks=NEEDS_COMPILER,
+        ),
+    ],
+)
+def test_a_setting_that_does_something_makes_another_compiled_form(
+    form_of: Form, backend: str, other: dict[str, Any]
+) -> None:
+    assert form_of(backend)["sha256"] != form_of(backend, other)["sha256"]
+
+
+@pytest.mark.parametrize("backend", ["torch.eager", "torch.jit"])
+def test_another_constant_is_another_compiled_form_of_the_same_operators(
+    infer: Infer, form_of: Form, backend: str
+) -> None:
+    usual = form_of(backend)
+    other = compiled(infer(backend, program="shifted", fingerprint=True))
+    assert other["operators"] == usual["operators"]
+    assert other["sha256"] != usual["sha256"]
+
+
+@NEEDS_COMPILER
+def test_a_pass_that_finds_nothing_to_do_leaves_the_compiled_form_as_it_is(form_of: Form) -> None:
+    without = {"disabled_passes": ["split_cat_fx_passes", "cpp.weight_prepack"]}
+    assert form_of("torch.compile", without) == form_of("torch.compile")
+
+
+def test_passes_over_frozen_graphs_can_be_left_out_by_name(infer: Infer, programs: Path) -> None:
+    settings = {"optimize_for_inference": True, "disabled_passes": ["convert_to_mkldnn"]}
+    ran = ran_and_answered(infer("torch.jit", settings), programs)
+    assert total(ran["operators"], "mkldnn_convolution") == 0
+
+
+def test_an_unknown_pass_is_refused_and_near_names_are_given(infer: Infer) -> None:
+    worker = infer("torch.compile", {"disabled_passes": ["epilog_fusion"]})
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert "did you mean epilogue_fusion" in worker.error()["message"]
+
+
+@NEEDS_COMPILER
+def test_a_cells_cache_is_cold_and_then_warm_and_the_code_the_same(
+    infer: Infer, form_of: Form, short: Path
+) -> None:
+    cache = short / "cache"
+    cache.mkdir()
+    found = []
+    for _ in range(2):
+        worker = infer("torch.compile", fingerprint=True, cache=str(cache))
+        event = worker.event()
+        assert event is not None, (worker.wait(), worker.error(), worker.log()[-3000:])
+        assert worker.command("finish") == {"ok": True}
+        assert worker.wait() == 0
+        found.append(event)
+    assert [event["compile_cache"] for event in found] == ["cold", "warm"]
+    assert found[0]["compiled"] == found[1]["compiled"] == form_of("torch.compile")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"flags": {"epilogue_fusio": False}}, "did you mean epilogue_fusion"),
+        ({"flags": {"triton.cudagraphs": True}}, "give the setting mode"),
+        ({"flags": {"max_fusion_size": True}}, "int, such as"),
+        ({"mode": "off", "passes": []}, "nothing is compiled with the mode off"),
+    ],
+)
+def test_flags_that_inductor_would_not_follow_are_refused(
+    infer: Infer, settings: dict[str, Any], words: str
+) -> None:
+    worker = infer("torch.compile", settings)
+    assert worker.wait() == 1
+    assert worker.error()["kind"] == "unsupported"
+    assert words in worker.error()["message"]
+
+
+@NEEDS_COMPILER
+def test_the_mode_off_runs_the_program_eagerly(infer: Infer, programs: Path) -> None:
+    ran = ran_and_answered(infer("torch.compile", {"mode": "off"}), programs)
+    assert total(ran["operators"], "inductor") == 0
+    assert total(ran["operators"], "conv2d") == 2

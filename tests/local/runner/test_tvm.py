@@ -17,6 +17,7 @@ from support.installed import cannot_install
 from harness.environments.provision import provision
 from harness.environments.registry import resolve
 from harness.errors import HarnessError
+from harness.plan import levels
 from harness.progress import SilentProgress
 from runner import tiny
 
@@ -25,7 +26,7 @@ Load = Callable[..., Any]
 
 def convolution(**changes: Any) -> onnx.ModelProto:
     """[N, 3, 6, 6] through Conv, Clip and a mean: [N, 4], and the best of them."""
-    generator = np.random.Generator(np.random.PCG64(3))
+    generator = np.random.Generator(np.random.PCG64(changes.get("seed", 3)))
     weights = generator.standard_normal((4, 3, 3, 3)).astype(np.float32)
     activation = changes.get("activation", "Clip")
     bounds = ["low", "high"] if activation == "Clip" else []
@@ -50,6 +51,21 @@ def convolution(**changes: Any) -> onnx.ModelProto:
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def normalised() -> onnx.ModelProto:
+    """[N, 3, 6, 6] through Conv, BatchNormalization, Clip and a mean: what can be folded."""
+    model = convolution()
+    values = np.array([0.5, 1.5, 0.25, 1.25], np.float32)
+    names = ["scale", "bias", "mean", "variance"]
+    model.graph.initializer.extend(
+        numpy_helper.from_array(values[::step], name)
+        for name, step in zip(names, (1, 1, -1, -1), strict=True)
+    )
+    model.graph.node[1].input[0] = "n"
+    norm = helper.make_node("BatchNormalization", ["c", *names], ["n"])
+    model.graph.node.insert(1, norm)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +257,132 @@ def test_a_probe_starts_what_runs_here_and_says_why_the_rest_does_not() -> None:
     assert set(found["started"]) | set(found["refused"]) == set(found["providers"])
     assert "USE_VULKAN is OFF" in found["refused"]["vulkan"]
     assert probed["builds"]["tvm"]["llvm"].isdigit()
+
+
+def compiled(worker: Any) -> Any:
+    """The fingerprint that a worker tells, and its answers by the way."""
+    document = loaded(worker)["compiled"]
+    assert "absent" not in document, document
+    worker.command("answers")
+    worker.command("finish")
+    assert worker.wait() == 0
+    return document
+
+
+def test_levels_are_compiled_to_different_code_and_the_answers_stay(
+    load: Load, rows: np.ndarray
+) -> None:
+    expected, _ = ReferenceEvaluator(normalised()).run(None, {"x": rows})
+    found = {}
+    for level in ("basic", "default", "extended"):
+        settings = levels.level_settings("tvm", level, {})
+        assert isinstance(settings, dict)
+        worker = load(normalised(), settings=settings, fingerprint=True)
+        found[level] = compiled(worker)
+        np.testing.assert_allclose(worker.output(0), expected, atol=1e-4)
+    assert len({document["sha256"] for document in found.values()}) == 3
+    operators = {level: sum(document["operators"].values()) for level, document in found.items()}
+    assert operators["default"] < operators["basic"]
+    assert "FoldBatchnormToConv2D" in found["extended"]["passes"]
+    assert "FoldBatchnormToConv2D" not in found["default"]["passes"]
+    assert "FuseOps" in found["default"]["passes"]
+    # Channels last, a convolution and what bounds its output are still one kernel.
+    assert "fused_conv2d_add_maximum_minimum" in " ".join(found["extended"]["operators"])
+    assert "FuseOps" not in found["basic"]["passes"]
+    assert all(document["code_bytes"] > 1000 for document in found.values())
+
+
+def test_a_fingerprint_is_the_same_in_every_process_and_another_if_what_runs_is(
+    load: Load, tmp_path: Path
+) -> None:
+    settings = {"mcpu": "generic"}
+    first = compiled(load(settings=settings, fingerprint=True))
+    assert compiled(load(settings=settings, fingerprint=True)) == first
+    hashes = {first["sha256"]}
+    hashes.add(compiled(load(convolution(seed=4), settings=settings, fingerprint=True))["sha256"])
+    for more in (
+        {"fast_math": True},
+        {"code_level": 0},
+        {"mcpu": "x86-64-v2"},
+        {"target": "c"},
+        {"target": "c", "fast_math": True},
+    ):
+        worker = load(settings={**settings, **more}, fingerprint=True)
+        hashes.add(compiled(worker)["sha256"])
+    assert len(hashes) == 7
+
+
+def test_a_fold_without_anything_to_fold_is_shown_inert(load: Load) -> None:
+    names = offered()["passes"]
+    pipeline = [name for name in names if name in offered()["disabled_passes"]]
+    with_it = ["FoldBatchnormToConv2D", *pipeline]
+    hashes = {
+        compiled(load(graph, settings={"passes": passes}, fingerprint=True))["sha256"]
+        for graph in (convolution(), normalised())
+        for passes in (pipeline, with_it)
+    }
+    assert len(hashes) == 3
+
+
+def offered() -> Any:
+    """Names by setting, as the probe of the environment tells them."""
+    try:
+        probed = provision(resolve("tvm-0.27"), SilentProgress()).probe
+    except HarnessError as error:
+        cannot_install("tvm-0.27", error)
+    return probed["backends"]["tvm"]["offer"]["names"]
+
+
+def test_no_optional_pass_is_needed_and_all_of_them_can_run(load: Load, rows: np.ndarray) -> None:
+    expected, _ = ReferenceEvaluator(normalised()).run(None, {"x": rows})
+    names = offered()
+    extended = levels.level_settings("tvm", "extended", {})
+    assert isinstance(extended, dict)
+    assert set(names["disabled_passes"]) < set(extended["passes"]) < set(names["passes"])
+    for settings, atol in (
+        ({"passes": []}, 1e-4),
+        ({"disabled_passes": names["disabled_passes"]}, 1e-4),
+        # One of them approximates.
+        ({"passes": names["passes"]}, 1e-2),
+    ):
+        worker = load(normalised(), settings=settings, fingerprint=True)
+        document = compiled(worker)
+        np.testing.assert_allclose(worker.output(0), expected, atol=atol)
+        ran = set(document["passes"]) & set(names["passes"])
+        assert ran == set(settings.get("passes", []))
+
+
+def test_a_pass_of_another_name_is_refused_with_the_one_that_was_meant(load: Load) -> None:
+    kind, message = refusal(load(settings={"disabled_passes": ["FuseOp"]}))
+    assert kind == "unsupported"
+    assert "FuseOps" in message
+
+
+def test_a_tuner_spends_its_budget_once_and_its_kernels_are_kept(
+    load: Load, rows: np.ndarray, tmp_path: Path
+) -> None:
+    expected, _ = ReferenceEvaluator(convolution()).run(None, {"x": rows})
+    job = {
+        "settings": {"tuner": "metaschedule", "trials": 6},
+        "cache": str(tmp_path / "cache"),
+        "fingerprint": True,
+    }
+    untuned = compiled(load(fingerprint=True))
+    cold = load(**job)
+    event = loaded(cold)
+    tuning = event["ran"]["tuning"]
+    assert event["compile_cache"] == "cold"
+    assert tuning["records"] > tuning["records_found"] == 0
+    assert tuning["records_failed"] < tuning["records"]
+    cold.command("answers")
+    np.testing.assert_allclose(cold.output(0), expected, atol=1e-4)
+    bits = cold.output(0).tobytes()
+    cold.command("finish")
+    assert cold.wait() == 0
+    warm = load(**job)
+    again = loaded(warm)
+    assert again["compile_cache"] == "warm"
+    assert again["ran"]["tuning"]["records_found"] == tuning["records"]
+    assert again["compiled"]["sha256"] == event["compiled"]["sha256"] != untuned["sha256"]
+    warm.command("answers")
+    assert warm.output(0).tobytes() == bits

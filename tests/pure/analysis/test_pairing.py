@@ -63,6 +63,34 @@ def test_every_difference_has_a_name(other: dict[str, Any], expected: list[str])
     assert axes(CELL, other) == axes(other, CELL) == expected
 
 
+def levelled(level: str, **parts: Any) -> dict[str, Any]:
+    settings = {"basic": {"offset": 1}, "default": {}, "extended": {"offset": 0}, "own": {}}[level]
+    given = parts.pop("given", {})
+    return changed(backend="null", level=level, settings={**settings, **given}, **parts)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (levelled("basic"), levelled("extended"), ["level"]),
+        (
+            levelled("basic", given={"sleep": 1}),
+            levelled("extended", given={"sleep": 1}),
+            ["level"],
+        ),
+        (levelled("basic", given={"sleep": 1}), levelled("extended"), ["level", "settings"]),
+        (levelled("default", given={"sleep": 1}), levelled("default"), ["settings"]),
+        (levelled("basic"), levelled("own", given={"offset": 5}), ["settings"]),
+        (levelled("basic"), {**levelled("own"), "level": None}, ["settings"]),
+        (levelled("basic", threads=2), levelled("default"), ["level", "threads"]),
+    ],
+)
+def test_a_level_is_one_axis_whatever_settings_it_stands_for(
+    a: dict[str, Any], b: dict[str, Any], expected: list[str]
+) -> None:
+    assert axes(a, b) == axes(b, a) == expected
+
+
 def test_what_is_not_known_is_not_held_against_a_cell() -> None:
     listed = {name: value for name, value in CELL.items() if name != "identity"}
     assert axes(CELL, listed) == []

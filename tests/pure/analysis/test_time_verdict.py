@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from harness.analysis.time_ratio import TimeRatio, time_ratio
-from harness.analysis.time_verdict import NOT_JUDGED, PairTime, TimeVerdict, judge
+from harness.analysis.time_verdict import NOT_JUDGED, PairTime, TimeVerdict, inert, judge
 
 SPREAD = np.tile([0.004, -0.004], 8)
 
@@ -131,3 +131,17 @@ def test_a_large_difference_is_claimed_though_rounds_resemble_their_neighbours()
     clear, *_ = judge([timed(2.0, drifting)] + [timed(1.0)] * 11)
     assert (clear.verdict, clear.family) == ("slower", 12)
     assert "times as wide" in clear.notes[0]
+
+
+@pytest.mark.parametrize("valid", [True, False, None])
+def test_of_one_program_nothing_is_claimed_however_valid_and_far_apart(valid: bool | None) -> None:
+    found = inert(timed(1.4, valid=valid))
+    assert (found.verdict, found.family, found.p_holm) == ("inert", 0, None)
+    assert found.smallest_visible is None
+    assert found.ratio == pytest.approx(1.4)
+    assert found.valid is valid
+
+
+def test_one_program_in_one_round_is_inert_all_the_same() -> None:
+    found = inert(timed(1.4, spread=np.zeros(1)))
+    assert (found.verdict, found.low) == ("inert", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli.sweep_options import adjusted, read_variant, spec_of
+from harness.cli.sweep_options import adjusted, read_setting, read_variant, spec_of
 from harness.errors import SpecError, UsageError
 from harness.progress import SilentProgress
 from harness.spec.models import SweepSpec
@@ -34,6 +34,9 @@ NOTHING: dict[str, Any] = dict.fromkeys(
         "--batch",
         "--precision",
         "--instruction-set",
+        "--optimise",
+        "--level",
+        "--setting",
         "--baseline",
         "--class",
         "--only",
@@ -84,6 +87,49 @@ def test_ceilings_on_instruction_sets_are_an_axis_and_other_names_are_refused(ma
     assert spec.axes.instruction_set == ("own", "avx2")
     with pytest.raises(SpecError, match=r"sse4\.1"):
         meant(matrix, **model, instruction_set=["avx3"])
+
+
+def test_levels_and_settings_are_axes(matrix: Path) -> None:
+    model = {"model": [Path("m.onnx")], "recipe": "tf"}
+    assert meant(matrix, **model).axes.settings == ({},)
+    spec = meant(matrix, **model, level=["basic", "default"], setting=["a=1", "{}"])
+    assert spec.axes.level == ("basic", "default")
+    assert spec.axes.settings == ({"a": 1}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("kernels=builtin", {"kernels": "builtin"}),
+        ("freezing=true", {"freezing": True}),
+        ("trials = 64", {"trials": 64}),
+        ('mcpu="64"', {"mcpu": "64"}),
+        ("xla_flags=--a=b", {"xla_flags": "--a=b"}),
+        ('disabled_passes=["FuseOps"]', {"disabled_passes": ["FuseOps"]}),
+        ("passes=[]", {"passes": []}),
+        (
+            '{"a": 1, "variables": {"TF_ENABLE_ONEDNN_OPTS": "0"}}',
+            {"a": 1, "variables": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
+        ),
+    ],
+)
+def test_a_setting_is_a_name_and_json_or_a_text(text: str, found: dict[str, Any]) -> None:
+    assert read_setting(text) == found
+
+
+@pytest.mark.parametrize("text", ["kernels", "=1", "a=", '{"a": ', "passes=[FuseOps]"])
+def test_a_setting_that_cannot_be_read_is_refused_with_how_one_is_written(text: str) -> None:
+    with pytest.raises(SpecError, match="--setting"):
+        read_setting(text)
+
+
+def test_compiling_has_a_time_of_its_own_and_a_fingerprint_is_asked_for(matrix: Path) -> None:
+    spec = meant(matrix, model=[Path("m.onnx")], recipe="tf")
+    assert (spec.limits.compile_seconds, spec.fingerprint) == (None, None)
+    found = adjusted(spec, compile_timeout=30, fingerprint=False)
+    assert (found.limits.compile_seconds, found.limits.timeout_seconds) == (30, 3600)
+    assert found.fingerprint is False
+    assert adjusted(spec, fingerprint=True).fingerprint is True
 
 
 def test_what_a_file_says_itself_is_refused_as_an_option(matrix: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_pinned_folder_never_takes_the_name_of_a_shipped_one():
         ("onnxruntime==1.2.*", "'1.2.*' in 'onnxruntime==1.2.*' is not a version"),
         ("onnxrutime==1.2", "Did you mean onnxruntime==1.2?"),
         ("foo==1.0", "is not a package that environments can be made for"),
-        ("foo==1.0", ", onnxruntime, onnxruntime-gpu, openvino, "),
+        ("foo==1.0", ", onnxruntime, onnxruntime-gpu, onnxsim, openvino, "),
     ],
 )
 def test_a_bad_pin_is_refused(reference: str, says: str):

@@ -121,3 +121,13 @@ def test_inputs_that_calibrate_a_conversion_are_shown_as_data() -> None:
         Mount("/store/a/model.savedmodel", "/inputs/model/model.savedmodel"),
         Mount("/cache/pixels.npy", "/inputs/data/pixels.npy"),
     )
+
+
+def test_the_cache_of_a_cell_is_the_one_more_place_that_it_may_write_to() -> None:
+    job = {"kind": "infer", "inputs": {"path": "/d/x.npy"}, "cache": "/store/caches/ab/abc/batch-1"}
+    document, mounts = contained(job, RUNNER, WORK, SOCKETS)
+    assert document["cache"] == "/cache"
+    assert [mount for mount in mounts if not mount.read_only] == [
+        Mount("/store/caches/ab/abc/batch-1", "/cache", read_only=False),
+        Mount("/tmp/h/1", "/run/harness", read_only=False),
+    ]

@@ -9,6 +9,14 @@ import pytest
 from harness.errors import ExecutionError
 from harness.execution.reported import accumulated, require_sound
 
+GRAPH = {
+    "changed": True,
+    "sha256_before": "a" * 64,
+    "sha256_after": "b" * 64,
+    "passes": ["fuse"],
+    "operators_before": {"Conv": 2, "Add": 1},
+    "operators_after": {"Conv": 2},
+}
 SOUND = {
     "event": "converted",
     "files": {"model.tflite": "ab"},
@@ -16,6 +24,7 @@ SOUND = {
     "probe_max_abs_diff": 0.5,
     "input_axes": [0, 2, 3, 1],
     "output_axes": [None, [0, 1]],
+    "graph": GRAPH,
 }
 
 
@@ -42,6 +51,11 @@ def test_a_sound_report_passes() -> None:
         ("probe_max_abs_diff", "small"),
         ("probe_max_abs_diff", True),
         ("probe_max_abs_diff", float("nan")),
+        ("graph", []),
+        ("graph", {**GRAPH, "changed": 1}),
+        ("graph", {**GRAPH, "sha256_after": "b"}),
+        ("graph", {**GRAPH, "passes": None}),
+        ("graph", {**GRAPH, "operators_after": {"Conv": True}}),
         ("input_axes", []),
         ("input_axes", "0231"),
         ("input_axes", [1, 0]),

@@ -107,6 +107,23 @@ def test_a_finished_cell_is_opened_again_for_what_its_backend_compiles() -> None
     assert (work.unkept, work.unanswered, work.timed) == ({cell.key}, frozenset(), False)
 
 
+def test_a_compile_that_took_too_long_is_tried_again_under_a_longer_limit_for_it_alone() -> None:
+    failure = Failure("k", "timeout", "said", limits={"compile_seconds": 5.0})
+    assert failure.lasts({**LIMITS, "compile_seconds": 5.0})
+    assert failure.lasts({**LIMITS, "compile_seconds": 5.0, "timeout_seconds": 99.0})
+    assert not failure.lasts({**LIMITS, "compile_seconds": 6.0})
+    answering = Failure("k", "timeout", "said", limits=LIMITS)
+    assert answering.lasts({**LIMITS, "compile_seconds": 99.0})
+
+
+def test_a_finished_cell_is_opened_again_to_say_what_it_was_compiled_to() -> None:
+    a, b = cells(2)
+    groups = make_groups([a, b], baseline=None, timed=False, control=False)
+    [work] = remaining(groups, standing([a]), 16, has_form=lambda _: False)
+    assert (work.unproved, work.unanswered) == ({a.key}, {b.key})
+    assert remaining(groups, standing([a, b]), 16, has_form=lambda _: True) == []
+
+
 def judged(kinds: dict[str, set[str]], *cells: Cell, **more: Any) -> PastSession:
     """A session of these cells, the first the reference, with reasons against some."""
     against = {cell.key: frozenset(kinds.get(cell.environment, set())) for cell in cells}

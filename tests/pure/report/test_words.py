@@ -93,6 +93,11 @@ def test_reasons_are_short_and_name_files_without_their_folders() -> None:
     assert words.reason("word " * 50, 20) == "word word word word …"
 
 
+def test_why_a_compiled_form_is_not_shown_is_said_without_its_kind() -> None:
+    assert words.not_shown("unsupported: keras: it hides it") == "keras: it hides it"
+    assert words.not_shown("crash: it died") == "crash: it died"
+
+
 def test_what_was_asked_of_conversions_is_said_beside_the_backend() -> None:
     asked = {"opset": 17, "quantisation": "float16", "folding": False, "layout": "nhwc"}
     expected = "b · opset 17 · float16 quantisation · not folded · nhwc layout"

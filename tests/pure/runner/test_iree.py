@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,11 +14,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from support.small_elf import elf
 
 from runner.backends.base import LoadRequest, TensorSpec
 from runner.errors import RunnerError
 from runner.jobs import ConvertJob
-from runner.support import conversion, native_threads
+from runner.support import conversion, iree_form, native_threads
 
 ROWS = np.array([[-1.0, 2.0, 3.0, 0.5]], np.float32)
 STATISTICS = """; Aggregate Statistics (static, whole-program)
@@ -271,6 +274,83 @@ def test_settings_become_flags_and_the_libraries_own_defaults_none(
         "--iree-opt-level=O3",
         "--iree-opt-data-tiling=false",
     ]
+
+
+def test_further_flags_of_the_compiler_are_passed_on(load: Loader, fake: Fake) -> None:
+    flags = {"iree-opt-const-eval": False, "--iree-llvmcpu-loop-unrolling": True, "iree-x": 2}
+    load(settings={"compiler_flags": flags})
+    assert fake.compiled[0][2][1:] == [
+        "--iree-opt-const-eval=false",
+        "--iree-llvmcpu-loop-unrolling=true",
+        "--iree-x=2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("iree-opt-level", "a sweep says it by opt_level"),
+        ("--iree-input-type", "a sweep says it by the format"),
+        ("mlir-print-ir-after-all", "begin so, and write no files"),
+        ("iree-hal-dump-executable-files-to", "begin so, and write no files"),
+        ("o", "begin so, and write no files"),
+    ],
+)
+def test_flags_that_write_or_are_said_elsewhere_are_refused(
+    load: Loader, flag: str, said: str
+) -> None:
+    with pytest.raises(RunnerError, match=said) as caught:
+        load(settings={"compiler_flags": {flag: "x"}})
+    assert caught.value.kind == "unsupported"
+
+
+def test_a_flag_that_iree_does_not_know_is_refused_in_its_words(load: Loader, fake: Fake) -> None:
+    words = (
+        "iree-compile: Unknown command line argument '--iree-y=2'.  Try: 'iree-compile --help'\n"
+    )
+    fake.fails = lambda _: words + "iree-compile: Did you mean '--iree-x=2'?\n"
+    with pytest.raises(RunnerError, match=r"'--iree-y=2'.*Did you mean '--iree-x=2'") as caught:
+        load(settings={"compiler_flags": {"iree-y": 2}})
+    assert caught.value.kind == "unsupported"
+
+
+def packed(**parts: bytes) -> bytes:
+    """A module as IREE packs it: a zip file of its parts."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name.replace("_so", ".so"), content)
+    return stream.getvalue()
+
+
+def library(code: bytes, leftover: bytes = bytes(8)) -> bytes:
+    """A library with code, and a table of what is in it."""
+    return elf({b".text": code, b".data.rel.ro": leftover})
+
+
+def test_bytes_of_a_module_that_nobody_reads_are_no_part_of_its_fingerprint(tmp_path: Path) -> None:
+    def found(
+        code: bytes = b"code",
+        weights: bytes = b"weights",
+        leftover: bytes = bytes(8),
+        driver: str = "local-sync",
+    ) -> Any:
+        module = packed(fb=b"program", weights=weights, code_so=library(code, leftover))
+        form = iree_form.fingerprint(module, {"conv": 2}, driver, str(tmp_path))
+        return form.as_document()
+
+    usual = found()
+    assert usual == found(leftover=b"in the m")
+    assert (usual["form"], usual["code_bytes"]) == ("vmfb", len(b"code"))
+    assert usual["operators"] == {"conv": 2}
+    others = [found(code=b"more"), found(weights=b"w"), found(leftover=b"two"), found(driver="x")]
+    assert len({usual["sha256"], *(other["sha256"] for other in others)}) == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_that_is_packed_otherwise_has_no_fingerprint(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match="can't be taken apart"):
+        iree_form.fingerprint(b"IREE", {}, "local-sync", str(tmp_path))
 
 
 def test_an_old_model_is_raised_only_where_it_does_not_compile_and_that_is_said(

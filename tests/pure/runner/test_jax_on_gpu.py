@@ -16,7 +16,7 @@ from support.slow_device import SlowDevice
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
-from runner.support import jax_archive, jax_runtime
+from runner.support import jax_archive, jax_compiling, jax_runtime, xla_library
 
 BATCH = np.array([[1.0, 2.0]], np.float32)
 WEIGHT = np.array([3.0, 4.0], np.float32)
@@ -231,6 +231,26 @@ def test_without_a_gpu_the_request_is_refused(load: Loader, no_gpu: Any) -> None
     with pytest.raises(RunnerError, match=r"libcuda\.so\.1") as caught:
         load(FakeJax(platforms=GPU))
     assert caught.value.kind == "wrong-device"
+
+
+@pytest.mark.parametrize(("device", "counts"), [("cuda", True), ("cpu", False)])
+def test_flags_count_where_what_they_do_is_not_all_in_the_program(
+    load: Loader, one_gpu: Any, monkeypatch: pytest.MonkeyPatch, device: str, counts: bool
+) -> None:
+    seen: list[list[Any]] = []
+
+    def looked(*given: Any) -> Any:
+        seen.append(given[3])
+        return SimpleNamespace(as_document=dict)
+
+    monkeypatch.setattr(jax_compiling, "fingerprint", looked)
+    monkeypatch.setattr(xla_library, "flags", lambda _: ("xla_gpu_streams",))
+    for streams in (1, 2):
+        settings = {"xla_flags": {"xla_gpu_streams": streams}}
+        backend = load(FakeJax(platforms=GPU), device=device, settings=settings, fingerprint=True)
+        backend.fingerprint("")
+    assert [type(one) for one in seen[0][:1]] == [Array]
+    assert (seen[0][1:] != seen[1][1:]) is counts
 
 
 def test_a_setting_of_the_cpu_alone_is_refused_on_the_gpu(load: Loader, one_gpu: Any) -> None:

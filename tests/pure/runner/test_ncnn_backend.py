@@ -211,3 +211,35 @@ def test_equal_models_are_equal_files(save: Callable[..., str]) -> None:
 
 def test_a_probe_says_which_processor_features_are_used(backend: ModuleType) -> None:
     assert backend.probe().cpu_used == {"ncnn": ("x86_avx2",)}
+
+
+def test_one_form_has_one_fingerprint_and_weights_layers_and_options_another(
+    backend: ModuleType, save: Callable[..., str], tmp_path: Path
+) -> None:
+    def found(*model: Any, **changes: Any) -> Any:
+        instance = backend.create(request(save(*model), **changes))
+        instance.load()
+        return instance.fingerprint(str(tmp_path))
+
+    usual = found()
+    assert usual == found()
+    assert (usual["form"], usual["operators"]) == ("ncnn", {"Input": 1, "ReLU": 1})
+    others = [
+        found(PARAM.replace("y 1 1", "z 1 1")),
+        found(settings={"winograd": False}),
+        found(precision="default"),
+    ]
+    assert len({one["sha256"] for one in [usual, *others]}) == 4
+
+
+def test_other_weights_are_another_fingerprint(
+    backend: ModuleType,
+    save: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    instance = backend.create(request(save()))
+    instance.load()
+    usual = instance.fingerprint(str(tmp_path))
+    monkeypatch.setattr(ncnn_file, "weights", lambda _: b"others")
+    assert instance.fingerprint(str(tmp_path))["sha256"] != usual["sha256"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -57,3 +60,18 @@ def test_what_is_no_valid_onnx_is_not_kept(tmp_path: pytest.TempPathFactory) -> 
     with pytest.raises(RunnerError, match=r"no valid ONNX.*NoSuchOperator") as refused:
         onnx_steps.save(broken, f"{tmp_path}/m.onnx", "step")
     assert refused.value.kind == "conversion"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [([], "none"), (["x", "a", "b", "c", "d"], "x, a, b, c, …")]
+)
+def test_what_asks_for_more_than_its_source_or_for_nothing_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], told: str
+) -> None:
+    session = SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name=name) for name in names])
+    monkeypatch.setattr(onnx_steps, "import_onnxruntime", SimpleNamespace)
+    monkeypatch.setattr(onnx_steps, "_options", lambda *_: None)
+    monkeypatch.setattr(onnx_steps, "open_session", lambda *_: session)
+    with pytest.raises(RunnerError) as refused:
+        onnx_steps.run("m.onnx", np.zeros(1), 1)
+    assert f"{len(names)} inputs are to be fed ({told})" in refused.value.message

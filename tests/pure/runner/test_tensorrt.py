@@ -260,3 +260,76 @@ def test_where_tensorrt_is_not_installed_the_request_is_refused(
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(ImportError):
         module.create(LoadRequest("m.onnx", "onnx", {}, "f32", "cuda", 1, 1, (3,)))
+
+
+def test_measured_times_are_kept_in_the_cells_cache_and_found_again(
+    load: Loader, one_gpu: Any, tmp_path: Path
+) -> None:
+    first = FakeTensorRt()
+    assert load(first, cache=str(tmp_path)).describe().ran["timing_cache"] == "cold"
+    assert ("timings", b"") in first.calls
+    assert ("set", "DISABLE_TIMING_CACHE") not in first.calls
+    assert (tmp_path / "timing.cache").read_bytes() == b"measured"
+    again = FakeTensorRt()
+    assert load(again, cache=str(tmp_path)).describe().ran["timing_cache"] == "warm"
+    assert ("timings", b"measured") in again.calls
+
+
+def test_times_of_another_gpu_are_refused_with_the_remedy(
+    load: Loader, one_gpu: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(RunnerError, match=r"refuses the timing cache .*: remove it"):
+        load(FakeTensorRt(other_timings=True), cache=str(tmp_path))
+
+
+def test_a_build_that_fails_leaves_no_cache(load: Loader, one_gpu: Any, tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match="could not build"):
+        load(FakeTensorRt(build_fails=True), cache=str(tmp_path))
+    assert list(tmp_path.glob("timing*")) == []
+
+
+def test_one_form_has_one_fingerprint_and_another_kernel_another(
+    load: Loader, one_gpu: Any, tmp_path: Path
+) -> None:
+    def found(**behaviour: Any) -> Any:
+        return load(FakeTensorRt(**behaviour)).fingerprint(str(tmp_path))
+
+    usual = found()
+    assert usual == found()
+    assert usual["form"] == "engine"
+    assert usual["operators"] == {"CaskConvolution (sm80_xmma_fprop)": 2, "Reformat": 1}
+    assert usual["code_bytes"] == len(b"plan")
+    other = found(layers=[{"LayerType": "CaskConvolution", "TacticName": "sm90_wgmma"}])
+    assert other["sha256"] != usual["sha256"]
+
+
+def test_other_weights_are_another_fingerprint(load: Loader, one_gpu: Any, tmp_path: Path) -> None:
+    usual = load(FakeTensorRt()).fingerprint(str(tmp_path))
+    (tmp_path / "m.onnx").write_bytes(b"other weights")
+    assert load(FakeTensorRt()).fingerprint(str(tmp_path))["sha256"] != usual["sha256"]
+
+
+def test_an_inspector_that_tells_nothing_gives_no_fingerprint(
+    load: Loader, one_gpu: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(RunnerError, match="does not tell an engine's layers"):
+        load(FakeTensorRt(layers="no JSON")).fingerprint(str(tmp_path))
+
+
+@pytest.mark.parametrize(("asked", "mask"), [([], 0), (["CUDNN"], 4), (["CUDNN", "CUBLAS"], 5)])
+def test_kernels_come_from_the_libraries_asked_for(
+    load: Loader, one_gpu: Any, asked: list[str], mask: int
+) -> None:
+    trt = FakeTensorRt()
+    load(trt, settings={"tactic_sources": asked})
+    assert ("sources", mask) in trt.calls
+
+
+def test_a_library_that_this_version_does_not_know_is_refused_with_near_names(
+    load: Loader, one_gpu: Any
+) -> None:
+    with pytest.raises(RunnerError, match="did you mean CUDNN") as caught:
+        load(FakeTensorRt(), settings={"tactic_sources": ["CUDDN"]})
+    assert caught.value.kind == "unsupported"
+    with pytest.raises(RunnerError, match="this version has none"):
+        load(FakeTensorRt("11.0.0"), settings={"tactic_sources": ["CUDNN"]})

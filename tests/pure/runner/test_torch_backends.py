@@ -69,7 +69,13 @@ def test_a_compiled_program_says_its_compiler_instructions_operators_and_that_it
     assert ran["vector_isa"] == "avx2"
     assert ran["frozen"] is False
     assert ran["operators"] == {"convolution (ATen)": 1, "relu (inductor C++)": 1}
-    assert ran["settings"] == {"mode": "default", "freezing": False, "onednn": True}
+    assert ran["settings"] == {
+        "mode": "default",
+        "freezing": False,
+        "onednn": True,
+        "disabled_passes": None,
+        "passes": None,
+    }
 
 
 @pytest.mark.parametrize("way", ["torch_compile", "torch_export"])
@@ -365,3 +371,48 @@ def test_the_parts_of_a_build_are_read_and_what_this_machine_has_is_no_part_of_i
         "blas": "mkl",
         "cuda": "12.8",
     }
+
+
+def test_the_mode_off_compiles_nothing_and_calls_the_program_as_it_is(
+    load: Loader, tmp_path: Path
+) -> None:
+    inductor = Inductor(raises=RuntimeError("nobody asked for this"))
+    backend = load(fake_torch(), way="torch_compile", inductor=inductor, settings={"mode": "off"})
+    ran = backend.describe().ran
+    assert (ran["runs_in_compile"], ran["frozen"]) == (0, False)
+    assert "compiler" not in ran
+    assert backend.prove(BATCH)["operators"] == {"relu": 1}
+    assert list(tmp_path.glob("inductor-*")) == []
+
+
+@pytest.mark.parametrize(
+    "settings", [{"freezing": True}, {"passes": []}, {"disabled_passes": []}, {"flags": {"a": 1}}]
+)
+def test_what_would_be_compiled_in_another_way_is_refused_with_the_mode_off(
+    load: Loader, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(RunnerError, match="nothing is compiled with the mode off") as caught:
+        load(fake_torch(), way="torch_compile", settings={"mode": "off", **settings})
+    assert caught.value.kind == "unsupported"
+
+
+def test_a_cells_cache_holds_what_is_compiled_and_is_left_behind(
+    load: Loader, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "older.py").write_text("def call(args): another version of inductor wrote this")
+    backend = load(fake_torch(), way="torch_compile", cache=str(cache))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(cache)
+    backend.close()
+    assert sorted(path.name for path in cache.iterdir()) == ["older.py", "wrapper0.py"]
+    assert list(tmp_path.glob("inductor-*")) == []
+
+
+def test_an_ahead_of_time_compiler_that_keeps_nothing_leaves_the_cells_cache_empty(
+    load: Loader, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    load(fake_torch(), way="torch_export", cache=str(cache)).close()
+    assert list(cache.iterdir()) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import reduce
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
@@ -77,6 +79,10 @@ class GlobalVar:
 class Module(dict[str, Any]):
     """An IRModule."""
 
+    def __init__(self, **functions: Any) -> None:
+        super().__init__(**functions)
+        self.rewritten: list[str] = []
+
     @property
     def functions(self) -> Module:
         return self
@@ -96,11 +102,25 @@ class FakeTvm(ModuleType):
         self.support = SimpleNamespace(libinfo=lambda: {"USE_CUDA": "ON", "USE_OPENCL": "OFF"})
         self.runtime = SimpleNamespace(tensor=self._tensor)
         self.target = SimpleNamespace(Target=self._target)
+        self.left_out: list[list[str]] = []
+        self.instrument = SimpleNamespace(pass_instrument=lambda kind: kind)
+        self.transform = SimpleNamespace(
+            PassContext=self._pass_context,
+            Sequential=lambda passes: lambda module: reduce(lambda m, one: one(m), passes, module),
+        )
         self.cuda = lambda _: behaviour.get("device", Device("cuda"))
 
     def _tensor(self, array: np.ndarray, device: Device) -> Tensor:
         device.gpu.queue(device.gpu.IN)
         return Tensor(array, str(device), device.gpu)
+
+    def _pass_context(self, disabled_pass: list[str], instruments: list[Any]) -> Any:
+        """As TVM's: the pass FuseOps runs in it, unless it is left out, inside another one."""
+        self.left_out.append(disabled_pass)
+        for name in ("sequential", "FuseOps", "FuseOps", "tirx.UnrollLoop"):
+            if name not in disabled_pass:
+                instruments[0].run_before_pass(None, SimpleNamespace(name=name))
+        return nullcontext()
 
     def cpu(self, _index: int) -> Device:
         return Device("cpu")
@@ -143,6 +163,22 @@ class FakeTarget:
         return f"target {self.kind.name}"
 
 
+def made(*names: str) -> ModuleType:
+    """A module of passes: each rewrites a module to itself, and says so."""
+    module = ModuleType("transform")
+    for name in names:
+        setattr(module, name, lambda *_, name=name: _rewrite(name))
+    return module
+
+
+def _rewrite(name: str) -> Callable[[Any], Any]:
+    def rewrite(module: Module) -> Module:
+        module.rewritten.append(name)
+        return module
+
+    return rewrite
+
+
 class FakeRelax(ModuleType):
     """`tvm.relax`: a pipeline that adds kernels, a visitor, a virtual machine."""
 
@@ -175,9 +211,9 @@ class FakeRelax(ModuleType):
 
 def forget() -> None:
     """Drop the modules that hold a library which was made up for another test."""
-    for stem in ("tvm_build", "tvm_model"):
-        sys.modules.pop(f"runner.support.{stem}", None)
-        vars(support).pop(stem, None)
+    for name in [name for name in sys.modules if name.startswith("runner.support.tvm_")]:
+        del sys.modules[name]
+        vars(support).pop(name.rpartition(".")[2], None)
 
 
 @pytest.fixture
@@ -191,7 +227,14 @@ def load(
 
     def begin(tvm: FakeTvm, **changes: Any) -> Any:
         forget()
-        module = with_framework("runner.backends.tvm", tvm=tvm, tvm__relax=FakeRelax(tvm))
+        module = with_framework(
+            "runner.backends.tvm",
+            tvm=tvm,
+            tvm__relax=FakeRelax(tvm),
+            tvm__relax__transform=made("FuseOps", "FuseTIR", "FoldBatchnormToConv2D"),
+            tvm__s_tir__transform=made("StmtSimplify"),
+            tvm__tirx__transform=made("UnrollLoop"),
+        )
         found: Any = module
         spec = found.tvm_model.TensorSpec("x", "float32", (1, 3))
         read = found.tvm_model.Imported(Module(main=Function([])), spec, (spec,))
@@ -217,7 +260,7 @@ def test_on_the_gpu_the_target_is_the_devices_own_and_the_outputs_prove_it(
     assert proof["device_proof"]["name"] == "NVIDIA Test"
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
     ran = backend.describe().ran
-    assert ran["settings"] == {"target": "cuda"}
+    assert ran["settings"] == {"target": "cuda", "mcpu": "host"}
     assert ran["operators"] == {"fused_conv2d_add_add (cuda)": 2, "mean (cuda)": 1}
     assert (ran["kernels"], ran["parallel_kernels"]) == (2, 1)
     assert (ran["computes_in"], ran["runs_in_compile"]) == (["float32"], 0)
@@ -256,7 +299,8 @@ def test_outputs_elsewhere_are_refused(load: Loader, one_gpu: Any) -> None:
             "unsupported",
             r"supports: cuda, opencl, vulkan\): .* for another",
         ),
-        ({}, {"mcpu": "generic"}, "unsupported", "setting on a GPU 'mcpu'"),
+        ({}, {"pipeline": "default_build"}, "unsupported", "setting on a GPU 'pipeline'"),
+        ({}, {"passes": []}, "unsupported", "setting on a GPU 'passes'"),
     ],
 )
 def test_a_gpu_that_tvm_does_not_reach_is_refused(
@@ -311,7 +355,7 @@ def test_without_a_c_compiler_on_the_path_the_advice_is_one_that_helps(
     monkeypatch.setenv("CC", "ccache gcc")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RunnerError, match=r"none is here \(looked for cc, gcc, clang\)") as caught:
-        module.tvm_build.compiler()
+        module.tvm_compiler.compiler()
     assert "CC" not in caught.value.message
     assert caught.value.kind == "unsupported"
 
@@ -349,3 +393,72 @@ def test_numbered_kernels_are_of_one_kind(load: Loader, no_gpu: Any, name: str, 
     tvm = FakeTvm()
     tvm.calls = [name, name]
     assert load(tvm).describe().ran["operators"] == {f"{kind} (llvm)": 2}
+
+
+def test_the_pipeline_without_some_passes(load: Loader, no_gpu: Any) -> None:
+    tvm = FakeTvm()
+    ran = load(tvm, settings={"disabled_passes": ["FuseTIR", "tirx.UnrollLoop"]}).describe().ran
+    assert tvm.left_out == [["FuseTIR", "tirx.UnrollLoop"]]
+    assert ran["settings"]["disabled_passes"] == ("FuseTIR", "tirx.UnrollLoop")
+
+
+def test_passes_alone_are_those_of_the_pipeline_and_of_the_graph_in_their_order(
+    load: Loader, no_gpu: Any
+) -> None:
+    tvm = FakeTvm()
+    backend = load(tvm, settings={"passes": ["FuseOps", "FoldBatchnormToConv2D"]})
+    assert tvm.left_out == [["FuseTIR", "s_tir.StmtSimplify", "tirx.UnrollLoop"]]
+    assert backend._imported.module.rewritten == ["FoldBatchnormToConv2D"]
+    tvm = FakeTvm()
+    backend = load(tvm, settings={"passes": []})
+    assert tvm.left_out == [["FuseOps", "FuseTIR", "s_tir.StmtSimplify", "tirx.UnrollLoop"]]
+    assert backend._imported.module.rewritten == []
+
+
+def test_passes_that_ran_are_named_once_in_the_order_of_their_first_run(
+    load: Loader, no_gpu: Any
+) -> None:
+    assert load(FakeTvm(), fingerprint=True)._passes == ["FuseOps", "tirx.UnrollLoop"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"disabled_passes": ["FuseOp"]}, "FuseOps"),
+        ({"disabled_passes": ["FoldBatchnormToConv2D"]}, "FoldBatchnormToConv2D"),
+        ({"passes": ["StaticPlanBlockMemory"]}, "StaticPlanBlockMemory"),
+        ({"passes": [], "disabled_passes": []}, "give one"),
+        ({"passes": [], "pipeline": "default_build"}, "this one is default_build"),
+        ({"trials": 3}, "without tuner=metaschedule"),
+        ({"tuner": "metaschedule", "trials": 0}, "1 and more"),
+        ({"tuner": "metaschedule", "target": "c"}, "is LLVM's code"),
+        ({"tuner": "metaschedule", "pipeline": "default_build"}, "the other pipeline"),
+    ],
+)
+def test_what_no_compilation_can_be_is_refused_before_it_begins(
+    load: Loader, no_gpu: Any, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RunnerError, match=words) as caught:
+        load(FakeTvm(), settings=settings)
+    assert caught.value.kind == "unsupported"
+
+
+def test_a_probe_offers_the_passes_that_this_version_has(load: Loader, no_gpu: Any) -> None:
+    load(FakeTvm())
+    module: Any = sys.modules["runner.backends.tvm"]
+    names = module.probe().offer.as_document()["names"]
+    pipeline = ["FuseOps", "FuseTIR", "s_tir.StmtSimplify", "tirx.UnrollLoop"]
+    assert names == {
+        "passes": ["FoldBatchnormToConv2D", *pipeline],
+        "disabled_passes": pipeline,
+    }
+
+
+def test_the_code_level_goes_to_llvm_and_to_the_c_compiler(load: Loader, no_gpu: Any) -> None:
+    tvm = FakeTvm()
+    load(tvm, settings={"code_level": 0})
+    assert tvm.compiled[0][1].given["opt-level"] == 0
+    module: Any = sys.modules["runner.backends.tvm"]
+    flags = module.tvm_compiler.compiler_flags
+    assert flags("generic", fast_math=False, code_level=1)[0] == "-O1"
+    assert flags("generic", fast_math=False)[0] == "-O3"

@@ -153,3 +153,69 @@ def test_what_was_asked_reads_the_same_from_the_catalogue() -> None:
         )
         assert naming.spoken(here, "folding") == naming.spoken(there, "folding")
     assert naming.spoken(there, "folding") == "not folded"
+
+
+def levelled(key: str, level: str, settings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return cell(key=key, backend="null", level=level, settings=settings, **more)
+
+
+def test_levels_are_named_in_place_of_the_settings_that_they_stand_for() -> None:
+    cells = [
+        levelled("a", "basic", {"offset": 1}),
+        levelled("b", "default", {}),
+        levelled("c", "own", {"offset": 5}),
+    ]
+    names = naming.names(cells)
+    assert names == {"a": "e-1, level basic", "b": "e-1, level default", "c": "e-1, offset=5"}
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]
+
+
+def test_what_is_given_beside_a_level_is_told_within_it() -> None:
+    cells = [
+        levelled("a", "basic", {"offset": 1}),
+        levelled("b", "basic", {"offset": 1, "sleep": 2}),
+        levelled("c", "default", {"sleep": 2}),
+    ]
+    names = naming.names(cells)
+    assert names["a"] == "e-1, level basic, no settings"
+    assert names["b"] == "e-1, level basic, sleep=2"
+    assert names["c"] == "e-1, level default"
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]
+
+
+def test_a_level_alone_is_no_part_of_a_name() -> None:
+    assert naming.names([levelled("a", "default", {})]) == {"a": "e-1"}
+
+
+def test_lists_of_names_are_words_that_can_be_typed_and_long_ones_are_cut() -> None:
+    passes = [f"Pass{n}" for n in range(9)]
+    settings = {"passes": [], "variables": {"B": "x, y", "A": 1}, "disabled_passes": passes[:2]}
+    told = "disabled_passes=Pass0+Pass1 passes=none variables=A:1+B:x+y"
+    assert naming.settings_text(settings) == told
+    cells = [cell(key=str(n), settings={"passes": passes[n:]}) for n in range(9)]
+    names = naming.names(cells)
+    assert names["8"] == "e-1, passes=Pass8"
+    assert names["0"].startswith("e-1, passes=Pass0+8-more~")
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]
+
+
+def test_long_lists_that_begin_alike_have_names_of_their_own() -> None:
+    passes = [f"Pass{n}" for n in range(9)]
+    lists = [[one for one in passes if one != left] for left in passes[1:]]
+    names = naming.names(cell(key=str(n), settings={"passes": x}) for n, x in enumerate(lists))
+    assert len(set(names.values())) == len(lists)
+
+
+def test_what_a_study_calls_a_point_stands_for_its_settings_and_its_optimiser() -> None:
+    cells = [
+        cell(key="a", called="all on", settings={"passes": ["x", "y"]}, optimise="none"),
+        cell(key="b", called="only x", settings={"passes": ["x"]}, optimise="none"),
+        cell(key="c", called="file by y", settings={}, optimise="onnxsim=y"),
+    ]
+    names = naming.names(cells)
+    assert names == {"a": "e-1, all on", "b": "e-1, only x", "c": "e-1, file by y"}
+    for key, name in names.items():
+        assert [c["key"] for c in cells if naming.is_described(c, name)] == [key]

@@ -1,0 +1,235 @@
+"""An ablation of a compiler that is not there: its tables, its words, what it refuses to say."""
+
+from __future__ import annotations
+
+import pytest
+from support.planted_passes import Crash, PlantedTrials, Program
+from support.store_factory import StoreFactory
+
+from harness.errors import UsageError
+from harness.progress import SilentProgress
+from harness.report.ablation import ablation_markdown, by_effect, sections
+from harness.report.ablation_page import render
+from harness.store import layout
+from harness.studies import ablation as module
+from harness.studies.ablation import ablate, known_passes
+
+NAMES = ("Fuse", "FoldBatchNorm", "Idle", "Second", "Crasher")
+
+
+def compiler(passes):
+    """Fuse is faster; folding shifts scores and flips two; Second works on what Fuse leaves."""
+    if "Crasher" in passes and "Fuse" not in passes:
+        raise Crash("the compiler was ended by signal 11")
+    operators = {"Conv": 4, "BatchNorm": 4, "Relu": 4}
+    shift, flips, ns = 0.0, 0, 1_000_000
+    if "FoldBatchNorm" in passes:
+        operators["BatchNorm"] = 0
+        shift, flips = 1e-3, 2
+    if "Fuse" in passes:
+        operators["Relu"], ns = 0, 500_000
+        if "Second" in passes:
+            operators["Conv"], ns = 2, 400_000
+    return Program(operators, shift, flips, ns)
+
+
+@pytest.fixture
+def trials(tmp_path):
+    return PlantedTrials(StoreFactory(tmp_path), NAMES, compiler)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The trials and the document of a whole ablation, for tests that only look."""
+    made = PlantedTrials(StoreFactory(tmp_path_factory.mktemp("store")), NAMES, compiler)
+    return made, run(made)
+
+
+def run(trials, **more):
+    return ablate(trials, SilentProgress(), **more)
+
+
+def effects(document):
+    return {one["name"]: one["effect"] for one in document["passes"]}
+
+
+def row_of(document, label):
+    return next(row for row in document["rows"] if row["label"] == label)
+
+
+def test_each_pass_gets_the_word_for_what_it_does(finished):
+    _, document = finished
+    assert effects(document) == {
+        "Fuse": "fails",  # without it, Crasher brings the compiler down
+        "FoldBatchNorm": "acts",
+        "Idle": "inert",
+        "Second": "together",
+        "Crasher": "fails",
+    }
+    assert document["complete"] is True
+    assert (
+        document["headline"] == "Of 5 passes: 1 acting, 1 acting only together, 2 failing, 1 inert"
+    )
+
+
+def test_only_what_was_compiled_to_something_else_is_timed_and_against_its_own_reference(finished):
+    trials, _ = finished
+    timed = [labels for labels, with_times in trials.batches if with_times]
+    assert timed == [
+        ["all off", "all on", "only Fuse", "only FoldBatchNorm"],
+        ["all on", "all but FoldBatchNorm", "all but Second"],
+    ]
+
+
+def test_what_is_inert_answers_the_first_look_alone_and_what_acts_all_images(tmp_path):
+    trials = PlantedTrials(StoreFactory(tmp_path), NAMES, compiler)
+    document = run(trials, first_look=3)
+    looked = [label for labels, _ in trials.looking.batches for label in labels]
+    assert len(looked) == 2 + 2 * len(NAMES)
+    assert not any(with_times for _, with_times in trials.looking.batches)
+    answered = [labels for labels, with_times in trials.batches if not with_times]
+    alone = ["all off", "all on", "only Fuse", "only FoldBatchNorm"]
+    assert answered == [[*alone, "all but FoldBatchNorm", "all but Second"]]
+    assert (document["first_look"], document["images"]) == (3, 8)
+    assert row_of(document, "only FoldBatchNorm")["images"] == 8
+    assert row_of(document, "only FoldBatchNorm")["pair"]["flips"] == 2
+    assert (row_of(document, "all but Idle")["images"], effects(document)["Idle"]) == (3, "inert")
+    assert document["counts"] == {"acts": 1, "together": 1, "fails": 2, "inert": 1}
+    assert "Every point answered 3 images" in ablation_markdown(document)
+
+
+def test_the_same_question_goes_on_in_the_study_that_was_not_finished(trials, monkeypatch):
+    tried = trials.run
+
+    def interrupted(points, *, timed=False):
+        raise KeyboardInterrupt
+
+    trials.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run(trials, timed=False)
+    trials.run = tried
+    other = run(trials, chosen=["Idle"], timed=False)
+    document = run(trials, timed=False)
+    assert [one["id"] for one in layout.study_documents(trials.store)] == [
+        document["id"],
+        other["id"],
+    ]
+    assert document["complete"] is True
+    assert run(trials, timed=False)["id"] != document["id"]
+
+
+def test_rows_hold_flips_differences_operators_and_the_time_with_its_interval(finished):
+    _, document = finished
+    folded = row_of(document, "only FoldBatchNorm")
+    assert folded["pair"]["flips"] == 2
+    assert folded["operators_changed"] == {"BatchNorm": -4}
+    fused = row_of(document, "only Fuse")
+    assert fused["pair"]["flips"] == 0
+    assert fused["pair"]["time_ratio"] == pytest.approx(0.5, rel=0.01)
+    assert fused["pair"]["time_low"] < fused["pair"]["time_ratio"] < fused["pair"]["time_high"]
+    assert fused["pair"]["time_verdict"]["verdict"] == "faster"
+    missing = row_of(document, "all but Second")
+    assert missing["against"] == "all on"
+    assert missing["pair"]["time_verdict"]["verdict"] == "slower"
+
+
+def test_an_inert_pass_has_no_pair_that_could_be_taken_for_a_finding(finished):
+    _, document = finished
+    for label in ("only Idle", "all but Idle", "only Second"):
+        row = row_of(document, label)
+        assert row["inert"] is True
+        assert row["pair"] is None
+
+
+def test_a_crash_is_a_row_with_its_kind_and_the_rest_goes_on(finished):
+    _, document = finished
+    row = row_of(document, "only Crasher")
+    assert (row["status"], row["kind"]) == ("failed", "signal")
+    assert len(document["rows"]) == 2 + 2 * len(NAMES)
+
+
+def test_without_fingerprints_nothing_is_called_inert(tmp_path):
+    silent = PlantedTrials(StoreFactory(tmp_path), NAMES[:3], compiler, shown=False)
+    document = run(silent, timed=False)
+    assert set(effects(document).values()) == {"unknown"}
+    assert row_of(document, "only Idle")["said"] == "compiled form not shown by its library"
+
+
+def test_where_all_off_fails_what_is_compared_with_all_on_is_still_told(tmp_path):
+    def needs_fuse(passes):
+        if "Fuse" not in passes:
+            raise Crash("nothing runs unfused")
+        return compiler(passes)
+
+    document = run(PlantedTrials(StoreFactory(tmp_path), NAMES[:3], needs_fuse))
+    assert row_of(document, "all off")["status"] == "failed"
+    assert row_of(document, "all but FoldBatchNorm")["inert"] is False
+    assert row_of(document, "all on")["pair"] is None
+    alone, without = sections(document)
+    assert [name for name, _, _ in alone.failed] == ["all off", "FoldBatchNorm", "Idle"]
+    assert [line.name for line in without.lines] == ["FoldBatchNorm"]
+
+
+def test_an_interrupted_ablation_says_that_it_is_incomplete_before_it_calls_anything_inert(
+    trials, monkeypatch
+):
+    monkeypatch.setattr(module, "AT_ONCE", 5)
+    tried, batches = trials.run, []
+
+    def interrupted(points, *, timed=False):
+        batches.append(points)
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return tried(points, timed=timed)
+
+    trials.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run(trials)
+    [document] = layout.study_documents(trials.store)
+    assert document["complete"] is False
+    assert document["headline"] == "Incomplete: 7 of 12 points are not tried yet"
+    assert effects(document)["Idle"] == "half"
+    assert "inert" not in document["counts"]
+    assert ablation_markdown(document).startswith("**Incomplete: 7 of 12")
+
+
+def test_a_limited_ablation_tries_what_was_asked_for_and_says_how_many_there_are(trials):
+    document = run(trials, chosen=["Idle"], arms=["alone"], timed=False)
+    assert [row["label"] for row in document["rows"]] == ["all off", "all on", "only Idle"]
+    assert (document["known"], effects(document)) == (5, {"Idle": "half"})
+
+
+def test_the_passes_are_listed_and_an_unknown_one_is_refused(trials):
+    assert known_passes(trials) == list(NAMES)
+    with pytest.raises(UsageError, match="planted has no pass Fuze; it has 5"):
+        run(trials, chosen=["Fuze"])
+
+
+def test_a_study_is_kept_where_status_finds_it(finished):
+    trials, document = finished
+    [kept] = layout.study_documents(trials.store)
+    assert kept == document
+    assert kept["kind"] == "ablate-passes"
+
+
+def test_tables_hold_what_acts_and_name_the_inert_and_the_failed(finished):
+    _, document = finished
+    alone, without = sections(document)
+    assert [line.name for line in alone.lines] == ["all on", "Fuse", "FoldBatchNorm"]
+    assert alone.inert == ("Idle", "Second")
+    assert [name for name, _, _ in alone.failed] == ["Crasher"]
+    assert [line.name for line in without.lines] == ["FoldBatchNorm", "Second"]
+    assert {word: names for word, _, names in by_effect(document)}["inert"] == ["Idle"]
+
+
+def test_the_page_and_markdown_show_what_was_found_and_escape_it(finished):
+    _, document = finished
+    document = {**document, "model": "<b>m|n</b>"}
+    page, text = render(document), ablation_markdown(document)
+    assert "<b>m|n</b>" not in page
+    assert "&lt;b&gt;m|n&lt;/b&gt;" in page
+    assert "&lt;b&gt;m\\|n" in text
+    for said in (page, text):
+        assert "Each pass alone, against all off" in said
+        assert "BatchNorm -4" in said
+        assert "signal" in said
