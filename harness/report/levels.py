@@ -218,7 +218,8 @@ def _operators(compiled: Mapping[str, Any]) -> str:
     counts = compiled.get("operators") or {}
     told = [words.plural(sum(counts.values()), "operator")] if counts else []
     if compiled.get("passes") is not None:
-        told.append(f"{words.count(len(compiled['passes']))} passes ran")
+        ran = len(compiled["passes"])
+        told.append("1 pass ran" if ran == 1 else f"{words.count(ran)} passes ran")
     return ", ".join(told)
 
 

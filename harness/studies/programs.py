@@ -167,9 +167,11 @@ def _tvm(asked: Asked, rest: dict[str, Any]) -> Lines | None:
 
 _ON_TVM_GRAPH = {
     "FoldBatchnormToConv2D": ["FoldBatchnormToConv2D()", "FoldConstant()"],
-    "ConvertLayout": ['ConvertLayout({"relax.nn.conv2d": ["NHWC", "OHWI"]})'],
 }
 """How passes are called that take more than their name."""
+
+_OURS_ON_TVM_GRAPH = frozenset({"ConvertLayout"})
+"""Passes that the runner calls together with some of its own."""
 
 
 def _tvm_passes(asked: Asked, rest: dict[str, Any]) -> tuple[Lines, list[str]] | None:
@@ -179,8 +181,8 @@ def _tvm_passes(asked: Asked, rest: dict[str, Any]) -> tuple[Lines, list[str]] |
     if only is None:
         return [], off
     running = asked.known.get("disabled_passes")
-    if running is None:
-        return None  # which of them are left out is not known
+    if running is None or _OURS_ON_TVM_GRAPH & set(only):
+        return None  # which of them are left out is not known, or takes more than a line to say
     graph = [name for name in only if name not in running]
     calls = [line for name in graph for line in _ON_TVM_GRAPH.get(name, [f"{name}()"])]
     return calls, [name for name in running if name not in only]

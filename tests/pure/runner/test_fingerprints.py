@@ -113,3 +113,16 @@ def test_with_other_environment_variables_it_is_not_known_to_be_the_same() -> No
     assert {**fingerprints.beside(found, {"A": "1"}), "sha256": ""} == {**found, "sha256": ""}
     absent = {"absent": "its library does not show"}
     assert fingerprints.beside(absent, {"A": "1"}) == absent
+
+
+def test_a_plug_in_made_of_one_of_the_runners_backends_does_not_pass_for_it(tmp_path: Path) -> None:
+    def shows(self: object, folder: str) -> dict[str, Any]:
+        return of_lines("onnx", ["Conv"]).as_document()
+
+    ours = type("Ours", (), {"__module__": "runner.backends.onnxruntime", "fingerprint": shows})
+    theirs = type("Paced", (ours,), {"__module__": "paced"})
+    own = type("Own", (ours,), {"__module__": "paced", "fingerprint": shows})
+    within = type("Within", (ours,), {"__module__": "runner.backends.other"})
+    assert "give it one of its own" in fingerprints.take(theirs(), str(tmp_path / "f"))["absent"]
+    for whole in (ours, own, within):
+        assert "sha256" in fingerprints.take(whole(), str(tmp_path / "f"))
