@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from harness.errors import UsageError
@@ -24,6 +25,6 @@ def read_duration(option: str, text: str) -> float:
         if match
         else 0.0
     )
-    if not seconds:
+    if not seconds or not math.isfinite(seconds):
         raise UsageError(f"{option} {text!r} is no length of time.", "Write 90s, 10m, 2h or 1h30m.")
     return seconds

@@ -162,10 +162,12 @@ def command(  # noqa: PLR0917 - each parameter is an option
         fingerprint=fingerprint,
         compile_timeout=compile_timeout,
     )
+    seconds = None if budget is None else read_duration("--budget", budget)
     if dry_run:
+        if seconds is not None:
+            progress.note("A dry run plans all of it: what --budget cuts is known after its probe.")
         print_dry_run(wanted, store, progress, retry=retry, as_json=as_json)
         return
-    seconds = None if budget is None else read_duration("--budget", budget)
     quick = wanted.name == "quick"
     _run(wanted, store, progress, seconds, quick=quick, retry=retry, as_json=as_json)
 

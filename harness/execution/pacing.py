@@ -21,10 +21,12 @@ class Order:
     Attributes:
         timing: how its cells are timed; None: as the sweep says.
         left_out: why cells take no part, by their keys.
+        aloud: whether those are told to a person.
     """
 
     timing: Timing | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
+    aloud: bool = True
 
 
 class Pace(Protocol):
@@ -36,6 +38,9 @@ class Pace(Protocol):
 
     def arranged(self, plan: Plan) -> Plan:
         """The plan as it is to be carried out; what is left out of it is skipped."""
+
+    def in_order(self, works: Sequence[Work]) -> list[Work]:
+        """The groups in the order in which they are to run, as far as their environments allow."""
 
     def before(self, work: Work, waiting: Sequence[Work]) -> Order:
         """What to do of a group that is about to start.
@@ -60,6 +65,10 @@ class Unhurried:
     def arranged(self, plan: Plan) -> Plan:
         """As planned."""
         return plan
+
+    def in_order(self, works: Sequence[Work]) -> list[Work]:
+        """As they come."""
+        return list(works)
 
     def before(self, work: Work, waiting: Sequence[Work]) -> Order:  # noqa: ARG002 - whatever it is
         """All of it."""

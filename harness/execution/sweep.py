@@ -150,7 +150,7 @@ def run_sweep(
         _note_idle_limits(spec, plan, progress)
         executor = executor or LocalExecutor()
         run = _Run(spec, store, progress, resolved, space, executor, meanwhile, pace)
-        works = work_left(spec, store, groups, standing, retry=retry)
+        works = pace.in_order(work_left(spec, store, groups, standing, retry=retry))
         note_again(works, standing, progress)
         run.carry_out(works, forms=wants_forms(spec, plan.cells))
         resolved.stacks.ready.update(run.provisioned)
@@ -350,7 +350,8 @@ class _Run:
                 continue
             if cell.key in work.unanswered - self._answered:
                 self.left_out[cell.key] = reason
-                self._progress.note(f"Left out: {cell.label}: {reason}")
+                if order.aloud:
+                    self._progress.note(f"Left out: {cell.label}: {reason}")
             else:
                 self._missed(cell, work, reason)
 

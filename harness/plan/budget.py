@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from harness.canonical import key_of
@@ -28,6 +28,9 @@ GROUP_S = 1.5
 
 WARM_S = 1.5
 """About how long a cell takes until its times are steady, where its calls are short."""
+
+LEAST_QUERIES = 64
+"""Timed less often, a cell's 90th percentile is not known, and its times are INVALID."""
 
 _WARM_CALLS = 5
 _WAKING = 1.2
@@ -76,30 +79,15 @@ class Asked:
 
 
 def scaled_timing(timing: Timing, share: float) -> Timing:
-    """How cells are timed in this share of the time: shorter rounds, and down to 15 of them."""
+    """How cells are timed in this share of the time; never so little that it is INVALID."""
     rounds = max(min(LEAST_ROUNDS, timing.rounds), round(timing.rounds * share))
+    least = min(LEAST_QUERIES, timing.min_queries)
     return timing.model_copy(
         update={
             "rounds": rounds,
             "round_seconds": max(0.01, timing.round_seconds * share),
             "min_seconds": timing.min_seconds * share,
-            "min_queries": max(
-                1, min(timing.min_queries, rounds), round(timing.min_queries * share)
-            ),
-        }
-    )
-
-
-def twin_of(cell: Cell) -> Twin:
-    """What a cell shares with the same one over other images: everything but the images."""
-    return key_of(
-        {
-            "model": [cell.model, cell.model_sha256, dict(cell.variant)],
-            "environment": [cell.environment_identity, cell.executor],
-            "backend": [cell.backend, dict(cell.settings), cell.precision],
-            "place": [cell.device, cell.device_name, cell.threads, cell.batch],
-            "way": [cell.route, cell.wishes.asked, cell.instruction_set],
-            "feed": asdict(cell.feed),
+            "min_queries": max(least, round(timing.min_queries * share)),
         }
     )
 
@@ -108,7 +96,7 @@ def answering_s(cells: Sequence[Cell], costs: Mapping[Twin, Cost], images: int) 
     """Seconds to open cells and have each answer so many images."""
     total = 0.0
     for cell in cells:
-        cost = costs[twin_of(cell)]
+        cost = costs[cell.twin]
         total += cost.open_s + cost.image_s * math.ceil(images / cell.batch) * cell.batch
     return total
 
@@ -117,7 +105,7 @@ def timing_s(cells: Sequence[Cell], costs: Mapping[Twin, Cost], timing: Timing) 
     """Seconds to warm cells up that are open, and to time them against each other."""
     total = 0.0
     for cell in cells:
-        cost = costs[twin_of(cell)]
+        cost = costs[cell.twin]
         call_s = cost.image_s * cell.batch
         warm_s = min(max(WARM_S, _WARM_CALLS * call_s), max(timing.warmup_seconds, call_s))
         calls = math.ceil(timing.min_queries / timing.rounds)
@@ -129,14 +117,45 @@ def timing_s(cells: Sequence[Cell], costs: Mapping[Twin, Cost], timing: Timing) 
     return total
 
 
-def group_s(group: Group, costs: Mapping[Twin, Cost], asked: Asked) -> float:
-    """Seconds that a group takes from nothing."""
-    taken = GROUP_S + answering_s(group.cells, costs, asked.images)
-    if group.reference is not None:
-        taken += timing_s(group.cells, costs, asked.timing)
-    if group.scenario == OFFLINE:
-        taken += sum(_OFFLINE_TRIES * costs[twin_of(cell)].open_s for cell in group.cells)
+def taken_s(
+    cells: Sequence[Cell],
+    answered: Collection[str],
+    costs: Mapping[Twin, Cost],
+    images: int,
+    timing: Timing | None,
+    *,
+    offline: bool = False,
+) -> float:
+    """Seconds that a group takes.
+
+    Args:
+        cells: its members.
+        answered: keys of those whose answers are there already: they are opened to be timed.
+        costs: of all of them.
+        images: that the others answer.
+        timing: how they are timed; None: not at all.
+        offline: whether each looks for its best batch first.
+    """
+    if not cells:
+        return 0.0
+    new = [cell for cell in cells if cell.key not in answered]
+    old = [cell for cell in cells if cell.key in answered]
+    taken = GROUP_S + answering_s(new, costs, images) + answering_s(old, costs, 0)
+    if timing is not None:
+        taken += timing_s(cells, costs, timing)
+        taken += sum(_OFFLINE_TRIES * costs[c.twin].open_s for c in cells) if offline else 0.0
     return taken
+
+
+def _all_s(groups: Sequence[Group], costs: Mapping[Twin, Cost], asked: Asked) -> float:
+    """Seconds that groups take from nothing; a cell that is in several answers in the first."""
+    total, answered = 0.0, set[str]()
+    for one in groups:
+        timing = asked.timing if one.reference is not None else None
+        offline = one.scenario == OFFLINE
+        total += taken_s(one.cells, answered, costs, asked.images, timing, offline=offline)
+        answered |= {cell.key for cell in one.cells}
+    return total
 
 
 @dataclass(frozen=True)
@@ -178,8 +197,7 @@ def choose(
     present = list(cells)
 
     def needed(share: float) -> float:
-        part = asked.scaled(share)
-        return sum(group_s(one, costs, part) for one in group(present))
+        return _all_s(group(present), costs, asked.scaled(share))
 
     while present and needed(0.0) > seconds:
         dropped = _slowest(present, costs, asked.scaled(0.0), kept)
@@ -188,8 +206,8 @@ def choose(
         present.remove(dropped)
         takes = _alone_s(dropped, costs, asked.scaled(0.0))
         least = asked.scaled(0.0).images
-        guess = "as cells like it do, " if costs[twin_of(dropped)].guessed else ""
-        left_out[twin_of(dropped)] = (
+        guess = "as cells like it do, " if costs[dropped.twin].guessed else ""
+        left_out[dropped.twin] = (
             f"{guess}it would take {in_words(takes)} for {least} images and its times"
         )
     share = largest_share(needed, seconds)
@@ -211,7 +229,7 @@ def _slowest(
     cells: Sequence[Cell], costs: Mapping[Twin, Cost], asked: Asked, kept: Collection[Twin]
 ) -> Cell | None:
     """The cell that costs most, of those that may go."""
-    free = [cell for cell in cells if twin_of(cell) not in kept]
+    free = [cell for cell in cells if cell.twin not in kept]
     return max(free, key=lambda cell: _alone_s(cell, costs, asked), default=None)
 
 
@@ -229,15 +247,15 @@ def guess_costs(cells: Sequence[Cell], known: Mapping[Twin, Cost]) -> dict[Twin,
     if not known:
         msg = "no cell's cost is known"
         raise ValueError(msg)
-    probed = [cell for cell in cells if twin_of(cell) in known]
+    probed = [cell for cell in cells if cell.twin in known]
     found = dict(known)
     for cell in cells:
-        if twin_of(cell) in known:
+        if cell.twin in known:
             continue
         likeness = {other.key: _likeness(cell, other) for other in probed}
         most = max(likeness.values(), default=0)
-        alike = [known[twin_of(o)] for o in probed if likeness[o.key] == most] or [*known.values()]
-        found[twin_of(cell)] = Cost(
+        alike = [known[o.twin] for o in probed if likeness[o.key] == most] or [*known.values()]
+        found[cell.twin] = Cost(
             max(cost.open_s for cost in alike), max(cost.image_s for cost in alike), guessed=True
         )
     return found
@@ -265,7 +283,8 @@ def kinds_first(cells: Sequence[Cell]) -> list[Cell]:
     seen: dict[tuple[str, ...], int] = {}
     rank: dict[str, int] = {}
     for cell in cells:
-        kind = (cell.model, cell.backend, cell.level)
+        settings = key_of(dict(cell.settings))
+        kind = (cell.model, cell.environment, cell.backend, cell.level, settings)
         rank[cell.key] = seen[kind] = seen.get(kind, -1) + 1
     return sorted(cells, key=lambda cell: rank[cell.key])
 

@@ -113,6 +113,23 @@ class Cell:
         """SHA-256 of the canonical JSON of the identity."""
         return key_of(self.identity)
 
+    @cached_property
+    def twin(self) -> str:
+        """The same for the same cell over other images, and for its controls.
+
+        The model counts by its name: weights that are drawn are fitted on the images.
+        """
+        return key_of(
+            {
+                "model": [self.model, dict(self.variant)],
+                "environment": [self.environment_identity, self.executor],
+                "backend": [self.backend, dict(self.settings), self.precision],
+                "place": [self.device, self.device_name, self.threads, self.batch],
+                "way": [self.route, self.wishes.asked, self.instruction_set],
+                "feed": asdict(self.feed),
+            }
+        )
+
     def again(self, repeat: int) -> Cell:
         """The same cell, run once more as an A/A control."""
         return replace(self, repeat=repeat, role="control")

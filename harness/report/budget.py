@@ -28,6 +28,8 @@ def sentence(result: Document) -> str | None:
     said = f"Cut to {' and '.join(cut)}" if cut else "Nothing was made smaller"
     if gone:
         said += f"; {gone} cell{'s' if gone != 1 else ''} left out, see what was skipped"
+    if untimed := budget["not_timed"]:
+        said += f"; {untimed} not timed"
     taken = budget["taken_seconds"]
     return (
         f"Budget {in_words(budget['seconds'])}, taken {in_words(taken)} "

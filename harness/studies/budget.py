@@ -22,7 +22,6 @@ from harness.plan.budget import (
     choose,
     guess_costs,
     in_words,
-    twin_of,
 )
 from harness.plan.build import Plan
 from harness.plan.cells import Cell
@@ -138,7 +137,6 @@ def sweep_within(
         probed = _weigh(pace.plan, outcome, store, spec, asked, left, seconds, clock.passed())
         _keep(place, probed)
     chosen = _chosen_spec(spec, probed, seconds)
-    document: Document = {}
     governor = Governor(
         now,
         clock.began + seconds - _end_s(seconds),
@@ -146,10 +144,13 @@ def sweep_within(
         images=probed.images,
         timing=spec.timing,
         cut=probed.cut,
-        document=lambda: document | _taken(clock, governor),
+        # Timing and limits are told as they were asked for: what follows from it asks for as much.
+        more=lambda: {
+            "budget": _document(seconds, asked, probed) | _taken(clock, governor),
+            "spec": _over(spec, probed.images).model_dump(mode="json"),
+        },
     )
-    document |= _document(seconds, asked, probed)
-    for line in _cuts(asked, probed):
+    for line in _cuts(asked, probed, seconds):
         progress.note(line)
     return run(chosen, retry=retry, pace=governor, meanwhile=meanwhile)
 
@@ -170,6 +171,13 @@ def _probe_spec(spec: SweepSpec, seconds: float) -> SweepSpec:
                 update={
                     "compile_seconds": compile_s,
                     "timeout_seconds": min(bound, limits.timeout_seconds),
+                }
+            ),
+            "conversions": spec.conversions.model_copy(
+                update={
+                    "timeout_seconds": min(
+                        spec.conversions.timeout_seconds, max(bound, seconds * PROBE_SHARE)
+                    )
                 }
             ),
             "keep_ir": False,
@@ -214,19 +222,17 @@ def _weigh(
     known: dict[str, Cost] = {}
     slow: dict[str, str] = {}
     broken: set[str] = set()
+    heads = {reference_of(family, plan.baseline).twin for family in families(plan.cells)}
     for cell in plan.cells:
         failure = outcome.failures.get(cell.key)
         if failure is None:
             cost = _cost_of(store, cell)
-            known |= {twin_of(cell): cost} if cost else {}
-        elif failure.kind == "timeout":
-            slow[twin_of(cell)] = (
-                f"it was not ready after {in_words(max(5.0, seconds * ONE_CELL_SHARE))}, a tenth "
-                "of the budget"
-            )
-        else:
-            broken.add(twin_of(cell))
-    live = [cell for cell in plan.cells if twin_of(cell) not in broken | set(slow)]
+            known |= {cell.twin: cost} if cost else {}
+        elif failure.kind != "timeout":
+            broken.add(cell.twin)
+        elif cell.twin not in heads:
+            slow[cell.twin] = f"it took too long in the probe already: {failure.message}"
+    live = [cell for cell in plan.cells if cell.twin not in broken | set(slow)]
     if not known:
         if live or slow:
             raise UsageError(
@@ -234,21 +240,19 @@ def _weigh(
                 f"{in_words(seconds)} cannot be told.",
                 "Give more time with --budget, or leave the budget away.",
             )
-        nothing = dict.fromkeys(map(twin_of, plan.cells), Cost(0.0, 0.0, guessed=True))
-        return _Probed(asked.scaled(0.0).images, nothing, {}, {}, 0, taken_s, (0.0, 0.0))
+        return _Probed(asked.scaled(0.0).images, {}, {}, {}, 0, taken_s, (0.0, 0.0))
     costs = guess_costs(live, known)
     group = partial(_groups, spec, plan.baseline)
-    heads = {twin_of(reference_of(family, plan.baseline)) for family in families(live)}
     whole = choose(live, group, costs, asked, float("inf"), heads)
     choice = choose(live, group, costs, asked, left_s, heads)
     cut = {**slow, **choice.left_out}
     # Those that failed in the probe are run all the same, so that they fail where it is seen.
-    costs |= dict.fromkeys(broken | set(slow), Cost(0.0, 0.0, guessed=True))
+    costs |= dict.fromkeys(broken, Cost(0.0, 0.0, guessed=True))
     return _Probed(
         images=choice.asked.images,
         costs=costs,
         cut=cut,
-        labels={twin_of(cell): cell.label for cell in plan.cells if twin_of(cell) in cut},
+        labels={cell.twin: cell.label for cell in plan.cells if cell.twin in cut},
         known=len(known),
         seconds=taken_s,
         foreseen_s=(whole.seconds, choice.seconds),
@@ -305,19 +309,23 @@ def _taken(clock: _Clock, governor: Governor) -> Document:
         "timing_share": {"least": round(min(shares), 4), "most": round(max(shares), 4)}
         if shares
         else None,
-        "left_out_late": len(governor.dropped),
+        "left_out_late": len(governor.late),
+        "not_timed": len(governor.untimed),
     }
 
 
-def _cuts(asked: Asked, probed: _Probed) -> list[str]:
+def _cuts(asked: Asked, probed: _Probed, seconds: float) -> list[str]:
     """What is cut, for a person."""
     whole_s, chosen_s = probed.foreseen_s
-    said = [
-        f"All of it would take about {in_words(whole_s)}; as it is cut, about {in_words(chosen_s)}."
-    ]
+    said = [f"All of it would take about {in_words(whole_s)}; as it is cut, {in_words(chosen_s)}."]
+    if chosen_s > seconds:
+        said.append(
+            f"Even the least of it takes longer than {in_words(seconds)}: what others are compared "
+            "with is never left out."
+        )
     if probed.images < asked.images:
         said.append(f"Cut to {probed.images} of {asked.images} images.")
-    said += [f"Left out: {probed.labels[twin]}: {why}." for twin, why in probed.cut.items()]
+    said += [f"Left out: {probed.labels[twin]}: {why}" for twin, why in probed.cut.items()]
     return said
 
 
@@ -333,7 +341,7 @@ def _kept(place: Path) -> _Probed | None:
                 "foreseen_s": tuple(found["foreseen_s"]),
             }
         )
-    except (StoreError, KeyError, TypeError):
+    except (StoreError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.execution.pacing import Order, left_out
 from harness.execution.standing import Work
 from harness.plan.budget import (
-    GROUP_S,
     Cost,
-    answering_s,
+    guess_costs,
     in_words,
     kinds_first,
     largest_share,
     scaled_timing,
-    timing_s,
-    twin_of,
+    taken_s,
 )
 from harness.plan.build import Plan
 from harness.plan.cells import Cell
-from harness.plan.groups import MEMBERS_AT_ONCE
+from harness.plan.groups import MEMBERS_AT_ONCE, OFFLINE, families, reference_of
 from harness.spec.timing import Timing
 
 Clock = Callable[[], float]
@@ -46,14 +45,21 @@ class ProbePace:
         """What was asked for, as soon as that is known."""
 
     def arranged(self, plan: Plan) -> Plan:
-        """The most different cells first."""
+        """As planned."""
         self.plan = plan
-        return Plan(tuple(kinds_first(plan.cells)), plan.groups, plan.skipped, plan.baseline)
+        return plan
+
+    def in_order(self, works: Sequence[Work]) -> list[Work]:
+        """The most different cells first."""
+        cells = [cell for work in works for cell in work.members]
+        place = {cell.key: number for number, cell in enumerate(kinds_first(cells))}
+        return sorted(works, key=lambda work: min(place[cell.key] for cell in work.members))
 
     def before(self, work: Work, waiting: Sequence[Work]) -> Order:  # noqa: ARG002 - one at a time
         """Go on while there is time."""
         if self._begun and self._clock() >= self._until:
-            return Order(left_out={cell.key: "the probe's time is over" for cell in work.members})
+            reasons = {cell.key: "the probe's time is over" for cell in work.members}
+            return Order(left_out=reasons, aloud=False)
         self._begun = True
         return Order()
 
@@ -69,16 +75,22 @@ class Governor:
     """Holds a sweep to its time: before each group, what is left is shared out anew.
 
     Rounds are made longer where time is left over (to what was asked for, and no more) and shorter
-    where it is short. Where even the shortest do not fit, the slowest cells are left out.
+    where it is short. Where even the shortest do not fit, the slowest cells are left out, but none
+    that others are compared with.
 
     Args:
         clock: seconds, monotonic.
         until: when the last group is to end, on that clock.
-        costs: of all cells, by their twins.
+        costs: of the cells, by their twins; of those that are not there they are guessed.
         images: that each cell answers.
         timing: how cells are timed where there is time for all of it.
         cut: why cells take no part from the beginning, by their twins.
-        document: what `record` tells of the budget, as soon as it is known.
+        more: what else the sweep's document says, asked for at its end.
+
+    Attributes:
+        shares: of the timing that was asked for, what each timed group got.
+        late: keys of cells that were left out on the way, without answers.
+        untimed: keys of those that have answers and were left out of their timing.
     """
 
     at_once = MEMBERS_AT_ONCE
@@ -92,54 +104,72 @@ class Governor:
         images: int,
         timing: Timing,
         cut: Mapping[str, str],
-        document: Callable[[], Mapping[str, Any]],
+        more: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._clock, self._until = clock, until
-        self._costs, self._images, self._timing = costs, images, timing
-        self._cut, self._document = cut, document
-        self._dropped: dict[str, str] = {}
+        self._costs, self._images, self._timing = dict(costs), images, timing
+        self._cut, self._more = cut, more
         self._answered: set[str] = set()
+        self._heads: frozenset[str] = frozenset()
         self._foreseen_s = self._actual_s = 0.0
-        self._now: tuple[float, float] | None = None
+        self._begun: tuple[float, float, float] | None = None
         self.shares: list[float] = []
-        """Of the timing that was asked for, what each timed group got."""
+        self.late: set[str] = set()
+        self.untimed: set[str] = set()
 
     def arranged(self, plan: Plan) -> Plan:
         """Without what was cut from the beginning."""
-        reasons = {cell.key: self._cut.get(twin_of(cell), "") for cell in plan.cells}
-        return left_out(plan, {key: f"left out, {why}" for key, why in reasons.items() if why})
+        reasons = {cell.key: self._cut.get(cell.twin, "") for cell in plan.cells}
+        kept = left_out(plan, {key: f"left out, {why}" for key, why in reasons.items() if why})
+        twins = {cell.twin for cell in kept.cells}
+        if not twins <= set(self._costs):
+            known = {twin: cost for twin, cost in self._costs.items() if twin in twins}
+            self._costs |= (
+                guess_costs(kept.cells, known)
+                if known
+                else dict.fromkeys(twins, Cost(0.0, 0.0, guessed=True))
+            )
+        self._heads = frozenset(
+            reference_of(family, kept.baseline).key for family in families(kept.cells)
+        )
+        return kept
+
+    def in_order(self, works: Sequence[Work]) -> list[Work]:
+        """As they come."""
+        return list(works)
 
     def before(self, work: Work, waiting: Sequence[Work]) -> Order:
         """How long its cells are timed, and which of them there is no time for."""
         left = self._until - self._clock()
         works = [work, *waiting]
-        while self._needed(works, 0.0) > left and self._drop_slowest(works, left):
+        gone: dict[str, str] = {}
+        while self._needed(works, 0.0, gone) > left and self._drop_slowest(works, left, gone):
             pass
-        share = largest_share(lambda part: self._needed(works, part), left)
-        if work.timed:
-            self.shares.append(share)
+        share = largest_share(lambda part: self._needed(works, part, gone), left)
         timing = scaled_timing(self._timing, share)
-        gone = {c.key: self._dropped[c.key] for c in work.members if c.key in self._dropped}
-        self._now = (self._clock(), self._plain_s(work, timing))
-        return Order(timing, gone)
+        # Of later groups nothing is settled: by then more is known of how long things take.
+        here = {cell.key: gone[cell.key] for cell in work.members if cell.key in gone}
+        unanswered = work.unanswered - self._answered
+        self.late |= set(here) & unanswered
+        self.untimed |= set(here) - unanswered
+        self._begun = (self._clock(), self._plain_s(work, timing, here, set()), share)
+        return Order(timing, here)
 
     def after(self, work: Work) -> None:
         """Learn how far the costs were off."""
-        self._answered |= work.unanswered
-        if self._now is not None:
-            began, foreseen_s = self._now
+        self._answered |= work.unanswered - self.late
+        self.late -= self._answered
+        if self._begun is not None:
+            began, foreseen_s, share = self._begun
             self._actual_s += self._clock() - began
             self._foreseen_s += foreseen_s
-            self._now = None
+            if work.timed:
+                self.shares.append(share)
+            self._begun = None
 
     def record(self) -> Mapping[str, Any]:
-        """What was cut, as the sweep's document holds it."""
-        return {"budget": dict(self._document())}
-
-    @property
-    def dropped(self) -> Mapping[str, str]:
-        """Why cells were left out on the way, by their keys."""
-        return self._dropped
+        """What the sweep's document says beside what all of them say."""
+        return self._more()
 
     @property
     def _factor(self) -> float:
@@ -148,43 +178,45 @@ class Governor:
             return 1.0
         return min(_MOST_FACTOR, max(_LEAST_FACTOR, self._actual_s / self._foreseen_s))
 
-    def _needed(self, works: Sequence[Work], share: float) -> float:
+    def _needed(self, works: Sequence[Work], share: float, gone: Collection[str]) -> float:
         timing = scaled_timing(self._timing, share)
-        return self._factor * sum(self._plain_s(work, timing) for work in works)
+        seen: set[str] = set()
+        return self._factor * sum(self._plain_s(work, timing, gone, seen) for work in works)
 
-    def _plain_s(self, work: Work, timing: Timing) -> float:
-        """Seconds that a group takes by the costs of its cells."""
-        cells = [cell for cell in work.members if cell.key not in self._dropped]
-        if not cells:
-            return 0.0
-        wanted = work.unanswered - self._answered
-        new = [cell for cell in cells if cell.key in wanted]
-        old = [cell for cell in cells if cell.key not in wanted]
-        taken = GROUP_S + answering_s(new, self._costs, self._images)
-        taken += answering_s(old, self._costs, 0)
-        return taken + (timing_s(cells, self._costs, timing) if work.timed else 0.0)
+    def _plain_s(self, work: Work, timing: Timing, gone: Collection[str], seen: set[str]) -> float:
+        """Seconds that a group takes by the costs of its cells; notes in `seen` who answers in it."""
+        cells = [cell for cell in work.members if cell.key not in gone]
+        wanted = work.unanswered - self._answered - seen
+        seen |= work.unanswered
+        return taken_s(
+            cells,
+            {cell.key for cell in cells} - wanted,
+            self._costs,
+            self._images,
+            timing if work.timed else None,
+            offline=work.group.scenario == OFFLINE,
+        )
 
-    def _drop_slowest(self, works: Sequence[Work], left: float) -> bool:
+    def _drop_slowest(self, works: Sequence[Work], left: float, gone: dict[str, str]) -> bool:
         """Leave the slowest cell out that nothing is compared with; whether there was one."""
-        heads = {key for one in works for key in (one.group.reference, one.group.control)}
-        free = {
-            cell.key: (cell, one)
-            for one in works
-            for cell in one.members
-            if cell.key not in heads | set(self._dropped)
+        heads = self._heads | {
+            key for one in works for key in (one.group.reference, one.group.control) if key
         }
+        free: dict[str, tuple[Cell, Work]] = {}
+        for one in works:
+            for cell in one.members:
+                if cell.key not in heads and cell.key not in gone:
+                    free.setdefault(cell.key, (cell, one))
         if not free:
             return False
-        slowest, _ = max(free.values(), key=lambda found: self._alone_s(*found))
-        takes = self._factor * self._alone_s(slowest, free[slowest.key][1])
-        self._dropped[slowest.key] = (
-            f"left out, it would take {in_words(takes)}, and {in_words(max(0.0, left))} are left "
-            "for all"
+        least = scaled_timing(self._timing, 0.0)
+        costs = {
+            key: self._plain_s(replace(one, members=(cell,)), least, (), set())
+            for key, (cell, one) in free.items()
+        }
+        slowest = max(costs, key=lambda key: costs[key])
+        gone[slowest] = (
+            f"left out, it would take {in_words(self._factor * costs[slowest])}, and "
+            f"{in_words(max(0.0, left))} are left for all"
         )
         return True
-
-    def _alone_s(self, cell: Cell, work: Work) -> float:
-        images = self._images if cell.key in work.unanswered - self._answered else 0
-        taken = answering_s([cell], self._costs, images)
-        least = scaled_timing(self._timing, 0.0)
-        return taken + (timing_s([cell], self._costs, least) if work.timed else 0.0)

@@ -16,7 +16,9 @@ def test_hours_minutes_and_seconds(text: str, seconds: float) -> None:
     assert read_duration("--budget", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "10", "0s", "-5m", "ten minutes", "1d", "5m2h"])
+@pytest.mark.parametrize(
+    "text", ["", "10", "0s", "-5m", "ten minutes", "1d", "5m2h", "9" * 400 + "h"]
+)
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="no length of time") as refused:
         read_duration("--budget", text)

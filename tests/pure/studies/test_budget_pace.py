@@ -10,7 +10,7 @@ from support.cells import CELL
 
 from harness.execution.pacing import left_out, without
 from harness.execution.standing import Work
-from harness.plan.budget import Cost, twin_of
+from harness.plan.budget import Cost
 from harness.plan.build import Plan
 from harness.plan.cells import Cell
 from harness.plan.groups import make_groups
@@ -40,7 +40,7 @@ def works(some: Sequence[Cell], at_once: int = 4) -> list[Work]:
 
 
 def governor(clock: Clock, some: Sequence[Cell], until: float, image_s: float = 0.01) -> Governor:
-    costs = {twin_of(cell): Cost(1.0, image_s) for cell in some}
+    costs = {cell.twin: Cost(1.0, image_s) for cell in some}
     return Governor(
         clock,
         until,
@@ -48,7 +48,7 @@ def governor(clock: Clock, some: Sequence[Cell], until: float, image_s: float = 
         images=100,
         timing=TIMING,
         cut={},
-        document=lambda: {"seconds": 1},
+        more=lambda: {"budget": {"seconds": 1}},
     )
 
 
@@ -83,6 +83,7 @@ def test_with_less_time_rounds_are_shorter_and_nobody_is_left_out() -> None:
     assert order.timing is not None
     assert order.timing.min_seconds < TIMING.min_seconds
     assert not order.left_out
+    pace.after(work)
     assert pace.shares[0] < 1
 
 
@@ -110,6 +111,7 @@ def test_what_takes_longer_than_foreseen_makes_the_rest_shorter() -> None:
         clock.seconds += 20 + late
         pace.after(one)
         pace.before(two, [])
+        pace.after(two)
         shares.append(pace.shares[-1])
     assert shares[1] < shares[0]
 
@@ -119,11 +121,11 @@ def test_where_nothing_fits_the_slowest_goes_and_what_others_are_compared_with_s
     pace = governor(Clock(), some, until=25)
     [work] = works(some)
     slow = some[2]
-    pace._costs = {**pace._costs, twin_of(slow): Cost(300.0, 0.01)}
+    pace._costs = {**pace._costs, slow.twin: Cost(300.0, 0.01)}
     order = pace.before(work, [])
     assert set(order.left_out) == {slow.key}
     assert "5 min" in order.left_out[slow.key]
-    assert pace.dropped == order.left_out
+    assert pace.late == set(order.left_out)
     assert pace.record() == {"budget": {"seconds": 1}}
 
 
@@ -137,7 +139,7 @@ def test_with_no_time_at_all_the_reference_still_runs() -> None:
 def test_what_was_cut_from_the_beginning_is_skipped_with_its_reason() -> None:
     some = cells(2)
     pace = governor(Clock(), some, until=10)
-    pace._cut = {twin_of(some[1]): "it would take 3 h"}
+    pace._cut = {some[1].twin: "it would take 3 h"}
     plan = pace.arranged(Plan(tuple(some), (), ()))
     assert plan.cells == (some[0],)
     [skipped] = plan.skipped
@@ -162,8 +164,44 @@ def test_a_plan_without_cells_lists_them() -> None:
 @pytest.mark.parametrize("images", [50, 400])
 def test_more_images_leave_less_time_for_timing(images: int) -> None:
     some = cells(2)
-    costs = {twin_of(cell): Cost(1.0, 0.05) for cell in some}
-    pace = Governor(Clock(), 75, costs=costs, images=images, timing=TIMING, cut={}, document=dict)
+    costs = {cell.twin: Cost(1.0, 0.05) for cell in some}
+    pace = Governor(Clock(), 86, costs=costs, images=images, timing=TIMING, cut={}, more=dict)
     [work] = works(some)
     pace.before(work, [])
+    pace.after(work)
     assert (pace.shares[0] == 1) == (images == 50)
+
+
+def test_without_timing_what_others_are_compared_with_is_left_out_as_little() -> None:
+    some = cells(3)
+    pace = governor(Clock(), some, until=0)
+    plan = pace.arranged(Plan(tuple(some), (), (), baseline="e1"))
+    groups = make_groups(plan.cells, baseline="e1", timed=False, control=False)
+    [work] = [Work(g, g.cells, frozenset(c.key for c in g.cells), timed=False) for g in groups]
+    assert set(pace.before(work, []).left_out) == {some[0].key, some[2].key}
+
+
+def test_a_cell_that_the_probe_never_saw_is_guessed_from_the_others() -> None:
+    some = cells(2)
+    pace = governor(Clock(), some[:1], until=9999)
+    pace.arranged(Plan(tuple(some), (), ()))
+    [work] = works(some)
+    assert not pace.before(work, []).left_out
+
+
+def test_what_a_later_group_cannot_do_is_settled_when_it_comes() -> None:
+    some = cells(9)
+    clock = Clock()
+    pace = governor(clock, some, until=45)
+    one, *later = works(some)
+    assert not pace.before(one, later).left_out or pace.late <= {c.key for c in one.members}
+    pace.after(one)  # it took no time at all
+    assert not any(pace.before(two, []).left_out for two in later[:1])
+
+
+def test_a_probe_takes_each_kind_once_before_any_twice() -> None:
+    some = [replace(CELL, threads=threads, model=model) for model in "ab" for threads in (1, 2)]
+    groups = [work for cell in some for work in works([cell], at_once=1)]
+    pace = ProbePace(Clock(), until=10)
+    order = [work.members[0] for work in pace.in_order(groups)]
+    assert [(cell.model, cell.threads) for cell in order[:2]] == [("a", 1), ("b", 1)]
