@@ -23,6 +23,8 @@ VARIABLES = "variables"
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _REFUSED_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "CUDA_VISIBLE_DEVICES"})
 _REFUSED_BEGINNINGS = ("LD_", "PYTHON")
+_ADDED_TO = frozenset({"XLA_FLAGS", "TF_CPP_VMODULE"})
+"""Lists to which backends add what they need themselves; what was asked for must still be there."""
 
 
 def listed_names(backend: str, setting: str, value: Any, there: Sequence[str]) -> Tuple[str, ...]:
@@ -98,6 +100,26 @@ def split_variables(
             )
     own = {name: value for name, value in settings.items() if name != VARIABLES}
     return own, variables
+
+
+def check_kept(variables: Mapping[str, str], present: Mapping[str, str]) -> None:
+    """Refuse variables that a backend has set otherwise since: they are not what it runs with.
+
+    Args:
+        variables: as they were asked for.
+        present: the variables of this process, once the model is loaded.
+
+    Raises:
+        RunnerError: kind `unsupported`.
+    """
+    for name, text in variables.items():
+        now = present.get(name)
+        added = now is not None and set(text.split()) <= set(now.split())
+        if now != text and not (name in _ADDED_TO and added):
+            raise _bad_variables(
+                f"{name} was to be {text!r}, and the backend itself makes it {now!r}: give the "
+                "setting or the axis that it stands for"
+            )
 
 
 def _texts(backend: str, setting: str, value: Any) -> Tuple[str, ...]:

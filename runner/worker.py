@@ -28,7 +28,7 @@ from runner.backends.base import Backend, Description, LoadRequest
 from runner.documents import check, parse
 from runner.errors import RunnerError, as_document, classify
 from runner.events import Events
-from runner.given_settings import split_variables
+from runner.given_settings import check_kept, split_variables
 from runner.inputs import check_fit, fed_item_shape, open_rows, prepare
 from runner.jobs import InferJob
 
@@ -251,6 +251,7 @@ def _load(job: InferJob, events: Events) -> Any:
     )
     try:
         worker, fields = _loaded(job, events, backend, rows, item_shape)
+        check_kept(variables, os.environ)
     except BaseException:
         _close(backend)
         raise

@@ -208,7 +208,12 @@ class Jax:
             # How a GPU is driven (graphs of CUDA, streams) is chosen by flags too, and not shown.
             called_with.append(jax_compiling.flags_told(self._settings))
         found = jax_compiling.fingerprint(
-            self._lowered, self._compiled, self._options, called_with, folder
+            self._lowered,
+            self._compiled,
+            self._options,
+            called_with,
+            folder,
+            jax_compiling.running(self._settings),
         )
         if not self._request.keep_ir:
             self._lowered = None

@@ -102,7 +102,9 @@ class _AheadOfTime:
         if self._workshop is None:
             raise RunnerError("backend", "torch.export: a fingerprint before anything is compiled")
         sources, folder = self._workshop.sources(".cpp"), self._workshop.folder
-        return torch_fingerprint.of_inductor(sources, folder, self._weights, operators, about)
+        return torch_fingerprint.of_inductor(
+            sources, folder, self._weights, operators, about, packed=True
+        )
 
     def keep_ir(self, folder: str) -> None:
         """The program, and the code that AOTInductor generated of it: C++, Triton's."""

@@ -26,11 +26,28 @@ def mapped(folder: str, maps: str = "/proc/self/maps") -> List[str]:
     return sorted(found)
 
 
+def built(folder: str) -> List[bytes]:
+    """The machine code of each library that was written below a folder, sorted, loaded or not.
+
+    What is packed into an archive is loaded from another place than the one where it was made.
+    """
+    paths = [
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(".so")
+    ]
+    return _code(paths)
+
+
 def executed(folder: str) -> List[bytes]:
     """The machine code of each library below a folder that this process has loaded, sorted."""
+    return _code([path for path in mapped(folder) if os.path.isfile(path)])
+
+
+def _code(paths: List[str]) -> List[bytes]:
     code = [
         b"".join(section.content for section in elf_file.sections(path, _EXECUTED))
-        for path in mapped(folder)
-        if os.path.isfile(path)
+        for path in paths
     ]
     return sorted(one for one in code if one)

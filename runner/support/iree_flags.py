@@ -24,8 +24,11 @@ _OWNED = {
 """Flags that are said in another place."""
 
 _BEGINNING = "iree-"
-_WRITES = ("-dump-", "-file", "-to-", "-path", "-plugin", "-tool")
-"""Parts of the names of flags that write files or load code."""
+_WRITES = (
+    *("-dump-", "-file", "-to-", "-path", "-plugin", "-tool", "-export", "-import", "-keep-"),
+    *("-substitute-", "-library", "-artifacts"),
+)
+"""Parts of the names of flags that write files, or read code or weights from some."""
 
 
 def of_settings(settings: Mapping[str, Any], instruction_set: str) -> Tuple[str, ...]:

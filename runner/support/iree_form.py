@@ -54,6 +54,9 @@ def fingerprint(
             path = archive.extract(name, folder)
             sections = elf_file.sections(path, _EXECUTED)
             os.unlink(path)
+            if not any(section.name.startswith(b".text") for section in sections):
+                message = f"this version of IREE packs code ({name}) in a way that can't be read"
+                raise RunnerError("unsupported", message)
             for section in sections:
                 lines.append(f"{section.name.decode('ascii', 'replace')} {len(section.content)}")
                 if section.name != _TABLE:

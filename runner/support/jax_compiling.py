@@ -145,6 +145,7 @@ def fingerprint(
     given: Mapping[str, Any],
     called_with: Iterable[Any],
     folder: str,
+    about: Sequence[str] = (),
 ) -> Fingerprint:
     """What a function was compiled to, by compiling it once more to have it dumped.
 
@@ -154,6 +155,7 @@ def fingerprint(
         given: the options that it was compiled with.
         called_with: arrays that it takes with each call, and bytes that count too.
         folder: an empty one.
+        about: flags that may say how it is run.
 
     Raises:
         RunnerError: kind `backend`, where this XLA shows nothing, or made another program of the
@@ -169,7 +171,13 @@ def fingerprint(
     if not xla_form.same_program(text, again.as_text()):
         raise RunnerError("backend", "XLA made two different programs of the same function")
     module = b"".join(one.as_serialized_hlo_module_proto() for one in modules)
-    return xla_form.fingerprint(text, module, folder, _as_constants(called_with))
+    return xla_form.fingerprint(text, module, folder, _as_constants(called_with), about)
+
+
+def running(settings: Mapping[str, Any]) -> List[str]:
+    """Those of XLA's flags that were given and may say how a program is run, not what it is."""
+    flags = settings.get(xla_passes.FLAGS) or {}
+    return xla_form.running(" ".join(f"--{name}={value}" for name, value in flags.items()))
 
 
 def flags_told(settings: Mapping[str, Any]) -> bytes:

@@ -83,10 +83,20 @@ class TensorFlowProgram:
         if options is not None and request.fingerprint:
             self._dump = tempfile.mkdtemp(prefix="xla-")
             options.update(tensorflow_fingerprint.dump_options(self._dump))
+        try:
+            self._stack = self._started(request, without, options)
+        except BaseException:
+            self._remove_dump()
+            raise
+
+    def _started(
+        self, request: LoadRequest, without: Sequence[str], options: Optional[Dict[str, Any]]
+    ) -> Stack:
+        """TensorFlow, imported and set up for the cell."""
         # Importing takes seconds, which are no part of reading a model.
         os.environ.update(keras_engine.variables("tensorflow"))
         with keras_saved.warnings_are_no_errors():
-            self._stack: Stack = tensorflow_stack.start(
+            stack: Stack = tensorflow_stack.start(
                 self._name,
                 request,
                 onednn=self._settings.get("onednn", True),
@@ -97,6 +107,11 @@ class TensorFlowProgram:
             )
             if request.format == "keras":
                 import_module("keras")
+        return stack
+
+    def _remove_dump(self) -> None:
+        if self._dump is not None:
+            shutil.rmtree(self._dump, ignore_errors=True)
 
     def load(self) -> None:
         """Read the model."""
@@ -202,8 +217,7 @@ class TensorFlowProgram:
         """Drop the function and what owns its variables."""
         self._call = None
         self._source = None
-        if self._dump is not None:
-            shutil.rmtree(self._dump, ignore_errors=True)
+        self._remove_dump()
 
     def _made(self, step: Optional[Step] = None) -> Call:
         """The function, for the batch of the request; of another step than the model's own."""

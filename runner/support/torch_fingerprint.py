@@ -9,6 +9,7 @@ from typing import Any, Iterable, List, Mapping, Sequence, Tuple
 import numpy as np
 import torch
 
+from runner.errors import RunnerError
 from runner.fingerprints import Fingerprint, number_names, of_lines, strip_addresses, strip_paths
 from runner.support import elf_code
 from runner.support.torch_program import held
@@ -70,6 +71,8 @@ def of_inductor(
     tensors: Held,
     operators: Mapping[str, int],
     about: Sequence[str],
+    *,
+    packed: bool = False,
 ) -> Fingerprint:
     """The code that inductor generated, and what the C++ compiler made of it.
 
@@ -81,8 +84,17 @@ def of_inductor(
         tensors: weights and frozen constants.
         operators: what the code calls.
         about: as of `choosing_kernels`.
+        packed: whether it runs from an archive, so that its libraries are looked for where they were
+            made and not among those that are loaded.
+
+    Raises:
+        RunnerError: kind `unsupported`, where what was packed can't be found.
     """
-    code = elf_code.executed(folder)
+    code = elf_code.built(folder) if packed else elf_code.executed(folder)
+    if packed and not code:
+        raise RunnerError(
+            "unsupported", "this version of AOTInductor leaves no library whose code could be read"
+        )
     texts: List[List[str]] = []
     for source in sources:
         # Comments tell where frozen constants lie, and messages where a pass's function does.

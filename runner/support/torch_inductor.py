@@ -207,8 +207,20 @@ def configure(backend: str, settings: Mapping[str, Any]) -> Any:
 
     inductor.compile_threads = 1
     inductor.freezing = bool(settings["freezing"])
-    torch_passes.apply(backend, inductor, settings)
+    torch_passes.apply(backend, inductor, settings, _decided(settings))
     return inductor
+
+
+def _decided(settings: Mapping[str, Any]) -> Dict[str, str]:
+    """The flags that the cell's `mode` or `max_autotune` sets by itself while it compiles."""
+    mode = str(settings.get("mode", "default"))
+    if settings.get("max_autotune"):
+        return {"max_autotune": "the setting max_autotune says it"}
+    if mode in ("default", "off") or not settings.get("flags"):
+        return {}
+    from torch._inductor import list_mode_options
+
+    return dict.fromkeys(list_mode_options(mode), f"the mode {mode} says it")
 
 
 def vector_isa() -> str:

@@ -9,6 +9,7 @@ have is not offered.
 from __future__ import annotations
 
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Dict, Mapping, Tuple
 
 from runner.backends.base import unsupported
@@ -42,7 +43,14 @@ _DECIDED: Mapping[str, str] = {
     "cpp.threads": "give the axis threads",
     "cpp.dynamic_threads": "give the axis threads",
     "triton.cudagraphs": "give the setting mode",
+    "aot_inductor.output_path": "the harness says where files are written",
+    "autotune_in_subproc": "what is compiled is compiled by one process",
+    "bundled_autotune_remote_cache": "the harness says what is cached, and where",
+    "fx_graph_remote_cache": "the harness says what is cached, and where",
+    "global_cache_dir": "the harness says what is cached, and where",
 }
+_WRITES = ("trace.",)
+"""Beginnings of flags by which inductor writes files beside those of the cell."""
 
 
 def names(inductor: Any) -> Tuple[str, ...]:
@@ -63,8 +71,19 @@ def offered() -> Dict[str, Tuple[str, ...]]:
     return dict.fromkeys(named_passes.SETTINGS, names(import_module("torch._inductor.config")))
 
 
-def apply(backend: str, inductor: Any, settings: Mapping[str, Any]) -> None:
+def apply(
+    backend: str,
+    inductor: Any,
+    settings: Mapping[str, Any],
+    decided: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Set inductor's configuration as a cell's `disabled_passes`, `passes` and `flags` say.
+
+    Args:
+        backend: for what is refused.
+        inductor: the module `torch._inductor.config`.
+        settings: of the cell.
+        decided: flags that other settings of this cell decide, each with what to do.
 
     Raises:
         RunnerError: kind `unsupported`: the lists contradict each other, or a flag is none of this
@@ -72,21 +91,24 @@ def apply(backend: str, inductor: Any, settings: Mapping[str, Any]) -> None:
     """
     without = named_passes.left_out(backend, settings, names(inductor)) or ()
     over_graphs = [name for name in without if name in _OVER_GRAPHS]
+    decided = dict(decided)
     for name in without:
         if name not in over_graphs:
             field, off = _BY_VALUE.get(name, (name, False))
+            decided[field] = f"the pass {name} is left out by it"
             _set(inductor, field, off)
     if over_graphs:
         setattr(inductor, _LIST, ",".join(over_graphs))
     for name, value in (settings.get("flags") or {}).items():
-        _check(backend, inductor, name, value)
+        _check(backend, inductor, name, value, {**_DECIDED, **decided})
         _set(inductor, name, value)
 
 
-def _check(backend: str, inductor: Any, name: str, value: Any) -> None:
-    if name in _DECIDED:
+def _check(backend: str, inductor: Any, name: str, value: Any, decided: Mapping[str, str]) -> None:
+    writes = "the harness says where files are written" if name.startswith(_WRITES) else None
+    if why := decided.get(name, writes):
         allowed = ("those that nothing else decides",)
-        raise unsupported(backend, "flag", name, allowed, _DECIDED[name])
+        raise unsupported(backend, "flag", name, allowed, why)
     if not _has(inductor, name):
         raise unknown_name(backend, "flags", name, _all(inductor))
     there = _value(inductor, name)

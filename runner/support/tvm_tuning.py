@@ -61,6 +61,7 @@ def tune(module: Any, target: Any, budget: Budget) -> Tuple[Any, Dict[str, Any]]
     """
     folder = os.path.join(budget.cache, _FOLDER)
     started = time.monotonic()
+    _drop_cut_line(os.path.join(folder, tvm_tuner.RECORDS))
     before = len(_lines(folder))
     kept = _kept(folder)
     if kept.get("trials", 0) < budget.trials:
@@ -171,6 +172,14 @@ def _kept(folder: str) -> Dict[str, Any]:
     except FileNotFoundError:
         return {}
     return noted
+
+
+def _drop_cut_line(path: str) -> None:
+    """Remove what a tuner that was killed while it wrote has left of its last record."""
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _lines(folder: str) -> List[str]:

@@ -13,6 +13,7 @@ import re
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from runner import fingerprints
+from runner.errors import RunnerError
 from runner.fingerprints import Fingerprint
 from runner.ir_files import files_below
 from runner.support import elf_file, xla_hlo, xla_passes
@@ -67,8 +68,17 @@ def fingerprint(
         folder: where XLA dumped this compilation.
         more: further constants that it is called with, in order.
         about: what says how it is run and is seen in neither: see `running`.
+
+    Raises:
+        RunnerError: kind `unsupported`, where the dump holds no code.
     """
     code = code_in(folder)
+    if not code.hashes:
+        raise RunnerError(
+            "unsupported",
+            "this version of XLA dumped no machine code, without which flags that change nothing "
+            "else would go unseen",
+        )
     return fingerprints.of_lines(
         "hlo",
         [*about, *lines(text)],

@@ -326,6 +326,12 @@ def test_two_processes_make_one_compiled_form_wherever_they_work(
             {"flags": {"cpp.enable_unsafe_math_opt_flag": True}},
             marks=NEEDS_COMPILER,
         ),
+        # Seen in the machine code alone, which is loaded from an archive.
+        pytest.param(
+            "torch.export",
+            {"flags": {"cpp.enable_unsafe_math_opt_flag": True}},
+            marks=NEEDS_COMPILER,
+        ),
     ],
 )
 def test_a_setting_that_does_something_makes_another_compiled_form(
@@ -387,6 +393,15 @@ def test_a_cells_cache_is_cold_and_then_warm_and_the_code_the_same(
         ({"flags": {"epilogue_fusio": False}}, "did you mean epilogue_fusion"),
         ({"flags": {"triton.cudagraphs": True}}, "give the setting mode"),
         ({"flags": {"max_fusion_size": True}}, "int, such as"),
+        ({"flags": {"trace.enabled": True}}, "the harness says where files are written"),
+        (
+            {"mode": "max-autotune", "flags": {"max_autotune": False}},
+            "the mode max-autotune says it",
+        ),
+        (
+            {"disabled_passes": ["pattern_matcher"], "flags": {"pattern_matcher": True}},
+            "the pass pattern_matcher is left out by it",
+        ),
         ({"mode": "off", "passes": []}, "nothing is compiled with the mode off"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.small_elf import elf
+
 from runner.support import elf_code
 
 
@@ -23,4 +25,13 @@ def test_libraries_are_found_below_the_folder_alone_each_once(tmp_path: Path) ->
 
 def test_a_process_that_loaded_nothing_of_a_folder_runs_no_code_of_it(tmp_path: Path) -> None:
     (tmp_path / "never.so").write_bytes(b"\x7fELF")
+    assert elf_code.executed(str(tmp_path)) == []
+
+
+def test_what_was_built_is_read_wherever_it_is_loaded_from(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.so").write_bytes(elf({b".text": b"two"}))
+    (tmp_path / "a.so").write_bytes(elf({b".text": b"one"}))
+    (tmp_path / "a.o").write_bytes(elf({b".text": b"an object"}))
+    assert elf_code.built(str(tmp_path)) == [b"one", b"two"]
     assert elf_code.executed(str(tmp_path)) == []

@@ -9,7 +9,7 @@ import pytest
 
 from runner.backends.base import LoadRequest, Offer
 from runner.errors import RunnerError
-from runner.given_settings import split_variables
+from runner.given_settings import check_kept, split_variables
 
 PASSES = (*(f"Pass{number}" for number in range(20)), "FuseOps", "FuseTIR")
 OFFER = Offer(
@@ -115,3 +115,10 @@ def test_variables_that_cannot_be_set_or_were_not_are_refused(variables: Any, wo
     with pytest.raises(RunnerError, match=words) as caught:
         split_variables({"variables": variables}, present)
     assert caught.value.kind == "unsupported"
+
+
+def test_a_variable_that_a_backend_sets_itself_is_refused_and_one_it_adds_to_is_not() -> None:
+    check_kept({"A": "1", "XLA_FLAGS": "--x=1"}, {"A": "1", "XLA_FLAGS": "--x=1 --dump=/d"})
+    for asked, now in (({"A": "1"}, {"A": "2"}), ({"A": "1"}, {}), ({"XLA_FLAGS": "--x=1"}, {})):
+        with pytest.raises(RunnerError, match="the backend itself makes it"):
+            check_kept(asked, now)

@@ -116,6 +116,15 @@ def test_a_tuner_that_crashes_is_named_with_what_it_left_and_goes_on_when_asked_
     assert (again["records_found"], again["records"]) == (3, 8)
 
 
+def test_a_record_that_a_killed_tuner_wrote_half_of_is_dropped(tune: Tune, tmp_path: Path) -> None:
+    tune(5)
+    records = tmp_path / "cache" / "metaschedule" / "records.json"
+    whole = records.read_text()
+    records.write_text(whole + whole.splitlines()[0][:9])
+    _, larger = tune(8)
+    assert (larger["records_found"], larger["records"]) == (5, 8)
+
+
 def test_a_tuner_that_fails_is_told_by_its_last_words(tune: Tune, tmp_path: Path) -> None:
     (tmp_path / "faults.json").write_text(json.dumps([0, "exit"]))
     with pytest.raises(RunnerError, match=r"ended with 3: the tuner's last words") as caught:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.small_elf import elf
 
+from runner.errors import RunnerError
 from runner.support import xla_form
 
 TEXT = """HloModule jit_f, entry_computation_layout={(f32[2]{0})->f32[2]{0}}
@@ -112,3 +113,9 @@ def test_flags_that_may_say_how_a_program_is_run_are_part_of_it(folder: Path) ->
 def test_what_is_no_protocol_buffer_is_an_error() -> None:
     with pytest.raises(ValueError, match="no protocol buffer"):
         xla_form.literals(b"\x0f\x00")
+
+
+def test_without_code_nothing_is_proved(tmp_path: Path) -> None:
+    (tmp_path / "module_0000.jit_f.after_optimizations.txt").write_text(TEXT)
+    with pytest.raises(RunnerError, match="no machine code"):
+        found(tmp_path)
