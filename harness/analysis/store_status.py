@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def store_status(store: Path) -> Document:
     """Sweeps, studies, cells, sessions, failures, problems and sizes of a store.
 
     A failure is listed when its cell has no answers now; earlier attempts of a cell that has
-    succeeded since are counted only.
+    succeeded since are counted only. Sweeps that a study ran are marked (`study`), and so are cells
+    and failures that no other sweep lists.
 
     Raises:
         StoreError: there is no such folder.
@@ -54,6 +55,7 @@ def store_status(store: Path) -> Document:
         failed = _rows(ask, _FAILED)
         sweeps = _rows(ask, "SELECT * EXCLUDE (path) FROM sweeps ORDER BY created, id")
         problems = _rows(ask, "SELECT * FROM problems ORDER BY path")
+    _mark(store, sweeps, (*cells, *failed))
     return {
         "schema_version": 1,
         "store": str(store),
@@ -75,6 +77,22 @@ def store_status(store: Path) -> Document:
         },
         "catalogue": str(catalogue.catalogue_path(store)),
     }
+
+
+def _mark(store: Path, sweeps: Iterable[Document], rows: Iterable[Document]) -> None:
+    """Say of sweeps and of cells whether they are a study's alone: its probes and trials."""
+    keys: dict[bool, set[str]] = {True: set(), False: set()}
+    studied: set[str] = set()
+    for document in layout.sweep_documents(store):
+        of_study = bool(document.get("study"))
+        keys[of_study].update(str(cell.get("key")) for cell in document.get("cells") or ())
+        if of_study:
+            studied.add(str(document.get("id")))
+    alone = keys[True] - keys[False]
+    for sweep in sweeps:
+        sweep["study"] = sweep["id"] in studied
+    for row in rows:
+        row["study"] = row["key"] in alone
 
 
 def _rows(ask: Callable[[str], QueryResult], sql: str) -> list[Document]:

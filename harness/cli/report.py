@@ -12,7 +12,11 @@ import typer
 
 def command(
     sweep: Annotated[
-        str | None, typer.Argument(help="A sweep's id. Without it: the newest.", metavar="SWEEP")
+        str | None,
+        typer.Argument(
+            help="A sweep's id. Without it: the newest that is not part of a study.",
+            metavar="SWEEP",
+        ),
     ] = None,
     store: Annotated[
         Path, typer.Option("--store", help="The results folder.", show_default=True)
@@ -38,10 +42,11 @@ def command(
     if markdown and as_json:
         raise typer.BadParameter("give --markdown or --json, not both", param_hint="--markdown")
     if sweep is None:
-        newest = [str(d["id"]) for d in layout.sweep_documents(layout.require(store))]
-        if not newest:
+        known = list(layout.sweep_documents(layout.require(store)))
+        if not known:
             raise StoreError(f"There is no sweep in {store} yet.", "Run `harness sweep` first.")
-        sweep = newest[-1]
+        asked_for = [document for document in known if not document.get("study")]
+        sweep = str((asked_for or known)[-1]["id"])
     if markdown:
         _print_markdown(store, sweep, out)
         return

@@ -13,14 +13,15 @@ def wants_forms(spec: SweepSpec, cells: Iterable[Cell]) -> bool:
     """Whether cells say by a fingerprint what they were compiled to.
 
     They do where somebody asked for it, and by default where a backend is run with more than one
-    set of settings: only then can one of them turn out to change nothing. A fingerprint is no part
-    of what is timed, but libraries that must compile once more for it take their time.
+    set of settings, or its models are optimised in more than one way: only then can one of them
+    turn out to change nothing. A fingerprint is no part of what is timed, but libraries that must
+    compile once more for it take their time.
     """
     if spec.fingerprint is not None:
         return spec.fingerprint
     first: dict[str, str] = {}
     return any(
-        first.setdefault(cell.backend, settings) != settings
+        first.setdefault(cell.backend, asked) != asked
         for cell in cells
-        for settings in [key_of(dict(cell.settings))]
+        for asked in [key_of([dict(cell.settings), cell.wishes.optimise])]
     )

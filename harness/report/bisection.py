@@ -139,6 +139,8 @@ def _verified(reproducer: Document) -> tuple[str, str]:
         return f"Reproduced in fresh environments{told}.", "green"
     if reproducer["verified"] is False:
         return f"Not reproduced in fresh environments: {reproducer['reason']}.", "bold red"
+    if reproducer.get("runs"):
+        return f"Run in fresh environments, and undecided: {reproducer['reason']}.", "yellow"
     if reproducer["reason"]:
         return f"Not run anew: {reproducer['reason']}.", "yellow"
     return "Not run anew; --verify runs it in environments made for it alone.", "yellow"

@@ -206,7 +206,7 @@ def _print_excluded(result: Document, console: Console) -> None:
 
 
 def print_status(status: Document, console: Console) -> None:
-    """Print what `harness.analysis.store_status` found."""
+    """Print what `harness.analysis.store_status` found; of what studies tried only how much it is."""
     sizes = status["size_bytes"]
     console.print(
         Text(
@@ -225,20 +225,35 @@ def print_status(status: Document, console: Console) -> None:
     heads = (*left[:-1], "images", "top-1", "top-5")
     table = _table("Cells with answers", *heads, left=left)
     names = _places(status)
-    for cell in status["cells_listed"]:
+    listed = [cell for cell in status["cells_listed"] if not cell["study"]]
+    failures = [failure for failure in status["failures"] if not failure["study"]]
+    for cell in listed:
         control = cell["role"] == "control"
         row = [cell["key"][:8], cell["model"], names[cell["key"]], cell["backend"]]
         level = "" if cell["level"] == OWN else cell["level"]
         row += [level, words.reason(cell["settings"], _LONGEST), words.count(cell["images"])]
         row += [words.share(cell["top1"]), words.share(cell["top5"])]
         table.add_row(*(Text(str(text)) for text in row), style="dim" if control else None)
-    if status["cells_listed"]:
+    if listed:
         console.print(table)
-    for failure in status["failures"]:
+    for failure in failures:
         what = f"{failure['model']} · {names[failure['key']]} · {failure['backend']}"
         what += f" · {failure['settings']}" if failure["settings"] else ""
         line = f"failed {failure['key'][:8]} {what} ({failure['kind']}): {failure['message']}"
         console.print(Text(line, style="red"), soft_wrap=True)
+    left_out = [
+        words.plural(number, what)
+        for number, what in (
+            (len(status["cells_listed"]) - len(listed), "answered cell"),
+            (len(status["failures"]) - len(failures), "failure"),
+        )
+        if number
+    ]
+    if left_out:
+        said = (
+            f"Not listed, as only studies tried them: {' and '.join(left_out)} (--json lists all)."
+        )
+        console.print(Text(said, style="dim"), soft_wrap=True)
     for problem in status["problems"]:
         line = f"damaged {problem['path']}: {problem['message']}"
         console.print(Text(line, style="red"), soft_wrap=True)
@@ -273,7 +288,7 @@ def _print_sweeps(sweeps: Sequence[Document], console: Console) -> None:
     heads = ("sweep", "created", "cells", "done", "resumed", "failed")
     table = _table("Sweeps", *heads, left=("sweep", "created"))
     for sweep in sweeps:
-        row = [sweep["id"], sweep["created"]]
+        row = [f"{sweep['id']}{', of a study' * sweep['study']}", sweep["created"]]
         row += [words.count(sweep[name]) for name in ("cells", "done", "resumed", "failed")]
         table.add_row(*(Text(str(text)) for text in row))
     console.print(table)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from harness.canonical import key_of
+from harness.plan.cells import Cell
 from harness.progress import Progress
 from harness.studies import records
 from harness.studies.comparing import Comparisons
@@ -99,8 +100,24 @@ def ablate(
         },
     )
     document = records.go_on(trials.store, document)
-    looking = trials.over(first_look)
+    looking = _looking(trials, first_look, progress)
     return Study(trials, ablation, progress, document, forms, looking).run(timed=timed)
+
+
+def _looking(trials: Trials, images: int, progress: Progress) -> Trials:
+    """What takes the first look: over few images, unless these would be of another model.
+
+    Weights that are drawn are fitted on the images, and static quantisation is calibrated on them.
+    """
+    fewer = trials.over(images)
+    if fewer is trials or _executed(fewer.cell()) == _executed(trials.cell()):
+        return fewer
+    progress.note("The model depends on the images, so that every point answers all of them.")
+    return trials
+
+
+def _executed(cell: Cell) -> tuple[str, str | None]:
+    return cell.model_sha256, cell.conversion.key if cell.conversion else None
 
 
 @dataclass
@@ -154,12 +171,17 @@ class Study:
             with self.progress.task("Passes: answers", total=len(acting)) as task:
                 for batch in _batches(acting):
                     self._whole.update(self._tried(self.trials, batch))
+                    for point in batch:
+                        looked, whole = self._found[point.key], self._whole[point.key]
+                        if looked.key != whole.key:
+                            self._told.compiled_twice(looked.fingerprint, whole.fingerprint)
                     self._keep("answered")
                     task.advance(len(batch))
         if timed:
             for reference, others in self._to_time():
                 with self.progress.task(f"Passes: times against {reference.label}"):
-                    self.trials.run([reference, *others], timed=True)
+                    for trial in self.trials.run([reference, *others], timed=True):
+                        self._told.compiled_twice(trial.fingerprint, trial.fingerprint_again)
                 self._keep("timed")
         self._keep(None)
         return self.document
@@ -219,6 +241,7 @@ class Study:
                 "images": self._count(self._whole),
                 "first_look": self._count(self._found),
                 "passes": passes,
+                "deterministic": self._told.steady,
                 "counts": {word: number for word, number in counts.items() if number},
                 "rows": rows,
                 "sweeps": list(self.trials.sweeps),
@@ -339,4 +362,7 @@ def headline(document: Mapping[str, Any]) -> str:
         )
         if counts.get(word)
     ]
-    return f"Of {total} pass{'es' * (total != 1)}: {', '.join(told) or 'nothing known'}"
+    said = f"Of {total} pass{'es' * (total != 1)}: {', '.join(told) or 'nothing known'}"
+    if document["deterministic"] is False:
+        said += "; not deterministic: the same, compiled again, was something else"
+    return said

@@ -21,6 +21,7 @@ from harness.store.sessions import find_sessions
 from harness.studies import criteria
 from harness.studies.changes import DISABLED, ONLY, Change, alike, between, changes, without
 from harness.studies.criteria import Criterion, Fails, Slower
+from harness.studies.failing import same_failure
 from harness.studies.minimise import Minimum, Verdict, minimal_set
 from harness.studies.trials import Point, Trial
 
@@ -181,7 +182,8 @@ def bisect_passes(
         progress: where each trial is told.
         criterion: what to look for; by default the flip that is surest, or half of the largest
             difference, or that B fails.
-        image: of which image the label flips, by name or index, in place of a criterion.
+        image: of which image the label flips, by name or index, in place of a criterion; B has to
+            have answers then.
         refine: go on where a guilty change stands for passes.
         wishes: what both want of their conversions.
 
@@ -242,11 +244,17 @@ def _begin(bench: _Bench, settings: Settings, image: str | None) -> None:
             )
         raise UsageError(f"{why}.", "Exchange the two: what A does not do is then looked for.")
     bench.reference = a.answers()
+    if image is not None and not b.answered:
+        raise UsageError(
+            f"B has no answers ({b.kind or b.status}: {b.message}), so no label of {image} can "
+            "flip in it.",
+            "Leave --image away: what makes B fail is looked for then.",
+        )
     if bench.criterion is None:
         bench.criterion = (
             criteria.choose(bench.reference, b.answers(), image)
             if b.answered
-            else Fails(b.kind or b.status)
+            else Fails(b.kind or b.status, b.message)
         )
     bench.progress.note(f"Looking for: {bench.criterion}.")
     bench.tried.append(Tried(a, Verdict.ABSENT, {}))
@@ -255,7 +263,8 @@ def _begin(bench: _Bench, settings: Settings, image: str | None) -> None:
     if shown.verdict is not Verdict.SHOWS:
         raise UsageError(
             f"B does not show it ({bench.criterion}): {said(shown)}.",
-            "Nothing can be told from times like these: end what else runs, then the same again."
+            "Nothing can be told from times like these: end what else runs, then the same again; "
+            "or ask for a smaller factor."
             if shown.verdict is Verdict.UNRESOLVED and isinstance(bench.criterion, Slower)
             else "Ask for less, or for another image; `harness compare A B` tells what differs.",
         )
@@ -316,6 +325,8 @@ def _fails(criterion: Fails, trial: Trial) -> Verdict:
     if trial.answered:
         return Verdict.ABSENT
     same = (trial.kind or trial.status) == criterion.kind
+    if same and criterion.message:
+        same = same_failure(criterion.message, trial.message)
     return Verdict.SHOWS if same else Verdict.UNRESOLVED
 
 

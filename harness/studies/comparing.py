@@ -28,6 +28,7 @@ class Comparisons:
 
     Attributes:
         files: of a tool that rewrites model files, what each made, by the key of the point.
+        steady: whether what was compiled twice was the same each time; None: nothing was.
     """
 
     def __init__(self, store: Path) -> None:
@@ -35,6 +36,7 @@ class Comparisons:
         self._answers: dict[str, CellAnswers] = {}
         self._pairs: dict[tuple[str, str], Document] = {}
         self.files: dict[str, FileForm] = {}
+        self.steady: bool | None = None
 
     def answers(self, trial: Trial) -> CellAnswers:
         """What a trial answered.
@@ -53,7 +55,12 @@ class Comparisons:
         files = self.files.get(against.point.key), self.files.get(trial.point.key)
         same_file = files[0].sha256 == files[1].sha256 if files[0] and files[1] else None
         identical = trial.key == against.key or self.pair(against, trial)["identical"]
-        return Change(same, identical, same_file)
+        return Change(same, identical, same_file, self.steady)
+
+    def compiled_twice(self, first: str | None, second: str | None) -> None:
+        """Take note of two fingerprints of the same model with the same settings; None: not known."""
+        if first is not None and second is not None:
+            self.steady = first == second and self.steady is not False
 
     def pair(self, against: Trial, trial: Trial) -> Document:
         """Their answers compared, as `compare --json` prints them, still without times.

@@ -68,9 +68,11 @@ class Fails:
 
     Attributes:
         kind: of the failure, such as `signal`.
+        message: of the failure; empty: any of this kind is meant.
     """
 
     kind: str
+    message: str = ""
 
     def __str__(self) -> str:
         return f"it fails as B does ({self.kind})"
@@ -207,8 +209,7 @@ def judge(criterion: Criterion, a: CellAnswers, trial: CellAnswers) -> tuple[Ver
 def judge_time(criterion: Slower, timings: Timings, a: str, trial: str) -> tuple[Verdict, Document]:
     """Whether a trial takes longer, by the session that timed it beside A.
 
-    What an INVALID session says, or one whose interval holds 1 although its ratio is beyond the
-    factor, proves neither.
+    What an INVALID session says proves neither, and no more does an interval that holds the factor.
     """
     found = timings.measure(a, trial)
     if not found:
@@ -224,9 +225,11 @@ def judge_time(criterion: Slower, timings: Timings, a: str, trial: str) -> tuple
     if time.valid is False:
         reasons = "; ".join(str(reason["message"]) for reason in time.reasons)
         return Verdict.UNRESOLVED, {**measured, "note": f"INVALID: {reasons}"}
-    if ratio.ratio < criterion.factor:
-        return Verdict.ABSENT, measured
-    if ratio.low is not None and ratio.low <= 1:
-        note = "beyond the factor, but its interval holds 1"
+    if (
+        ratio.low is not None
+        and ratio.high is not None
+        and ratio.low < criterion.factor <= ratio.high
+    ):
+        note = f"its interval, {ratio.low:.3f} to {ratio.high:.3f}, holds the factor"
         return Verdict.UNRESOLVED, {**measured, "note": note}
-    return Verdict.SHOWS, measured
+    return (Verdict.ABSENT if ratio.ratio < criterion.factor else Verdict.SHOWS), measured

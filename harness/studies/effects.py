@@ -19,7 +19,8 @@ EFFECTS: Mapping[str, str] = {
     INERT: "changes nothing: same compiled form alone and without it",
     FAILS: "a compilation with or without it failed",
     REFUSED: "cannot be asked for so, here or with the settings that all points share",
-    UNKNOWN: "not shown by its library, or it was compared with something that failed",
+    UNKNOWN: "not shown by its library, compiled otherwise each time, or compared with something that "
+    "failed",
     HALF: "tried in one way only, in which it changes nothing: said of that way, not of the pass",
     UNTRIED: "not tried yet",
 }
@@ -34,17 +35,21 @@ class Change:
         same_form: whether both were compiled to the same; None where that is not shown.
         identical: whether all answers are equal bit for bit; None where one has none.
         same_file: of a tool that rewrites model files: whether they hold the same; else None.
+        steady: False where the same was compiled to something else once more; None: not known.
     """
 
     same_form: bool | None
     identical: bool | None
     same_file: bool | None = None
+    steady: bool | None = None
 
     @property
     def inert(self) -> bool | None:
         """Whether nothing was changed: the same is executed, with the same bits; None: not known."""
         if self.identical is None or (self.same_form is None and not self.same_file):
             return None
+        if self.steady is False and self.identical and not (self.same_form or self.same_file):
+            return None  # another form alone is what the same settings give, too
         return self.identical and bool(self.same_form or self.same_file)
 
     @property
@@ -55,6 +60,8 @@ class Change:
                 return "changes nothing: same file"
             rewritten = "changes the file, " if self.same_file is False else "changes nothing: "
             return f"{rewritten}same compiled form"
+        if self.steady is False and self.inert is None and self.identical:
+            return "other form, same answers; not deterministic"
         if self.same_form and self.identical is False:
             return "same compiled form, other answers"
         if self.same_form is None and self.identical is not None:

@@ -18,7 +18,13 @@ from harness.studies.guilty_part import GuiltyPart, find_guilty_part
 from harness.studies.part_runs import Ran
 from harness.studies.programs import Asked
 from harness.studies.question import Side
-from harness.studies.reproducer import MODEL, ReproducedSide, Shown, write_reproducer
+from harness.studies.reproducer import (
+    MODEL,
+    ReproducedSide,
+    Shown,
+    check_folder,
+    write_reproducer,
+)
 from harness.studies.reproducing import reproduce
 from harness.studies.trials import Point, Trials
 
@@ -59,9 +65,11 @@ def study_operators(
 
     Raises:
         StoreError: nothing is called so, or the store cannot be written.
-        UsageError: see `find_guilty_part`; or `out` holds something.
+        UsageError: see `find_guilty_part`; or `out` holds something, which is looked at first.
         ProvisionError: an environment cannot be made.
     """
+    if out is not None:
+        check_folder(out)
     found = find_guilty_part(
         store, a, b, progress, model=model, sweep=sweep, image=image, share=share
     )
@@ -73,7 +81,14 @@ def study_operators(
     document["reproducer"] = {"path": str(folder), "files": files, "verified": None, "reason": ""}
     records.keep(store, document)
     if verify:
-        result = reproduce(folder, pair, progress, failure=document["failure"])
+        failed = found.ran[1].trial if document["failure"] else None
+        result = reproduce(
+            folder,
+            pair,
+            progress,
+            failure=document["failure"],
+            message=failed.message if failed else "",
+        )
         document["reproducer"] |= result
         records.keep(store, document)
     return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,10 +49,13 @@ np.save(HERE / f"output-{{side}}.npy", {{"a": a, "b": b}}[side]())
 files = [HERE / "output-a.npy", HERE / "output-b.npy"]
 if all(file.exists() for file in files):
     p, q = (np.load(file).astype(np.float64) for file in files)
-    same = np.array_equal(np.isfinite(p), np.isfinite(q))
-    apart = np.nanmax(np.abs(p - q)) / np.nanmax(np.abs(p)) if same else np.inf
+    apart, fine = np.inf, np.isfinite(p)
+    odd = [np.where(np.isfinite(x), 0, x) for x in (p, q)]
+    if np.array_equal(*odd, equal_nan=True):
+        most, size = (np.abs(x).max(initial=0) for x in (p[fine] - q[fine], p[fine]))
+        apart = most and (most / size if size else np.inf)
     print(f"a and b differ by {{apart:.3g}} of the largest number ({said})")
-    sys.exit(int(apart < {bound!r}))
+    sys.exit(int(not apart >= {bound!r}))
 """
 _QUOTES = '"' * 3
 
@@ -107,6 +111,19 @@ class Shown:
     frozen: int = 0
 
 
+def check_folder(folder: Path) -> None:
+    """See that a reproducer can be written to a folder: a new one, or an empty one.
+
+    Raises:
+        UsageError: something is there already, or a file is in the way.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UsageError(f"{there} is no folder.", "Name a new folder with --out.")
+    if there == folder and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty.", "Name a new folder with --out.")
+
+
 def write_reproducer(
     folder: Path,
     model: Any,
@@ -120,8 +137,7 @@ def write_reproducer(
         UsageError: something is there already.
         StoreError: it cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty.", "Name a new folder with --out.")
+    check_folder(folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         onnx.save(model, str(folder / MODEL))

@@ -16,6 +16,7 @@ from harness.environments.folders import EnvironmentFolder
 from harness.environments.locking import run_with_upstream
 from harness.environments.uv import UvError, as_harness_error, run_uv
 from harness.progress import Progress
+from harness.studies.failing import is_said, signal_in
 from harness.studies.reproducer import SCRIPT, ReproducedSide, file_names
 
 Document = dict[str, Any]
@@ -32,6 +33,7 @@ def reproduce(
     progress: Progress,
     *,
     failure: str | None = None,
+    message: str = "",
     limit_s: float = LIMIT_S,
 ) -> Document:
     """Make the environments from the reproducer's own files and run its script in them.
@@ -44,11 +46,13 @@ def reproduce(
         sides: as it was written.
         progress: where long steps are told.
         failure: how B ends, where it is a failure that is reproduced.
+        message: of that failure.
         limit_s: for one side.
 
     Returns:
-        `verified` (True, False, or None where a side cannot be made anew), `reason`, `difference`,
-        `runs` (each `side`, `status`, `seconds`, `said`).
+        `verified` (True, False, or None where a side cannot be made anew, or where B failed but not
+        so that it can be told for the same failure), `reason`, `difference`, `runs` (each `side`,
+        `status`, `late`: whether it was ended for taking too long, `seconds`, `said`).
 
     Raises:
         ProvisionError: an environment cannot be installed.
@@ -68,16 +72,19 @@ def reproduce(
         for name, python in zip("ab", pythons, strict=True):
             with progress.task(f"Running the reproducer's side {name}"):
                 runs.append(_run(name, python, copy, home, limit_s))
-    return {**_judged(runs, failure), "runs": runs}
+    return {**_judged(runs, failure, message), "runs": runs}
 
 
-def _judged(runs: Sequence[Document], failure: str | None) -> Document:
+def _judged(runs: Sequence[Document], failure: str | None, message: str = "") -> Document:
     """Whether the script showed it; pure."""
     a, b = runs
     if failure is not None:
-        shown = a["status"] == 0 and b["status"] != 0
-        reason = "" if shown else f"a ended with {a['status']} and b with {b['status']}"
-        return {"verified": shown, "reason": reason, "difference": None}
+        verified = _same_end(b, failure, message) if a["status"] == 0 else False
+        reason = "" if verified else f"a ended with {a['status']} and b with {b['status']}"
+        if verified is None:
+            lines = b["said"].strip().splitlines() or ["it said nothing"]
+            reason += f", which is not shown to be the same failure: {lines[-1][:300]}"
+        return {"verified": verified, "reason": reason, "difference": None}
     told = _TOLD.search(b["said"])
     if a["status"] != 0 or told is None:
         worst = a if a["status"] != 0 else b
@@ -90,6 +97,18 @@ def _judged(runs: Sequence[Document], failure: str | None) -> Document:
         "reason": "" if shown else "the difference is smaller than it was",
         "difference": told[1],
     }
+
+
+def _same_end(run: Document, failure: str, message: str) -> bool | None:
+    """Whether a run ended by a failure; None where it failed, and nothing says that it is this one."""
+    status = run["status"]
+    if status == 0:
+        return False
+    if run["late"]:
+        return True if failure == "timeout" else None
+    if failure == "signal" and status < 0:
+        return True if signal_in(message) in {None, -status} else None
+    return True if is_said(message, run["said"]) else None
 
 
 def _environments(
@@ -134,7 +153,7 @@ def _install(venv: Path, requirements: Path, side: ReproducedSide, progress: Pro
 
 
 def _run(name: str, python: Path, folder: Path, home: Path, limit_s: float) -> Document:
-    started = time.monotonic()
+    started, late = time.monotonic(), False
     try:
         done = subprocess.run(
             [str(python), SCRIPT, name],
@@ -150,9 +169,10 @@ def _run(name: str, python: Path, folder: Path, home: Path, limit_s: float) -> D
         )
         status, said = done.returncode, done.stdout
     except subprocess.TimeoutExpired:
-        status, said = -9, f"it was ended after {limit_s:g} s"
+        status, said, late = -9, f"it was ended after {limit_s:g} s", True
     seconds = round(time.monotonic() - started, 1)
-    return {"side": name, "status": status, "seconds": seconds, "said": said[-2000:]}
+    said = said[-2000:]
+    return {"side": name, "status": status, "late": late, "seconds": seconds, "said": said}
 
 
 def _variables(given: Mapping[str, str], home: Path) -> dict[str, str]:

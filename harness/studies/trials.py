@@ -20,7 +20,7 @@ from harness.containers.engine import Engine
 from harness.environments.provide import provide
 from harness.environments.provision import Provisioned
 from harness.errors import StoreError, UsageError
-from harness.execution.bundles import answers_folder
+from harness.execution.bundles import answers_folder, is_whole
 from harness.execution.executors.base import Executor
 from harness.execution.resolve import Resolved, resolve_spec
 from harness.execution.sweep import Prepared, run_sweep
@@ -80,6 +80,7 @@ class Trial:
         sweep: id of the sweep that tried it.
         store: the results folder.
         inputs_key: names and labels that it is judged by.
+        again: key of its A/A control, which compiled the same once more; empty without one.
     """
 
     point: Point
@@ -90,6 +91,7 @@ class Trial:
     kind: str = ""
     message: str = ""
     inputs_key: str = ""
+    again: str = ""
 
     @property
     def label(self) -> str:
@@ -116,15 +118,28 @@ class Trial:
         """What the model was compiled to; `{"absent": why}` where that is not known."""
         if not self.answered:
             return {"absent": "it has no answers"}
-        path = answers_folder(self.store, self.key) / "answers.json"
-        found = compiled_of(layout.read_document(path))
-        return (found or Compiled(absent="it was not asked for")).document()
+        return _compiled(self.store, self.key)
 
     @property
     def fingerprint(self) -> str | None:
         """Form and hash of what was compiled, in one text; None where that is not known."""
-        found = self.compiled
-        return f"{found['form']}:{found['sha256']}" if found.get("sha256") else None
+        return _fingerprint(self.compiled)
+
+    @property
+    def fingerprint_again(self) -> str | None:
+        """The same of its A/A control; None where there is none, or that is not known."""
+        there = self.again and is_whole(answers_folder(self.store, self.again))
+        return _fingerprint(_compiled(self.store, self.again)) if there else None
+
+
+def _compiled(store: Path, key: str) -> Document:
+    path = answers_folder(store, key) / "answers.json"
+    found = compiled_of(layout.read_document(path))
+    return (found or Compiled(absent="it was not asked for")).document()
+
+
+def _fingerprint(compiled: Document) -> str | None:
+    return f"{compiled['form']}:{compiled['sha256']}" if compiled.get("sha256") else None
 
 
 class Trials:
@@ -297,9 +312,13 @@ class Trials:
         )
         self.sweeps.append(outcome.id)
         document = layout.read_document(layout.sweep_path(self._store, outcome.id))
-        listed = _by_point(document)
+        listed, again = _by_point(document, "cell"), _by_point(document, "control")
         return [
-            replace(self._trial(made, listed, document), point=point)
+            replace(
+                self._trial(made, listed, document),
+                point=point,
+                again=next((str(cell["key"]) for cell in again.get(made.key, ())), ""),
+            )
             for point, made in zip(points, whole, strict=True)
         ]
 
@@ -364,11 +383,11 @@ class Trials:
         )
 
 
-def _by_point(document: Document) -> dict[str, list[Document]]:
-    """The cells of a sweep by the point that they stand for, controls left out."""
+def _by_point(document: Document, role: str) -> dict[str, list[Document]]:
+    """The cells of a sweep, or their controls, by the point that they stand for."""
     found: dict[str, list[Document]] = {}
     for cell in document["cells"]:
-        if cell["role"] != "control":
+        if cell["role"] == role:
             wishes = _asked({name: cell[name] for name in _UNASKED})
             found.setdefault(point_key(cell["settings"] or {}, wishes), []).append(cell)
     return found

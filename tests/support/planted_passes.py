@@ -30,7 +30,10 @@ class Crash(Exception):  # noqa: N818
 
 @dataclass
 class PlantedTrials:
-    """As `studies.trials.Trials`, over a store of a test's own."""
+    """As `studies.trials.Trials`, over a store of a test's own.
+
+    The model may be `fitted` on the images, the compiler `moody`: another program each time.
+    """
 
     factory: StoreFactory
     known: tuple[str, ...]
@@ -41,13 +44,22 @@ class PlantedTrials:
     sweeps: list[str] = field(default_factory=list)
     batches: list[tuple[list[str], bool]] = field(default_factory=list)
     looking: PlantedTrials | None = None
+    fitted: bool = False
+    moody: bool = False
 
     @property
     def store(self):
         return self.factory.root
 
     def cell(self):
-        return SimpleNamespace(model="m", environment="compiler-1", backend="planted", key="cell")
+        return SimpleNamespace(
+            model="m",
+            environment="compiler-1",
+            backend="planted",
+            key="cell",
+            model_sha256=f"fitted on {self.images}" if self.fitted else "given",
+            conversion=None,
+        )
 
     def over(self, images):
         if images >= self.images:
@@ -84,6 +96,8 @@ class PlantedTrials:
         told = {"absent": "silent"}
         if self.shown:
             digest = key_of([program.operators, program.shift, program.flips, program.ns])
+            if self.moody:
+                digest = key_of([digest, len(self.factory.cells)])
             told = {"form": "onnx", "sha256": digest, "operators": program.operators}
         settings = dict(point.settings)
         existing = [

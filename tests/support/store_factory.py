@@ -245,10 +245,12 @@ class StoreFactory:
         baseline: str | None = None,
         problems: Sequence[dict[str, Any]] = (),
         inputs_key: str | None = None,
+        study: bool = False,
     ) -> str:
         """A sweep's document over cells written before; `failed` adds cells without answers.
 
-        `inputs_key` lists the cells with it, as a sweep does that found them finished.
+        `inputs_key` lists the cells with it, as a sweep does that found them finished. One that a
+        `study` ran says so.
         """
         again = {"inputs_key": inputs_key} if inputs_key else {}
         cells = [{**self.cells[key], **again, "status": "done"} for key in keys]
@@ -268,6 +270,7 @@ class StoreFactory:
                 "sessions": list(sessions),
                 "baseline": baseline or (keys[0] if keys else None),
                 "problems": list(problems),
+                **({"study": True} if study else {}),
             },
         )
         return sweep_id

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from harness.cli import report, status
 from harness.errors import StoreError
+from harness.store import layout
 
 app = typer.Typer()
 app.command("status")(status.command)
@@ -44,6 +45,50 @@ def test_the_report_of_the_newest_sweep(store: Path) -> None:
     result = CliRunner().invoke(app, ["report", "--store", str(store)])
     assert result.stdout.strip() == str(store / "reports" / "newer.html")
     assert (store / "reports" / "newer.html").is_file()
+
+
+def test_the_report_is_of_the_newest_sweep_that_somebody_asked_for(store: Path) -> None:
+    factory = StoreFactory(store)
+    factory.sweep([], sweep_id="probe", created="2026-01-03T00:00:00Z", study=True)
+    result = CliRunner().invoke(app, ["report", "--store", str(store)])
+    assert result.stdout.strip() == str(store / "reports" / "newer.html")
+
+
+def test_where_there_are_sweeps_of_studies_alone_the_report_is_of_the_newest(
+    tmp_path: Path,
+) -> None:
+    factory = StoreFactory(tmp_path)
+    key = factory.cell(factory.inputs(10), [logits(10, 4)])
+    for day, name in enumerate(("first", "second"), start=1):
+        created = f"2026-01-0{day}T00:00:00Z"
+        factory.sweep([key], sweep_id=name, created=created, study=True)
+    result = CliRunner().invoke(app, ["report", "--store", str(tmp_path)])
+    assert result.stdout.strip() == str(tmp_path / "reports" / "second.html")
+
+
+def test_status_counts_what_only_studies_tried_and_lists_it_as_json(store: Path) -> None:
+    factory = StoreFactory(store)
+    probe = factory.cell(factory.inputs(3), [logits(3, 4)], settings={"probe": 1})
+    [asked] = [
+        cell["key"] for cell in layout.read_document(layout.sweep_path(store, "older"))["cells"]
+    ]
+    factory.attempt("ab" * 32, message="a pass hangs")
+    again = {"key": "ab" * 32, "settings": {}}
+    factory.cells[asked] = {"key": asked, "settings": {}}
+    factory.sweep([asked, probe], sweep_id="probing", failed=[again], study=True)
+    result = CliRunner().invoke(app, ["status", "--store", str(store)])
+    assert asked[:8] in result.stdout
+    assert probe[:8] not in result.stdout
+    assert "a pass hangs" not in result.stdout
+    assert "only studies tried them: 1 answered cell and 1 failure" in result.stdout
+    assert "probing, of a study" in result.stdout
+    found = json.loads(CliRunner().invoke(app, ["status", "--store", str(store), "--json"]).stdout)
+    assert {cell["key"]: cell["study"] for cell in found["cells_listed"]} == {
+        asked: False,
+        probe: True,
+    }
+    assert [failure["study"] for failure in found["failures"]] == [True]
+    assert {one["id"] for one in found["sweeps_listed"] if one["study"]} == {"probing"}
 
 
 @pytest.mark.parametrize("name", ["status", "report"])

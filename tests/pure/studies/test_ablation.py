@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.planted_passes import Crash, PlantedTrials, Program
 from support.store_factory import StoreFactory
@@ -233,3 +235,49 @@ def test_the_page_and_markdown_show_what_was_found_and_escape_it(finished):
         assert "Each pass alone, against all off" in said
         assert "BatchNorm -4" in said
         assert "signal" in said
+
+
+def test_where_the_model_depends_on_the_images_every_point_answers_all_of_them(tmp_path):
+    trials = PlantedTrials(StoreFactory(tmp_path), NAMES, compiler, fitted=True)
+    progress = SilentProgress()
+    document = ablate(trials, progress, first_look=3, timed=False)
+    assert trials.looking.batches == []
+    assert (document["first_look"], document["images"]) == (8, 8)
+    assert any("depends on the images" in note for note in progress.notes)
+
+
+def test_a_compiler_that_never_repeats_itself_makes_no_pass_act_by_its_form_alone(tmp_path):
+    trials = PlantedTrials(StoreFactory(tmp_path), NAMES[:3], compiler, moody=True)
+    document = run(trials, first_look=3, timed=False)
+    assert document["deterministic"] is False
+    assert effects(document) == {"Fuse": "unknown", "FoldBatchNorm": "acts", "Idle": "unknown"}
+    assert row_of(document, "only Idle")["said"] == "other form, same answers; not deterministic"
+    assert "not deterministic" in document["headline"]
+    assert "not deterministic" in ablation_markdown(document)
+
+
+def test_a_compiler_that_repeats_itself_is_known_to_where_something_was_compiled_twice(tmp_path):
+    trials = PlantedTrials(StoreFactory(tmp_path), NAMES[:3], compiler)
+    assert run(trials, timed=False)["deterministic"] is None
+    assert run(trials, first_look=3, timed=False)["deterministic"] is True
+
+
+def test_a_timed_ablation_takes_the_control_for_the_second_compilation(tmp_path):
+    factory = StoreFactory(tmp_path)
+    trials = PlantedTrials(factory, NAMES[:3], compiler)
+    other = {"compiled": {"form": "onnx", "sha256": "ab" * 32, "operators": {}}}
+    tried, controls = trials.run, []
+
+    def with_control(points, *, timed=False):
+        found = tried(points, timed=timed)
+        if not timed:
+            return found
+        scores = [found[0].answers().scores]
+        repeat = len(controls) + 1
+        controls.append(factory.cell(factory.inputs(8), scores, repeat=repeat, told=other))
+        return [replace(found[0], again=controls[-1]), *found[1:]]
+
+    trials.run = with_control
+    document = run(trials)
+    assert document["deterministic"] is False
+    assert effects(document) == {"Fuse": "unknown", "FoldBatchNorm": "acts", "Idle": "inert"}

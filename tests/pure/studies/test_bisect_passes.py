@@ -95,7 +95,7 @@ def test_a_crash_is_bisected_where_b_has_no_answers():
         return RIGHT
 
     found, _ = _find(answer, {"disabled_passes": list(PASSES)}, {})
-    assert found.criterion == Fails("signal")
+    assert found.criterion == Fails("signal", "ended by SIGSEGV")
     assert [change.name for change in found.guilty] == ["+Fuse", "+Plan"]
 
 
@@ -182,3 +182,28 @@ def test_what_b_does_not_show_is_refused():
 
     with pytest.raises(UsageError, match="B does not show it"):
         _find(answer, {}, {"x": 1}, criterion=ShareFlips(0.5))
+
+
+@pytest.mark.parametrize("other", ["ended by SIGABRT", "ended by SIGSEGV while it read the file"])
+def test_another_failure_of_the_same_kind_is_no_proof(other):
+    def answer(settings):
+        if _runs(settings, "Fuse") and _runs(settings, "Plan"):
+            raise CompilerCrashed("ended by SIGSEGV")
+        if _runs(settings, "Fuse"):
+            raise CompilerCrashed(other)
+        return RIGHT
+
+    found, _ = _find(answer, {"disabled_passes": list(PASSES)}, {})
+    assert [change.name for change in found.guilty] == ["+Fuse", "+Plan"]
+    assert found.unresolved == 1
+
+
+def test_no_image_is_looked_for_where_b_failed():
+    def answer(settings):
+        if settings:
+            raise CompilerCrashed("ended by SIGSEGV")
+        return RIGHT
+
+    with pytest.raises(UsageError, match=r"no label of 0\.png can flip") as caught:
+        _find(answer, {}, {"x": 1}, image="0.png")
+    assert "Leave --image away" in caught.value.remedy

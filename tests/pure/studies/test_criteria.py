@@ -87,7 +87,9 @@ def _timings(ratio, low, valid=True):
     ("ratio", "low", "valid", "verdict"),
     [
         (1.3, 1.2, True, Verdict.SHOWS),
-        (1.1, 1.05, True, Verdict.ABSENT),
+        (1.05, 1.0, True, Verdict.ABSENT),
+        (1.15, 1.05, True, Verdict.UNRESOLVED),
+        (1.3, 1.1, True, Verdict.UNRESOLVED),
         (1.3, 0.9, True, Verdict.UNRESOLVED),
         (1.3, 1.2, False, Verdict.UNRESOLVED),
         (1.0, 0.9, False, Verdict.UNRESOLVED),

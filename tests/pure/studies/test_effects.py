@@ -73,3 +73,12 @@ def test_operators_are_told_by_how_many_came_and_went():
     before, after = {"Conv": 52, "Relu": 35}, {"Conv": 17, "FusedConv": 35}
     assert operators_changed(before, after) == {"Conv": -35, "FusedConv": 35, "Relu": -35}
     assert operators_changed(before, before) == {}
+
+
+def test_another_form_proves_nothing_where_the_same_gives_another_form_each_time():
+    unsteady = Change(same_form=False, identical=True, steady=False)
+    assert (unsteady.inert, unsteady.said) == (None, "other form, same answers; not deterministic")
+    assert Change(same_form=False, identical=True, steady=True).inert is False
+    assert Change(same_form=False, identical=False, steady=False).inert is False
+    assert Change(same_form=True, identical=True, steady=False).inert is True
+    assert Change(same_form=False, identical=True, same_file=True, steady=False).inert is True

@@ -16,6 +16,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from harness.errors import UsageError
+from harness.progress import SilentProgress
+from harness.studies.bisect_operators import difference
+from harness.studies.operator_study import study_operators
 from harness.studies.programs import Asked, program
 from harness.studies.reproducer import (
     ReproducedSide,
@@ -99,6 +102,19 @@ def test_what_is_there_is_not_written_over(tmp_path, locks):
         )
 
 
+@pytest.mark.parametrize("place", ["mine.txt", "mine.txt/out", "full", "dangling"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_looked_for(
+    tmp_path, place
+):
+    (tmp_path / "mine.txt").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(UsageError, match=r"is no folder|is not empty") as caught:
+        study_operators(tmp_path / "no-store", "a", "b", SilentProgress(), out=tmp_path / place)
+    assert "--out" in caught.value.remedy
+
+
 def test_the_script_is_about_thirty_lines_and_imports_only_what_is_concerned(locks):
     text, runner = script((_side(locks[0]), _side(locks[1])), SHOWN)
     assert not runner
@@ -156,12 +172,33 @@ def _script_with(folder: Path, a: str, b: str) -> list[subprocess.CompletedProce
         ("x * 1.1", 0, "differ by 0.1 of"),
         ("x", 1, "differ by 0 of"),
         ("x * np.nan", 0, "differ by inf of"),
+        ("x[:, :1]", 0, "differ by inf of"),
     ],
 )
 def test_the_script_ends_with_0_where_it_shows_it_and_with_1_where_not(tmp_path, b, status, said):
     first, second = _script_with(tmp_path, "x", b)
     assert first.returncode == 0, first.stderr
     assert (second.returncode, said in second.stdout) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("x * 0", "x * 0"),
+        ("x * 0", "x"),
+        ("x * np.nan", "x * np.nan"),
+        ("x * np.inf", "x * np.inf"),
+        ("x * np.inf", "x * -np.inf"),
+        ("x / (x - 1)", "x / (x - 1)"),
+    ],
+)
+def test_the_script_judges_as_the_search_did_where_numbers_are_odd(tmp_path, a, b):
+    x = np.float32([[1, 2]])
+    with np.errstate(all="ignore"):
+        apart = difference(*(eval(one, {"x": x, "np": np}) for one in (a, b)))  # noqa: S307
+    _, second = _script_with(tmp_path, a, b)
+    assert f"differ by {apart:.3g} of" in second.stdout
+    assert second.returncode == (0 if apart else 1)
 
 
 def _lines(backend, file_format="onnx", known=None, **settings):
@@ -229,7 +266,7 @@ def test_what_is_not_written_out_goes_to_the_runner_with_its_settings(backend, s
     assert (job["backend"], job["settings"]) == (backend, settings)
 
 
-RUN = {"side": "a", "status": 0, "seconds": 1.0, "said": ""}
+RUN = {"side": "a", "status": 0, "late": False, "seconds": 1.0, "said": ""}
 TOLD = "a and b differ by 0.5 of the largest number (seen: 0.5)"
 
 
@@ -243,9 +280,16 @@ TOLD = "a and b differ by 0.5 of the largest number (seen: 0.5)"
         ({}, {"status": -11}, "signal", True),
         ({}, {"status": 0}, "signal", False),
         ({"status": 1}, {"status": -11}, "signal", False),
+        ({}, {"status": -6}, "signal", None),
+        ({}, {"status": -9, "late": True}, "signal", None),
+        ({}, {"status": -9, "late": True}, "timeout", True),
+        ({}, {"status": 1, "said": "ImportError: no"}, "signal", None),
+        ({}, {"status": 1, "said": "ImportError: no"}, "backend", None),
+        ({}, {"status": 1, "said": "Error: it was ended by SIGSEGV."}, "backend", True),
     ],
 )
 def test_a_reproducer_is_verified_only_by_what_its_script_shows(a, b, failure, verified):
-    found = _judged([{**RUN, **a}, {**RUN, "side": "b", **b}], failure)
+    message = "it was ended by SIGSEGV."
+    found = _judged([{**RUN, **a}, {**RUN, "side": "b", **b}], failure, message)
     assert found["verified"] is verified
-    assert bool(found["reason"]) is not verified
+    assert bool(found["reason"]) is (verified is not True)

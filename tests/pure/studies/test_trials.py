@@ -74,7 +74,8 @@ def ran(monkeypatch):
             if "crash" in cell.settings
         }
         standing = Standing(frozenset(), {}, ())
-        return record(spec, store, plan, list(plan.groups), standing, failures, {})
+        found.groups = list(plan.groups)
+        return record(spec, store, plan, found.groups, standing, failures, {})
 
     monkeypatch.setattr(module, "resolve_spec", resolve)
     monkeypatch.setattr(module, "run_sweep", run_sweep)
@@ -195,3 +196,12 @@ def test_a_study_is_of_one_model_environment_and_backend(tmp_path):
     document |= {"environments": ["a"], "axes": {"level": ["basic"]}}
     with pytest.raises(UsageError, match="a level stands for settings"):
         Trials(tmp_path, check_spec(document, "test"), SilentProgress())
+
+
+def test_what_times_are_related_to_knows_its_control_which_was_compiled_once_more(trials, ran):
+    points = [Point("a"), Point("b", {"x": 1})]
+    assert [one.again for one in trials.run(points)] == ["", ""]
+    reference, other = trials.run(points, timed=True)
+    assert reference.again == ran.groups[0].control
+    assert reference.again not in {"", reference.key}
+    assert other.again == ""
