@@ -100,17 +100,6 @@ def of_lines(
     )
 
 
-def of_value(form: str, value: Any, constants: Iterable[Constant] = (), **told: Any) -> Fingerprint:
-    """The fingerprint of what JSON can hold; maps in any order are the same. `told` as `of_lines`."""
-    return of_lines(form, [json.dumps(value, sort_keys=True)], constants, **told)
-
-
-def of_bytes(form: str, content: bytes, operators: Mapping[str, int], **told: Any) -> Fingerprint:
-    """The fingerprint of a compiled program in bytes that are the same in every process."""
-    told.setdefault("code_bytes", len(content))
-    return of_lines(form, [], [content], operators=operators, **told)
-
-
 def count(kinds: Iterable[str]) -> Dict[str, int]:
     """How many of each kind there are."""
     found: Dict[str, int] = {}
@@ -151,15 +140,6 @@ def number_names(lines: Iterable[str], pattern: str = _SSA_NAME, prefix: str = "
 
     finder = re.compile(pattern)
     return [finder.sub(numbered, line) for line in lines]
-
-
-def size_of(folder: str) -> int:
-    """Bytes of all files below a folder."""
-    return sum(
-        os.path.getsize(os.path.join(place, name))
-        for place, _, names in os.walk(folder)
-        for name in names
-    )
 
 
 def take(backend: Any, folder: str) -> Dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from runner.errors import RunnerError
 
@@ -31,3 +31,22 @@ def unknown_name(backend: str, setting: str, asked: str, there: Sequence[str]) -
     else:
         known = f"it knows {len(there)}, such as {', '.join(there[:3])}"
     return RunnerError("unsupported", f"{backend}: {setting} has no {asked!r}; {hint}{known}")
+
+
+def without_dashes(
+    backend: str, setting: str, given: Optional[Mapping[str, Any]]
+) -> Dict[str, Any]:
+    """Flags by their bare names, whether they were given as `--name` or as `name`.
+
+    Raises:
+        RunnerError: kind `unsupported`, where one was given in both ways.
+    """
+    named: Dict[str, Any] = {}
+    for written, value in (given or {}).items():
+        name = str(written).lstrip("-")
+        if name in named:
+            raise RunnerError(
+                "unsupported", f"{backend}: {setting} gives {name!r} twice; once is enough"
+            )
+        named[name] = value
+    return named

@@ -351,7 +351,7 @@ class _Run:
             if cell.key in work.unanswered - self._answered:
                 self.left_out[cell.key] = reason
                 if order.aloud:
-                    self._progress.note(f"Left out: {cell.label}: {reason}")
+                    self._progress.note(f"{cell.label}: {reason}")
             else:
                 self._missed(cell, work, reason)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 from runner.backends.base import unsupported
 from runner.instruction_sets import LLVM, OWN
+from runner.refusals import without_dashes
 
 SETTING = "compiler_flags"
 """A free setting: IREE's own flags, such as `{"iree-opt-const-eval": false}`."""
@@ -49,7 +50,7 @@ def of_settings(settings: Mapping[str, Any], instruction_set: str) -> Tuple[str,
 
 
 def _further(given: Optional[Mapping[str, Any]]) -> List[str]:
-    named: Dict[str, Any] = {name.lstrip("-"): value for name, value in (given or {}).items()}
+    named = without_dashes("iree", SETTING, given)
     for name in named:
         if name in _OWNED:
             raise _refused(name, f"a sweep says it by {_OWNED[name]}")

@@ -8,15 +8,11 @@ take what the processor has and are switched off. This module imports neither li
 
 from __future__ import annotations
 
-import mmap
-import os
-from functools import lru_cache
-from importlib.util import find_spec
-from typing import Dict, Tuple
+from typing import Dict, FrozenSet
 
 from runner.backends.base import unsupported
 from runner.instruction_sets import OWN, XLA
-from runner.support.xla_library import LIBRARIES
+from runner.support import xla_library
 
 _CEILING = "xla_cpu_max_isa"
 YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
@@ -67,30 +63,6 @@ def shown(flags: str) -> Dict[str, str]:
     return {"xla": f"{words} ({flags})"}
 
 
-def held(package: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
-    """Which of some names (of flags, of passes) the library of a package holds as texts of its own.
-
-    Args:
-        package: `jaxlib` or `tensorflow`.
-        names: looked for; without any, the file is not opened.
-    """
-    spec = find_spec(package) if names else None
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    for folder in folders:
-        for name in LIBRARIES[package]:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                return _named(path, names)
-    return ()
-
-
-@lru_cache(maxsize=None)
-def _known(package: str) -> Tuple[str, ...]:
+def _known(package: str) -> FrozenSet[str]:
     """Which of the flags for a ceiling the library of a package holds the names of."""
-    return held(package, (_CEILING, *_HELPERS))
-
-
-def _named(path: str, names: Tuple[str, ...]) -> Tuple[str, ...]:
-    """The names that a file holds as text of their own, between zero bytes."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return tuple(name for name in names if content.find(f"\0{name}\0".encode()) >= 0)
+    return xla_library.holds(package, (_CEILING, *_HELPERS))

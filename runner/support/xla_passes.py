@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from runner.errors import RunnerError
-from runner.refusals import unknown_name, unsupported
+from runner.refusals import unknown_name, unsupported, without_dashes
 from runner.support import xla_library
 
 DISABLED, ONLY, FLAGS = "disabled_passes", "passes", "xla_flags"
@@ -89,6 +89,8 @@ _OWNED = {
 """Flags that have a place of their own in a sweep."""
 
 _OWNED_BEGINNINGS = {"xla_dump": "--keep-ir"}
+_WRITES = ("_dir", "_file", "_path", "_to")
+"""Ends of the names of flags that write files, or read what a cell's key does not know."""
 
 
 def passes(package: str, *, gpu: bool = False) -> Tuple[str, ...]:
@@ -153,7 +155,7 @@ def checked_flags(
         RunnerError: kind `unsupported`, for a flag that this XLA does not know, with near names,
             and for one that a sweep says by other means.
     """
-    named = {str(name).lstrip("-"): value for name, value in (given or {}).items()}
+    named = without_dashes(backend, FLAGS, given)
     there = xla_library.flags(package) if named else ()
     for name in named:
         if name not in there:
@@ -162,8 +164,8 @@ def checked_flags(
         for beginning, other in _OWNED_BEGINNINGS.items():
             if name.startswith(beginning):
                 instead = other
-        if instead is not None:
-            why = f"a sweep says it by {instead}"
+        if instead is not None or name.endswith(_WRITES):
+            why = f"a sweep says it by {instead}" if instead else "it names files"
             raise unsupported(backend, "XLA flag", name, ("all others",), why=why)
     return named
 

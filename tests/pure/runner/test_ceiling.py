@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.small_elf import elf
 
 from runner.backends.base import LoadRequest
 from runner.errors import RunnerError
 from runner.instruction_sets import LADDER
-from runner.support import ceiling, openvino_ceiling, xla_ceiling
+from runner.support import ceiling, openvino_ceiling, xla_ceiling, xla_library
 from runner.support.openvino_graph import Node
 
 # As oneDNN 3.12, MKL 2024.0, PyTorch 2.13 and OpenVINO 2026.4 say.
@@ -181,16 +182,16 @@ def test_xla_gets_the_flags_that_its_library_knows(
     package.mkdir()
     (package / "__init__.py").write_text("")
     library = package / "libjax_common.so"
-    library.write_bytes(b"\x7fELF\0xla_cpu_max_isa_other\0xla_cpu_use_xnnpack\0")
+    library.write_bytes(elf({b".rodata": b"\0xla_cpu_max_isa_other\0xla_cpu_use_xnnpack\0"}))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "jaxlib", raising=False)
-    xla_ceiling._known.cache_clear()
+    xla_library.holds.cache_clear()
     assert xla_ceiling.set_flags("jax", "jaxlib", "own", "--a=1") == "--a=1"
     with pytest.raises(RunnerError, match=r"XLA of this jaxlib has no flag xla_cpu_max_isa"):
         xla_ceiling.set_flags("jax", "jaxlib", "avx2", "")
-    library.write_bytes(b"\x7fELF\0xla_cpu_max_isa\0xla_cpu_use_xnnpack\0")
-    xla_ceiling._known.cache_clear()
+    library.write_bytes(elf({b".rodata": b"\0xla_cpu_max_isa\0xla_cpu_use_xnnpack\0"}))
+    xla_library.holds.cache_clear()
     before = "--a=1 --xla_cpu_max_isa=AVX512"
     made = xla_ceiling.set_flags("jax", "jaxlib", "avx2", before)
     assert made == "--a=1 --xla_cpu_max_isa=AVX2 --xla_cpu_use_xnnpack=false"
-    xla_ceiling._known.cache_clear()
+    xla_library.holds.cache_clear()

@@ -10,7 +10,7 @@ import pytest
 
 from runner import fingerprints
 from runner.documents import _problems, schema
-from runner.fingerprints import number_names, of_bytes, of_lines, of_value
+from runner.fingerprints import number_names, of_lines
 
 ONES = np.ones((2, 3), np.float32)
 
@@ -33,22 +33,12 @@ def test_constants_that_are_divided_elsewhere_are_others() -> None:
     assert of_lines("hlo", [], [b"ab", b"c"]).sha256 != of_lines("hlo", [], [b"a", b"bc"]).sha256
 
 
-def test_the_order_of_a_map_is_no_difference_and_that_of_a_list_is() -> None:
-    assert of_value("fx", {"a": 1, "b": [1, 2]}) == of_value("fx", {"b": [1, 2], "a": 1})
-    assert of_value("fx", {"b": [1, 2]}).sha256 != of_value("fx", {"b": [2, 1]}).sha256
-
-
 def test_operators_are_counted_by_first_word_and_the_most_frequent_stands_first() -> None:
     document = of_lines("tir", ["relu x", "conv y", "conv z", ""], passes=["A", "B"]).as_document()
     assert list(document["operators"].items()) == [("conv", 2), ("relu", 1)]
     assert document["passes"] == ["A", "B"]
     assert document["code_bytes"] == len("relu x\nconv y\nconv z\n\n")
     assert _problems(document, {"$ref": "#/$defs/fingerprint"}, schema("event")["$defs"], "") == []
-
-
-def test_code_in_bytes_says_how_large_it_is() -> None:
-    found = of_bytes("vmfb", b"12345", {"dispatch": 2})
-    assert (found.code_bytes, found.passes) == (5, None)
 
 
 def test_names_that_a_compiler_chose_anew_are_numbered_by_appearance() -> None:

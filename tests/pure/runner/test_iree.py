@@ -304,6 +304,11 @@ def test_flags_that_write_or_are_said_elsewhere_are_refused(
     assert caught.value.kind == "unsupported"
 
 
+def test_a_flag_given_with_dashes_and_without_is_refused(load: Loader) -> None:
+    with pytest.raises(RunnerError, match="compiler_flags gives 'iree-x' twice"):
+        load(settings={"compiler_flags": {"iree-x": 1, "--iree-x": 2}})
+
+
 def test_a_flag_that_iree_does_not_know_is_refused_in_its_words(load: Loader, fake: Fake) -> None:
     words = (
         "iree-compile: Unknown command line argument '--iree-y=2'.  Try: 'iree-compile --help'\n"

@@ -12,7 +12,10 @@ from support.small_elf import elf
 from runner.errors import RunnerError
 from runner.support import xla_library, xla_passes
 
-FLAGS = ("xla_cpu_enable_fast_math", "xla_disable_hlo_passes", "xla_dump_to", "xla_ours")
+FLAGS = (
+    *("xla_cpu_enable_fast_math", "xla_disable_hlo_passes", "xla_dump_to"),
+    *("xla_gpu_kernel_cache_file", "xla_ours"),
+)
 
 
 def field(name: str) -> bytes:
@@ -22,7 +25,7 @@ def field(name: str) -> bytes:
 
 @pytest.fixture
 def xla(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A jaxlib whose XLA has three passes and four flags; what its files say besides is no flag."""
+    """A jaxlib whose XLA has three passes and five flags; what its files say besides is no flag."""
     folder = tmp_path / "jaxlib"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -97,6 +100,7 @@ def test_flags_are_known_by_the_librarys_text_and_options_together(xla: Path) ->
         ("xla_disable_hlo_passes", "a sweep says it by disabled_passes"),
         ("xla_dump_to", "a sweep says it by --keep-ir"),
         ("xla_ours", "a sweep says it by ours"),
+        ("xla_gpu_kernel_cache_file", "it names files"),
     ],
 )
 def test_a_flag_that_is_unknown_or_said_elsewhere_is_refused(
@@ -105,6 +109,12 @@ def test_a_flag_that_is_unknown_or_said_elsewhere_is_refused(
     with pytest.raises(RunnerError, match=said) as caught:
         xla_passes.checked_flags("jax", "jaxlib", {name: 1}, besides={"xla_ours": "ours"})
     assert caught.value.kind == "unsupported"
+
+
+def test_a_flag_given_with_dashes_and_without_is_refused(xla: Path) -> None:
+    given = {"xla_cpu_enable_fast_math": True, "--xla_cpu_enable_fast_math": False}
+    with pytest.raises(RunnerError, match="xla_flags gives 'xla_cpu_enable_fast_math' twice"):
+        xla_passes.checked_flags("jax", "jaxlib", given)
 
 
 def test_the_text_of_the_flags_replaces_what_was_said_before() -> None:
