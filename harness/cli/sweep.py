@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from harness.cli import conversion_arguments as by
 from harness.cli import sweep_arguments as of
 from harness.cli.dry_run import dry_run as print_dry_run
 from harness.cli.durations import read_duration
@@ -52,15 +53,15 @@ def command(  # noqa: PLR0917 - each parameter is an option
     level: of.Levels = None,
     setting: of.Settings = None,
     baseline: of.Baseline = None,
-    route: of.Routes = None,
-    opset: of.Opset = None,
-    quantisation: of.Quantisation = None,
-    folding: of.Folding = None,
-    input_layout: of.InputLayout = None,
-    optimise: of.Optimise = None,
-    calibration: of.Calibration = None,
-    tolerance: of.Tolerance = None,
-    keep_ir: of.KeepIr = False,
+    route: by.Routes = None,
+    opset: by.Opset = None,
+    quantisation: by.Quantisation = None,
+    folding: by.Folding = None,
+    input_layout: by.InputLayout = None,
+    optimise: by.Optimise = None,
+    calibration: by.Calibration = None,
+    tolerance: by.Tolerance = None,
+    keep_ir: by.KeepIr = False,
     fingerprint: of.Fingerprint = None,
     executor: of.ExecutorNames = None,
     scenario: of.Scenarios = None,

@@ -1,4 +1,4 @@
-"""The options of `harness sweep`, each with what it says of itself in `--help`."""
+"""The options of `harness sweep`, each with what it says of itself in `--help`; conversions' are apart."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import typer
 _MODEL = "Model"
 _INPUTS = "Images or arrays"
 _WHERE = "Environments and axes"
-_CONVERSIONS = "Conversions"
 _RUN = "Running"
 
 Spec = Annotated[
     Path | None,
     typer.Argument(
-        help="A sweep file (YAML), or the name of one that ships: wardrobe. Options add what it "
-        "leaves open. Without it and without --model: the quick sweep.",
+        help="A sweep file (YAML), or the name of one that ships, such as wardrobe or levels. "
+        "Options add what it leaves open. Without it and without --model: the quick sweep.",
         show_default=False,
     ),
 ]
@@ -256,90 +255,6 @@ Baseline = Annotated[
     typer.Option(
         help="The environment that times are related to; the first by default.",
         rich_help_panel=_WHERE,
-    ),
-]
-
-Routes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--route",
-        help="By which conversions the model reaches a backend: auto (the shortest way), all, or "
-        "formats in order: keras>onnx>torch. onnx:tf2onnx names the converter where there are "
-        "several, onnx@tf2onnx-1.17 where it runs (`harness model routes MODEL`). Repeat for an "
-        "axis; quote it, for > means something to a shell.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-Opset = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--opset",
-        help="ONNX operator set of the files on the way, such as 13; own: each converter's own. "
-        "Repeat for an axis.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-Quantisation = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--quantisation",
-        help="What a conversion does to the numbers: none, dynamic (8-bit weights), static (8 bits "
-        "throughout, with --calibration images) or float16. Repeat for an axis.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-Folding = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--folding",
-        help="Whether conversions fold constants: true, false, or own (each converter's own). "
-        "Repeat for an axis.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-InputLayout = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input-layout",
-        help="Of the input of what conversions make: nchw (channels first), nhwc, or own (each "
-        "converter's own). Repeat for an axis.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-Optimise = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--optimise",
-        help="What the ONNX file goes through before it is read: none, onnxoptimizer or onnxsim; "
-        "onnxoptimizer=fuse_bn_into_conv+eliminate_identity runs these passes alone, "
-        "onnxsim-constant_folding all but this. Repeat for an axis.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-Calibration = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Images that static quantisation looks at, spread evenly. Default 100.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-Tolerance = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        help="How far a float32 conversion may be from its source, as a share of the range of its "
-        "outputs; further off is a failure. Default 0.01. Those of quantised ones are in a sweep "
-        "file's `conversions`.",
-        rich_help_panel=_CONVERSIONS,
-    ),
-]
-KeepIr = Annotated[
-    bool,
-    typer.Option(
-        "--keep-ir",
-        help="Keep what compilers make of the model (IR, generated code) with the results.",
-        rich_help_panel=_CONVERSIONS,
     ),
 ]
 

@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from harness.cli.sweep import _import_the_end
-from harness.execution.sweep import _Run
+from harness.execution.groups import Groups
 
 class Executor:
     def submit(self, group):
@@ -42,7 +42,7 @@ class Executor:
     def fetch(self, name):
         return Path()
 
-run = _Run(None, None, None, SimpleNamespace(stacks=SimpleNamespace(ready={})), None, Executor(), _import_the_end)
+run = Groups(None, None, None, SimpleNamespace(stacks=SimpleNamespace(ready={})), None, Executor(), _import_the_end)
 class Listener:
     def __enter__(self): return self
     def __exit__(self, *_): pass

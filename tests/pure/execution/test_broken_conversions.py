@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from harness.execution.collect import Collector
+from harness.execution.groups import Groups
 from harness.execution.resolve import Resolved
 from harness.execution.standing import Work
-from harness.execution.sweep import _Run
 from harness.execution.workspace import Workspace
 from harness.plan.build import build_plan
 from harness.plan.feeds import USUAL, CellInputs, Feeds
@@ -74,7 +74,7 @@ def test_the_cells_of_later_groups_fail_for_the_same_reason(tmp_path: Path) -> N
     )
     resolved = cast("Resolved", SimpleNamespace(stacks=SimpleNamespace(ready={})))
     space = cast("Workspace", SimpleNamespace(path=tmp_path, owner=None))
-    run = _Run(SPEC, tmp_path, SilentProgress(), resolved, space, cast("Any", None))
+    run = Groups(SPEC, tmp_path, SilentProgress(), resolved, space, cast("Any", None))
     run._broken.update(collector.broken)
     group = Group((second,), None, None)
     left = run._available(Work(group, (second,), frozenset({second.key}), timed=False))

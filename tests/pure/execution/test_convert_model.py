@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 
 from harness.cli.model import app
 from harness.errors import EXIT_CELLS_FAILED, SpecError, UsageError
-from harness.execution import convert_model, sweep
+from harness.execution import convert_model, groups
 from harness.execution.attempts import Failure
 from harness.execution.bundles import answers_folder, artifact_folder, is_whole, seal
 from harness.execution.checking import QUANTISED, Check
 from harness.execution.convert_model import Converted, Intent, Wanted, convert, intend
 from harness.execution.convert_steps import StepDone
 from harness.execution.documents import GroupDocument
-from harness.execution.sweep import _Run
+from harness.execution.groups import Groups
 from harness.plan.cells import Cell
 from harness.plan.routes import Route
 from harness.progress import Progress, SilentProgress
@@ -195,14 +195,14 @@ def sweep_again(store: Path, asked: SweepSpec, one: Cell) -> Failure | None:
     """What a sweep says of a cell whose conversions are in its store already."""
     ready = {one.environment_identity: SimpleNamespace(probe={})}
     resolved = cast("Any", SimpleNamespace(stacks=SimpleNamespace(ready=ready)))
-    again = _Run(asked, store, SilentProgress(), resolved, cast("Any", None), cast("Any", None))
+    again = Groups(asked, store, SilentProgress(), resolved, cast("Any", None), cast("Any", None))
     return again._hopeless(one)
 
 
 def test_a_sweep_holds_what_is_kept_to_the_tolerance_of_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "refusal", lambda *_: "")
+    monkeypatch.setattr(groups, "refusal", lambda *_: "")
     store = tmp_path / "store"
     run(tmp_path, planned(monkeypatch), PlantedConductor(share=0.008))
     one = cell(spec())
