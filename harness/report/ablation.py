@@ -20,6 +20,8 @@ _KINDS_SHOWN = 4
 _ROOMY = 110
 _HEADS = ("pass", "flips", "%", "largest diff", "time", "95 % interval", "verdict", "operators")
 _LEFT = ("pass", "verdict", "operators")
+_NAMED = 8
+"""So many inert passes are named under a table on a terminal; the last table names them all."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _print_section(section: Section, console: Console) -> None:
     if section.lines:
         console.print(table)
     if section.inert:
-        console.print(Text(inert_in_words(section), style="dim"), soft_wrap=True)
+        console.print(Text(inert_in_words(section, _NAMED), style="dim"), soft_wrap=True)
     for reason in section.invalid:
         console.print(Text(f"INVALID times: {reason}", style="red"), soft_wrap=True)
     for name, kind, message in section.failed:
@@ -213,9 +215,17 @@ def _print_section(section: Section, console: Console) -> None:
         console.print(Text(f"failed {name} ({kind}): {said}", style="red"), soft_wrap=True)
 
 
-def inert_in_words(section: Section) -> str:
-    """The passes of a table that changed nothing, in a sentence."""
-    said = f"Inert here ({len(section.inert)}): {', '.join(section.inert)}."
+def inert_in_words(section: Section, most: int | None = None) -> str:
+    """The passes of a table that changed nothing, in a sentence.
+
+    Args:
+        section: the table.
+        most: so many are named, and the others counted; None: all are named.
+    """
+    named = section.inert if most is None else section.inert[:most]
+    more = len(section.inert) - len(named)
+    others = f", and {more} more" if more else ""
+    said = f"Inert here ({len(section.inert)}): {', '.join(named)}{others}."
     if section.rewritten:
         names = ", ".join(section.rewritten)
         said += f" Of these, the file is changed by {names}, and the same is compiled of it."

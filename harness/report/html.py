@@ -189,8 +189,9 @@ def _model(name: str, result: Document) -> Document:
 
 def _invalid(model: str, result: Document) -> list[str]:
     cells = _by_key(result)
-    own = (cell for cell in cells.values() if str(cell["model"]) == model)
-    return times.invalid_in_words(own, words.whole_names(cells.values()))
+    own = {key: cell for key, cell in cells.items() if str(cell["model"]) == model}
+    shown = [p for p in result["pairs"] if p["agreement"] is not None and p["b"] in own]
+    return times.invalid_in_words(own.values(), words.whole_names(cells.values()), shown)
 
 
 def _row(

@@ -106,7 +106,8 @@ def _throughput(cells: Sequence[Document], result: Document) -> str:
 
 def _invalid(result: Document) -> str:
     cells = [*result["cells"], *result["controls"]]
-    lines = times.invalid_in_words(cells, words.whole_names(cells))
+    pairs = _against_reference(result).values()
+    lines = times.invalid_in_words(cells, words.whole_names(cells), pairs)
     return "\n".join(f"- INVALID time of {_text(line)}" for line in lines)
 
 

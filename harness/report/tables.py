@@ -152,7 +152,8 @@ def _print_throughput(result: Document, console: Console) -> None:
 
 def _print_invalid(result: Document, console: Console) -> None:
     cells = [*result["cells"], *result["controls"]]
-    for line in times.invalid_in_words(cells, words.whole_names(cells)):
+    shown = [pair for pair in result["pairs"] if pair["agreement"] is not None]
+    for line in times.invalid_in_words(cells, words.whole_names(cells), shown):
         console.print(Text(f"INVALID time of {line}", style="red"), soft_wrap=True)
 
 

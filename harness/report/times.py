@@ -101,20 +101,36 @@ def cell_validity(cell: Document) -> str:
     return validity(valid, reasons, timed=bool(judged))
 
 
-def invalid_in_words(cells: Iterable[Document], names: dict[str, str]) -> list[str]:
+def invalid_in_words(
+    cells: Iterable[Document], names: dict[str, str], pairs: Iterable[Document] = ()
+) -> list[str]:
     """Why times are INVALID, a line a reason: whose time, the kind, and the message.
 
     What is wrong with a whole session is said once, not once for each of its cells.
+
+    Args:
+        cells: those shown.
+        names: what to call a cell, by key.
+        pairs: the comparisons shown: a reference may be INVALID in the session that a ratio is
+            of, and VALID in the one that its own times are of.
     """
     lines: dict[str, None] = {}
     for cell in cells:
         for scenario, one in (cell.get("scenarios") or {}).items():
             for reason in one["reasons"]:
-                whose = names.get(str(reason["key"]), "the whole session")
-                if scenario != "single_stream":
-                    whose += f", {scenario}"
-                lines[f"{whose}: {reason['kind']}: {reason['message']}"] = None
+                lines[_reason(reason, names, scenario)] = None
+    for pair in pairs:
+        verdict = pair["time_verdict"]
+        if verdict["valid"] is False:
+            lines |= dict.fromkeys(_reason(reason, names) for reason in verdict["reasons"])
     return list(lines)
+
+
+def _reason(reason: Document, names: dict[str, str], scenario: str = "single_stream") -> str:
+    whose = names.get(str(reason["key"]), "the whole session")
+    if scenario != "single_stream":
+        whose += f", {scenario}"
+    return f"{whose}: {reason['kind']}: {reason['message']}"
 
 
 def unjudged_in_words(cells: Iterable[Document]) -> list[str]:

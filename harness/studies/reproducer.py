@@ -55,7 +55,7 @@ if all(file.exists() for file in files):
         most, size = (np.abs(x).max(initial=0) for x in (p[fine] - q[fine], p[fine]))
         apart = most and (most / size if size else np.inf)
     print(f"a and b differ by {{apart:.3g}} of the largest number ({said})")
-    sys.exit(int(not apart >= {bound!r}))
+    sys.exit(int(not apart >= {bound:.3g}))
 """
 _QUOTES = '"' * 3
 

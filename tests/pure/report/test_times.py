@@ -106,6 +106,18 @@ def test_what_is_wrong_with_a_session_is_said_once() -> None:
     ]
 
 
+def test_a_reference_that_is_invalid_in_one_session_alone_is_said_of_the_pairs_of_that_one() -> (
+    None
+):
+    cells = [scenarios(single_stream=True)]
+    drift = {"key": "x", "kind": "drift", "message": "it drifts by 9 %"}
+    pairs = [
+        {"time_verdict": {"valid": valid, "reasons": [drift] if valid is False else []}}
+        for valid in (True, False, False, None)
+    ]
+    assert invalid_in_words(cells, {"x": "onnx"}, pairs) == ["onnx: drift: it drifts by 9 %"]
+
+
 def pair(b: str, found: dict[str, Any]) -> dict[str, Any]:
     return {"a": "a", "b": b, "time_ratio": found["ratio"], "time_verdict": found}
 

@@ -10,7 +10,7 @@ from support.store_factory import StoreFactory
 
 from harness.errors import UsageError
 from harness.progress import SilentProgress
-from harness.report.ablation import ablation_markdown, by_effect, sections
+from harness.report.ablation import Section, ablation_markdown, by_effect, inert_in_words, sections
 from harness.report.ablation_page import render
 from harness.store import layout
 from harness.studies import ablation as module
@@ -222,6 +222,12 @@ def test_tables_hold_what_acts_and_name_the_inert_and_the_failed(finished):
     assert [name for name, _, _ in alone.failed] == ["Crasher"]
     assert [line.name for line in without.lines] == ["FoldBatchNorm", "Second"]
     assert {word: names for word, _, names in by_effect(document)}["inert"] == ["Idle"]
+
+
+def test_many_inert_passes_are_counted_where_only_some_are_named():
+    section = Section("", "", (), ("a", "b", "c"), (), (), ())
+    assert inert_in_words(section, 2) == "Inert here (3): a, b, and 1 more."
+    assert inert_in_words(section, 3) == inert_in_words(section) == "Inert here (3): a, b, c."
 
 
 def test_the_page_and_markdown_show_what_was_found_and_escape_it(finished):
