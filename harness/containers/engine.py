@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,7 @@ def connect() -> Engine:
     for address in addresses():
         client = None
         try:
+            _knock(address)
             client = docker.DockerClient(
                 base_url=address, timeout=int(CONNECT_SECONDS), version="auto"
             )
@@ -158,6 +160,18 @@ def connect() -> Engine:
         else _INSTALL
     )
     raise EngineError(f"No container engine answers ({said}).", remedy)
+
+
+def _knock(address: str) -> None:
+    """Find out that nothing listens at a socket before the SDK does, which leaves its own open.
+
+    Raises:
+        OSError: why it does not answer.
+    """
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+            knocking.settimeout(CONNECT_SECONDS)
+            knocking.connect(address.removeprefix("unix://"))
 
 
 def read_info(version: Mapping[str, Any], info: Mapping[str, Any], address: str = "") -> EngineInfo:
@@ -217,7 +231,7 @@ def _reason(error: BaseException) -> str:
         text = text.decode("utf-8", errors="replace")
     words = " ".join(str(text).split())
     for name in ("PermissionError", "FileNotFoundError", "ConnectionRefusedError"):
-        if name in words:
+        if name in words or type(error).__name__ == name:
             return {
                 "PermissionError": "you may not speak to it (be in the group `docker`, or root)",
                 "FileNotFoundError": "there is no such socket",

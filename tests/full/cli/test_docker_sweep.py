@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from support.command import Harness
 
@@ -114,9 +115,11 @@ def test_images_in_a_named_volume_give_the_same_pixels(
         volume.remove(force=True)
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["the-sweep", "all-its-processes"])
 def test_a_killed_sweep_leaves_nothing_that_the_next_does_not_remove(
-    harness: Harness, engine: Engine, real_data: Path, tmp_path: Path
+    harness: Harness, engine: Engine, real_data: Path, tmp_path: Path, alone: bool
 ) -> None:
+    """What its conductor cannot remove, since it was killed too, the next sweep does."""
     arguments = [
         *("sweep", *mobilenet(real_data, 200), "--env", "onnxruntime-1.31"),
         *("--executor", "docker", "--no-timing", "--threads", 1, "--threads", 2),
@@ -134,12 +137,19 @@ def test_a_killed_sweep_leaves_nothing_that_the_next_does_not_remove(
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert started, "a conductor at least"
+        for one in () if alone else started:
+            one.kill()
         os.kill(process.pid, signal.SIGKILL)
+    # What lives on removes what it can; only then it is known what is left.
+    assert not psutil.wait_procs(started, timeout=60)[1]
     while running_of(engine, process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     left = containers_of(engine, process.pid)
     print(f"left by kill -9: {left}")
     assert "running" not in left.values()
+    assert left or alone, "nobody was there to remove it"
     done = harness(*arguments)
     assert done.status == 0, done.err
     for key in left:
