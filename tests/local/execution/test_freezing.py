@@ -104,9 +104,14 @@ def until(what: Any) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody waits for stays a zombie."""
+    """Whether a process has ended with all its threads; one that nobody waits for stays a zombie.
+
+    The first thread is one already while another still ends. Only then does the kernel hang up on
+    groups that the process leaves behind stopped.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     return True
 
 
