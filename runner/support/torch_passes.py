@@ -104,6 +104,12 @@ def apply(
         _set(inductor, name, value)
 
 
+def switch_off(inductor: Any, name: str) -> None:
+    """Set a switch of inductor's configuration to False, where this version has it."""
+    if _has(inductor, name):
+        _set(inductor, name, value=False)
+
+
 def _check(backend: str, inductor: Any, name: str, value: Any, decided: Mapping[str, str]) -> None:
     writes = "the harness says where files are written" if name.startswith(_WRITES) else None
     if why := decided.get(name, writes):
