@@ -6,6 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from support.side_by_side import (
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+)
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_runtest_protocol",
+    "pytest_xdist_make_scheduler",
+    "real_data",
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

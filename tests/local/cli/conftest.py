@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from support.command import Harness, harness_in
 
+from harness.paths import cache_dir
+
 
 @pytest.fixture(scope="session")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment variables: caches of this session's own; uv's downloads are the user's."""
+    """Environment variables: caches of this session's own, but for what is installed."""
     home = tmp_path_factory.mktemp("harness")
+    # What is installed is the user's too: the other tests of this ring run it.
+    for name in ("locks", "venvs", "wheels"):
+        (cache_dir() / name).mkdir(parents=True, exist_ok=True)
+        (home / "cache").mkdir(exist_ok=True)
+        (home / "cache" / name).symlink_to(cache_dir() / name)
     return {
         **os.environ,
         "HARNESS_CACHE": str(home / "cache"),

@@ -18,7 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-_TIMEOUT_S = 30
+_TIMEOUT_S = 120
 
 
 def valid(name: str, document: dict[str, Any]) -> None:
