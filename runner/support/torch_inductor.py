@@ -198,8 +198,8 @@ def try_compiler(backend: str, *, headers: bool) -> Optional[str]:
 def configure(backend: str, settings: Mapping[str, Any]) -> Any:
     """Inductor's configuration, set for one cell: freezing, passes, flags, and no helper processes.
 
-    A pool of compilers would outlive the compilation and wait beside what is timed. Headers that
-    one process compiles ahead are lost with its folder, and took it as long as the rest.
+    A pool of compilers would outlive the compilation and wait beside what is timed. AOTInductor
+    compiles one file in a process, for which headers compiled ahead are of no use.
 
     Raises:
         RunnerError: kind `unsupported`, as `torch_passes.apply`.
@@ -208,8 +208,7 @@ def configure(backend: str, settings: Mapping[str, Any]) -> Any:
 
     inductor.compile_threads = 1
     inductor.freezing = bool(settings["freezing"])
-    for name in ("cpp_cache_precompile_headers", "aot_inductor.precompile_headers"):
-        torch_passes.switch_off(inductor, name)
+    torch_passes.switch_off(inductor, "aot_inductor.precompile_headers")
     torch_passes.apply(backend, inductor, settings, _decided(settings))
     return inductor
 

@@ -360,6 +360,9 @@ def modules(
         ModuleType("torch._dynamo"),
         ModuleType("torch._dynamo.config"),
     )
+    configuration.__dict__.update(
+        cpp_cache_precompile_headers=True, aot_inductor=SimpleNamespace(precompile_headers=True)
+    )
     parts.__dict__["config"] = configuration
     dynamo.__dict__["config"] = dynamo_configuration
     torch.__dict__.update(_inductor=parts, _dynamo=dynamo)

@@ -380,9 +380,6 @@ def test_a_cells_cache_is_cold_and_then_warm_and_the_code_the_same(
         found.append(event)
     assert [event["compile_cache"] for event in found] == ["cold", "warm"]
     assert found[0]["compiled"] == found[1]["compiled"] == form_of("torch.compile")
-    # Headers compiled ahead would be lost with each process that has no such folder.
-    assert [*cache.rglob("*.cpp")]
-    assert not [*cache.rglob("*.gch")]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,16 @@ def test_keras_takes_onednn_as_the_build_has_it(
     assert asked == [True, False]
 
 
+@pytest.mark.parametrize("way", ["torch_compile", "torch_export"])
+def test_headers_are_compiled_ahead_only_where_many_files_use_them(load: Loader, way: str) -> None:
+    torch = fake_torch()
+    load(torch, way=way)
+    configuration = torch._inductor.config
+    assert configuration.compile_threads == 1
+    assert configuration.cpp_cache_precompile_headers is True
+    assert configuration.aot_inductor.precompile_headers is False
+
+
 @pytest.mark.parametrize("graphs", [0, 2])
 def test_a_program_that_is_not_one_compiled_graph_is_refused(load: Loader, graphs: int) -> None:
     with pytest.raises(RunnerError, match=f"generated {graphs} graphs") as caught:
