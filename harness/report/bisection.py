@@ -91,6 +91,7 @@ def operators_as_markdown(found: Document) -> str:
         "|---|---:|---:|---|",
         *(f"| {' | '.join(_escaped(cell) for cell in row)} |" for row, _ in _part_rows(found)),
     ]
+    notes = [f"> {_escaped(note)}" for note in found["notes"]]
     return "\n".join(
         [
             f"# To blame: {_escaped(found['headline'])}",
@@ -99,6 +100,7 @@ def operators_as_markdown(found: Document) -> str:
             "",
             *rows,
             "",
+            *([*notes, ""] if notes else []),
             _escaped(_verified(found["reproducer"])[0]),
             "",
         ]

@@ -8,7 +8,7 @@ part shows it shows by itself, and not because of what came before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,15 @@ Array = npt.NDArray[Any]
 
 SHARE = 0.1
 """A part shows the difference from this share of the whole model's on."""
+
+ROUNDING = 1e-5
+"""Relative differences below this are rounding: float32 keeps 24 bits, and a convolution's sums
+have thousands of terms, which every kernel adds in an order of its own."""
+
+ROUNDING_NOTE = (
+    "so small a difference is what float32 rounds where another kernel adds in another order; by "
+    "itself it is no fault of an operator"
+)
 
 _SINGLES = 16
 """In a part of more operators than this, each alone is not tried: errors that add up have no one."""
@@ -69,6 +78,16 @@ def difference(a: Array, b: Array) -> float:
     apart = float(np.abs(x[finite] - y[finite]).max())
     size = float(np.abs(x[finite]).max())
     return apart / size if size else (float("inf") if apart else 0.0)
+
+
+def is_rounding(apart: float | None, precisions: Iterable[str]) -> bool:
+    """Whether a relative difference is no more than sums in another order make in float32.
+
+    Args:
+        apart: see `difference`; None where there is none.
+        precisions: what both sides compute in.
+    """
+    return apart is not None and apart < ROUNDING and set(precisions) == {"f32"}
 
 
 def bound_of(whole: float, share: float) -> float:

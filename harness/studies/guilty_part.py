@@ -17,7 +17,15 @@ from harness.plan.cells import Cell
 from harness.progress import Progress
 from harness.store.load import CellAnswers, load_cell
 from harness.studies import records
-from harness.studies.bisect_operators import SHARE, Tested, bound_of, difference, smallest_part
+from harness.studies.bisect_operators import (
+    ROUNDING_NOTE,
+    SHARE,
+    Tested,
+    bound_of,
+    difference,
+    is_rounding,
+    smallest_part,
+)
 from harness.studies.criteria import find_image
 from harness.studies.model_input import input_row
 from harness.studies.onnx_graph import OnnxGraph, Part, read_graph
@@ -163,6 +171,10 @@ def find_guilty_part(
     part = _search(search, share, sides[1])
     found = search.ran[part]
     document |= _found(search, part, share)
+    apart = _least(search, part).difference
+    document["rounding"] = is_rounding(apart, (str(side.cell["precision"]) for side in sides))
+    if document["rounding"]:
+        document["notes"].append(ROUNDING_NOTE)
     return GuiltyPart(
         document, sides, graph.cut(part, search.values), search.values[part.start], found, runs
     )
@@ -291,10 +303,15 @@ def _search(search: _Search, share: float, b: Side) -> Part:
     return smallest_part(graph, search.shows)
 
 
+def _least(search: _Search, part: Part) -> Tested:
+    """The last trial of a part."""
+    return next(one for one in reversed(search.tested) if one.part == part)
+
+
 def _found(search: _Search, part: Part, share: float) -> Document:
     """The fields of the study's document that the search fills."""
     whole = search.tested[0]
-    least = next(one for one in reversed(search.tested) if one.part == part)
+    least = _least(search, part)
     label = search.graph.describe(part)
     count = len(search.graph.live)
     apart = "fails" if search.failure else f"differs by {least.difference:.3g}"

@@ -106,6 +106,7 @@ def _shown(document: Document) -> Shown:
         start=document["start"],
         end=document["end"],
         frozen=len(document["frozen"]),
+        rounding=document["rounding"],
     )
 
 

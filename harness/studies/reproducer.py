@@ -17,6 +17,7 @@ from harness.canonical import storage_errors
 from harness.environments.environment import Environment
 from harness.errors import UsageError
 from harness.paths import runner_tree
+from harness.studies.bisect_operators import ROUNDING_NOTE
 from harness.studies.programs import Asked, program
 
 Array = npt.NDArray[Any]
@@ -98,6 +99,7 @@ class Shown:
         start: the tensor that is fed.
         end: the tensor that is given.
         frozen: how many inner tensors are frozen into the part.
+        rounding: whether the difference is no more than float32's rounding.
     """
 
     headline: str
@@ -109,6 +111,7 @@ class Shown:
     start: str
     end: str
     frozen: int = 0
+    rounding: bool = False
 
 
 def check_folder(folder: Path) -> None:
@@ -216,6 +219,8 @@ def readme(sides: tuple[ReproducedSide, ReproducedSide], shown: Shown, *, runner
             f"| {name} | {asked.backend}, {settings}, precision {asked.precision}, "
             f"{asked.threads} thread{'' if asked.threads == 1 else 's'} | {python} | `{file}` |"
         )
+    if shown.rounding:
+        lines += ["", f"Note: {ROUNDING_NOTE}."]
     lines += ["", "To see it:", "", "```", *_commands(files, sides), "```", ""]
     if shown.frozen:
         lines.append(

@@ -120,6 +120,12 @@ def test_a_part_is_told_with_its_ends_and_every_part_that_was_tried():
     assert '| Relu "r" | 1 | 0 | no |' in text
 
 
+def test_a_note_on_a_part_is_in_the_terminal_and_in_an_issue():
+    noted = {**OPERATORS, "notes": ["no fault of an operator"]}
+    assert "note: no fault of an operator" in _printed(print_operators, noted)
+    assert "\n\n> no fault of an operator\n\n" in operators_as_markdown(noted)
+
+
 def test_whether_it_was_reproduced_is_never_left_open():
     for verified, reason, said in (
         (None, "", "--verify runs it"),

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.studies.bisect_operators import bound_of, difference, smallest_part
+from harness.studies.bisect_operators import bound_of, difference, is_rounding, smallest_part
 from harness.studies.onnx_graph import read_graph
 
 BLOCKS = 9
@@ -96,3 +96,17 @@ def test_a_difference_is_a_share_of_the_largest_number():
 )
 def test_what_is_not_finite_in_one_alone_is_an_infinite_difference(a, b, expected):
     assert difference(np.float32(a), np.float32(b)) == expected
+
+
+@pytest.mark.parametrize(
+    ("apart", "precisions", "expected"),
+    [
+        (2e-7, ("f32", "f32"), True),
+        (2e-3, ("f32", "f32"), False),
+        (2e-7, ("f32", "bf16"), False),
+        (float("inf"), ("f32", "f32"), False),
+        (None, ("f32", "f32"), False),
+    ],
+)
+def test_what_float32_rounds_is_told_from_a_fault(apart, precisions, expected):
+    assert is_rounding(apart, precisions) is expected

@@ -136,6 +136,12 @@ def test_names_of_operators_stay_text(locks, name):
     assert [type(n) for n in ast.parse(text).body] == [type(n) for n in ast.parse(plain).body]
 
 
+def test_the_readme_says_of_rounding_that_it_is_no_fault(locks):
+    sides = (_side(locks[0]), _side(locks[1]))
+    assert "no fault of an operator" in readme(sides, replace(SHOWN, rounding=True), runner=False)
+    assert "no fault" not in readme(sides, SHOWN, runner=False)
+
+
 def test_the_readme_says_what_differs_and_which_commands_show_it(locks):
     sides = (_side(locks[0]), _side(locks[1], graph_optimization_level="disabled"))
     text = readme(sides, SHOWN, runner=False)
