@@ -100,12 +100,26 @@ def _existing(store: Path, sweep_id: str) -> Path:
     layout.require(store)
     path = layout.sweep_path(store, sweep_id)
     if not path.is_file():
-        known = [p.parent.name for p in layout.sweep_files(store)]
+        _refuse_study(store, sweep_id)
+        known = [str(one["id"]) for one in layout.sweep_documents(store) if not one.get("study")]
         raise StoreError(
             f"There is no sweep {sweep_id} in {store}.",
             f"Sweeps there are: {', '.join(known[-5:])}." if known else "Run `harness sweep`.",
         )
     return path
+
+
+def _refuse_study(store: Path, study_id: str) -> None:
+    """A study has a page of its own, which it writes itself."""
+    kept = layout.study_path(store, study_id)
+    if not kept.is_file():
+        return
+    pages = [kept.with_name(name) for name in ("study.html", "study.md")]
+    page = next((page for page in pages if page.is_file()), None)
+    raise StoreError(
+        f"{study_id} is a study, not a sweep.",
+        f"Open {page}." if page else "It is not finished: the same command goes on with it.",
+    )
 
 
 def _read_answers(

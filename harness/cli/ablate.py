@@ -143,7 +143,8 @@ def passes(  # noqa: PLR0917 - each parameter is an option
     Exit codes: 0 all points ran, 2 bad input, 3 some passes failed (they are named), 4 nothing
     could be compared.
     """
-    from harness.studies.ablation import ablate, known_passes
+    from harness.studies.ablation import ablate
+    from harness.studies.pass_names import known_passes
     from harness.studies.trials import Trials
 
     progress = RichProgress(Console(stderr=True))

@@ -8,6 +8,9 @@ from typing import Any
 
 from harness.environments.variables import VARIABLES, fault_of_variables
 from harness.plan.cells import Cell
+from harness.spec.models import Axes
+
+_AXIS = "; {} is an axis of its own, beside the settings"
 
 
 def refusal(cell: Cell, probe: Mapping[str, Any]) -> str | None:
@@ -46,7 +49,8 @@ def _not_offered(backend: str, asked: Mapping[str, Any], offer: Mapping[str, Any
                 return why
         elif name not in there:
             known = ", ".join(there) or "none"
-            return f"{backend} has no setting {name} (it has: {known}){_near(name, there)}"
+            hint = _AXIS.format(name) if name in Axes.model_fields else _near(name, there)
+            return f"{backend} has no setting {name} (it has: {known}){hint}"
         elif name in settings and (why := _unchosen(backend, name, value, settings[name])):
             return why
     return None

@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.report import times, words
 from harness.report.tabular import markdown_table, markdown_text, terminal_table
 from harness.store.naming import settings_text
-from harness.studies.effects import EFFECTS
+from harness.studies.effects import EFFECTS, UNTRIED
 
 Document = dict[str, Any]
 
@@ -160,7 +160,8 @@ def subject(document: Mapping[str, Any]) -> str:
 def notes(document: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the tables."""
     tried, known = len(document["passes"]), document["known"]
-    chosen = "" if tried == known else f", of which {tried} were tried"
+    were = "was" if tried == 1 else "were"
+    chosen = "" if tried == known else f", of which {tried} {were} tried"
     images = document["images"]
     over = "" if images is None else f"; answers of {words.plural(images, 'image')}"
     said = [f"{document['owner']} knows {known} by name{chosen}{over}."]
@@ -186,10 +187,13 @@ def print_ablation(document: Mapping[str, Any], console: Console) -> None:
         console.print(Text(note, style="dim"), soft_wrap=True)
     for section in sections(document):
         _print_section(section, console)
+    effects = by_effect(document)
+    if [word for word, *_ in effects] == [UNTRIED]:
+        return
     table = terminal_table(
         "What each pass does", "passes", "effect", "which", left=("effect", "which")
     )
-    for word, meaning, names in by_effect(document):
+    for word, meaning, names in effects:
         table.add_row(Text(str(len(names))), Text(f"{word}: {meaning}"), Text(", ".join(names)))
     console.print(table, width=min(console.width, 160))
 
@@ -204,8 +208,7 @@ def _print_section(section: Section, console: Console) -> None:
         table.add_row(
             Text(line.name), *(Text(one) for one in texts), style="yellow" if flips else None
         )
-    if section.lines:
-        console.print(table)
+    console.print(table if section.lines else Text(section.title, style="bold"))
     if section.inert:
         console.print(Text(inert_in_words(section, _NAMED), style="dim"), soft_wrap=True)
     for reason in section.invalid:

@@ -7,18 +7,21 @@ cannot be faster, and need not be asked five hundred times to be known for the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from harness.canonical import key_of
+from harness.errors import UsageError
 from harness.plan.cells import Cell
 from harness.progress import Progress
 from harness.studies import records
 from harness.studies.comparing import Comparisons
 from harness.studies.effects import EFFECTS, effect_of, operators_changed
+from harness.studies.pass_names import backend_names
 from harness.studies.passes import ALONE, ARMS, WITHOUT, Ablation, of_backend, of_file
 from harness.studies.rewriting import FileForm, file_forms, passes_of
 from harness.studies.trials import Point, Trial, Trials
@@ -31,20 +34,13 @@ KIND = "ablate-passes"
 AT_ONCE = 28
 """Points in one sweep: what an interruption costs the study's document, not the store."""
 
+A_FEW = 4
+BATCH_S = 90
+"""About so long a sweep takes, where fewer points than `AT_ONCE` fill it: between two sweeps a
+person is told how far it is, and what is known is kept."""
+
 FIRST_LOOK = 8
 """Images over which it is found out what changes anything at all."""
-
-
-def known_passes(trials: Trials, tool: str | None = None) -> list[str]:
-    """Every pass by name: of the backend, or of a tool that rewrites ONNX files.
-
-    Raises:
-        UsageError: it has none that can be named.
-    """
-    if tool is not None:
-        return list(passes_of(trials, tool).known)
-    names = trials.offer().get("names") or {}
-    return list(of_backend(names, backend=trials.cell().backend).known)
 
 
 def ablate(
@@ -76,11 +72,19 @@ def ablate(
         HarnessError: nothing could be planned, or the store cannot be written.
     """
     cell = trials.cell()
+    if why := trials.refusal():
+        raise UsageError(
+            f"No point of this ablation can run: {why}.",
+            "Correct --setting; `harness env probe NAME` shows what each backend offers.",
+        )
     forms: FileForms | None = None
     if tool is None:
-        names = trials.offer().get("names") or {}
         ablation = of_backend(
-            names, backend=cell.backend, chosen=chosen, arms=arms, given=trials.given
+            backend_names(trials),
+            backend=cell.backend,
+            chosen=chosen,
+            arms=arms,
+            given=trials.given,
         )
     else:
         there = passes_of(trials, tool)
@@ -156,35 +160,51 @@ class Study:
         Returns:
             The document, complete.
         """
-        points = self.ablation.points
         looking = self.looking or self.trials
         if looking is self.trials:
             self._whole = self._found
         self._keep("looked")
-        with self.progress.task("Passes: what changes anything", total=len(points)) as task:
-            for batch in _batches(points):
-                self._found.update(self._tried(looking, batch))
-                self._keep("looked")
-                task.advance(len(batch))
-        if self._whole is not self._found:
-            acting = self._acting()
-            with self.progress.task("Passes: answers", total=len(acting)) as task:
-                for batch in _batches(acting):
-                    self._whole.update(self._tried(self.trials, batch))
-                    for point in batch:
-                        looked, whole = self._found[point.key], self._whole[point.key]
-                        if looked.key != whole.key:
-                            self._told.compiled_twice(looked.fingerprint, whole.fingerprint)
-                    self._keep("answered")
-                    task.advance(len(batch))
-        if timed:
-            for reference, others in self._to_time():
-                with self.progress.task(f"Passes: times against {reference.label}"):
-                    for trial in self.trials.run([reference, *others], timed=True):
-                        self._told.compiled_twice(trial.fingerprint, trial.fingerprint_again)
-                self._keep("timed")
+        if self._looked(looking):
+            if self._whole is not self._found:
+                self._answer()
+            if timed:
+                self._time()
         self._keep(None)
         return self.document
+
+    def _looked(self, looking: Trials) -> bool:
+        """See what changes anything; False where nothing runs to compare it with."""
+        points = self.ablation.points
+        references = [self.ablation.off, self.ablation.on]
+        with self.progress.task("Passes: what changes anything", total=len(points)) as task:
+            for batch in (references, *_batches(points[len(references) :])):
+                self._found.update(self._tried(looking, batch))
+                if not any(self._found[point.key].answered for point in references):
+                    return False
+                self._keep("looked")
+                task.advance(len(batch))
+        return True
+
+    def _answer(self) -> None:
+        """Have what acts answer all images."""
+        acting = self._acting()
+        with self.progress.task("Passes: answers", total=len(acting)) as task:
+            for batch in _batches(acting):
+                self._whole.update(self._tried(self.trials, batch))
+                for point in batch:
+                    looked, whole = self._found[point.key], self._whole[point.key]
+                    if looked.key != whole.key:
+                        self._told.compiled_twice(looked.fingerprint, whole.fingerprint)
+                self._keep("answered")
+                task.advance(len(batch))
+
+    def _time(self) -> None:
+        """Time what acts, against all off and against all on."""
+        for reference, others in self._to_time():
+            with self.progress.task(f"Passes: times against {reference.label}"):
+                for trial in self.trials.run([reference, *others], timed=True):
+                    self._told.compiled_twice(trial.fingerprint, trial.fingerprint_again)
+            self._keep("timed")
 
     def _tried(self, trials: Trials, batch: Sequence[Point]) -> dict[str, Trial]:
         made = {p.key: trial for p, trial in zip(batch, trials.run(batch), strict=True)}
@@ -336,8 +356,16 @@ class Study:
         return row
 
 
-def _batches(points: Sequence[Point]) -> list[Sequence[Point]]:
-    return [points[start : start + AT_ONCE] for start in range(0, len(points), AT_ONCE)]
+def _batches(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
+    """A few points first, then as many as take about `BATCH_S`, by what those before them took."""
+    place, size = 0, A_FEW
+    while place < len(points):
+        batch = points[place : place + size]
+        began = time.monotonic()
+        yield batch
+        each = max((time.monotonic() - began) / len(batch), 1e-9)
+        place += len(batch)
+        size = max(A_FEW, min(AT_ONCE, int(BATCH_S / each)))
 
 
 def headline(document: Mapping[str, Any]) -> str:
@@ -348,6 +376,11 @@ def headline(document: Mapping[str, Any]) -> str:
     counts, total = document["counts"], len(document["passes"])
     if not document["complete"]:
         return f"Incomplete: {'; '.join(document['incomplete'])}"
+    references = [row for row in document["rows"] if row["arm"] in {"off", "on"}]
+    if all(row["status"] in {"failed", "skipped"} for row in references):
+        return (
+            "Runs neither with all passes off nor with all on: no pass is to blame, none was tried"
+        )
     told = [
         f"{counts[word]} {phrase}"
         for word, phrase in (

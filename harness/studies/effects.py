@@ -22,7 +22,7 @@ EFFECTS: Mapping[str, str] = {
     UNKNOWN: "not shown by its library, compiled otherwise each time, or compared with something that "
     "failed",
     HALF: "tried in one way only, in which it changes nothing: said of that way, not of the pass",
-    UNTRIED: "not tried yet",
+    UNTRIED: "not tried",
 }
 """The words that an ablation has for a pass, each with what it means."""
 

@@ -22,6 +22,7 @@ from harness.environments.provision import Provisioned
 from harness.errors import StoreError, UsageError
 from harness.execution.bundles import answers_folder, is_whole
 from harness.execution.executors.base import Executor
+from harness.execution.offers import refusal
 from harness.execution.resolve import Resolved, resolve_spec
 from harness.execution.sweep import Prepared, run_sweep
 from harness.plan.build import build_plan
@@ -258,6 +259,21 @@ class Trials:
         made = self.environment(cell.environment_identity)
         told = made.probe["backends"].get(cell.backend) or {}
         return dict(told.get("offer") or {})
+
+    def named_passes(self) -> dict[str, int]:
+        """The backends of the environment that have passes by name, each with how many."""
+        told = self.environment(self.cell().environment_identity).probe["backends"]
+        offers = {name: (one.get("offer") or {}).get("names") or {} for name, one in told.items()}
+        return {
+            name: len({one for known in names.values() for one in known})
+            for name, names in offers.items()
+            if names
+        }
+
+    def refusal(self) -> str | None:
+        """Why no cell with the base's settings can run; None where it may be tried."""
+        cell = self.cell()
+        return refusal(cell, self.environment(cell.environment_identity).probe)
 
     def environment(self, identity: str, point: Point | None = None) -> Provisioned:
         """An environment that takes part in a point, made if it is not there yet.

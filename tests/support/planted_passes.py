@@ -46,6 +46,7 @@ class PlantedTrials:
     looking: PlantedTrials | None = None
     fitted: bool = False
     moody: bool = False
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def store(self):
@@ -67,6 +68,12 @@ class PlantedTrials:
         if self.looking is None:
             self.looking = replace(self, images=images, looking=None, batches=[])
         return self.looking
+
+    def refusal(self):
+        return None if set(self.given) <= {"level"} else f"planted has no setting {[*self.given]}"
+
+    def named_passes(self):
+        return dict.fromkeys(self.elsewhere, len(self.known))
 
     def offer(self):
         return {"names": {"disabled_passes": list(self.known)}}

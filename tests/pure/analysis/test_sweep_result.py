@@ -371,3 +371,19 @@ def test_problems_of_the_sweep_are_told(tmp_path: Path) -> None:
     problem = {"key": key, "message": "could not be timed: the machine slept"}
     factory.sweep([key], problems=[problem])
     assert sweep_result(tmp_path, "sweep-1")["problems"] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("page", "said"), [("study.html", "Open {folder}/study.html."), (None, "the same command")]
+)
+def test_who_asks_for_a_study_is_told_where_its_page_is(
+    tmp_path: Path, page: str | None, said: str
+) -> None:
+    folder = tmp_path / "studies" / "s-1"
+    folder.mkdir(parents=True)
+    (folder / "study.json").write_text("{}", encoding="utf-8")
+    if page:
+        (folder / page).write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="s-1 is a study, not a sweep") as caught:
+        sweep_result(tmp_path, "s-1")
+    assert said.format(folder=folder) in caught.value.remedy

@@ -42,6 +42,11 @@ def test_what_is_offered_may_be_tried() -> None:
             {"kernel": "builtin"},
             "tflite has no setting kernel (it has: kernels, fast); did you mean kernels?",
         ),
+        (
+            {"level": "basic"},
+            "tflite has no setting level (it has: kernels, fast); level is an axis of its own, "
+            "beside the settings",
+        ),
         ({"kernels": "fastest"}, "tflite has no kernels=fastest (it has: xnnpack, builtin)"),
         ({"fast": 1}, "tflite has no fast=1 (it has: True, False)"),
     ],

@@ -194,6 +194,14 @@ def test_flags_are_set_by_inductors_own_names() -> None:
     assert (config.cpp.simdlen, config.aggressive_fusion, config.max_fusion_size) == (256, True, 8)
 
 
+def test_a_switch_is_turned_off_where_a_version_has_it() -> None:
+    config = inductor()
+    torch_passes.switch_off(config, "cpp.weight_prepack")
+    torch_passes.switch_off(config, "aot_inductor.precompile_headers")
+    assert config.cpp.weight_prepack is False
+    assert not hasattr(config, "aot_inductor")
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from support.planted_passes import Crash, PlantedTrials, Program
 from support.store_factory import StoreFactory
 
+from harness.cli.ablate import _status
 from harness.errors import UsageError
 from harness.progress import SilentProgress
-from harness.report.ablation import Section, ablation_markdown, by_effect, inert_in_words, sections
+from harness.report.ablation import (
+    Section,
+    ablation_markdown,
+    by_effect,
+    inert_in_words,
+    print_ablation,
+    sections,
+)
 from harness.report.ablation_page import render
 from harness.store import layout
 from harness.studies import ablation as module
-from harness.studies.ablation import ablate, known_passes
+from harness.studies.ablation import ablate
+from harness.studies.pass_names import known_passes
 
 NAMES = ("Fuse", "FoldBatchNorm", "Idle", "Second", "Crasher")
 
@@ -89,9 +100,9 @@ def test_what_is_inert_answers_the_first_look_alone_and_what_acts_all_images(tmp
     looked = [label for labels, _ in trials.looking.batches for label in labels]
     assert len(looked) == 2 + 2 * len(NAMES)
     assert not any(with_times for _, with_times in trials.looking.batches)
-    answered = [labels for labels, with_times in trials.batches if not with_times]
+    answered = [label for labels, timed in trials.batches for label in labels if not timed]
     alone = ["all off", "all on", "only Fuse", "only FoldBatchNorm"]
-    assert answered == [[*alone, "all but FoldBatchNorm", "all but Second"]]
+    assert answered == [*alone, "all but FoldBatchNorm", "all but Second"]
     assert (document["first_look"], document["images"]) == (3, 8)
     assert row_of(document, "only FoldBatchNorm")["images"] == 8
     assert row_of(document, "only FoldBatchNorm")["pair"]["flips"] == 2
@@ -172,15 +183,59 @@ def test_where_all_off_fails_what_is_compared_with_all_on_is_still_told(tmp_path
     assert [line.name for line in without.lines] == ["FoldBatchNorm"]
 
 
+def test_where_nothing_runs_with_all_off_or_all_on_no_pass_is_tried_or_blamed(tmp_path):
+    def never(passes):
+        raise Crash("no such operator")
+
+    trials = PlantedTrials(StoreFactory(tmp_path), NAMES, never)
+    document = run(trials)
+    assert trials.batches == [(["all off", "all on"], False)]
+    assert set(effects(document).values()) == {"untried"}
+    assert document["complete"] is True
+    assert "no pass is to blame" in document["headline"]
+    assert "no such operator" in ablation_markdown(document)
+    assert _status(document) == 4
+    console = Console(file=io.StringIO(), width=200)
+    print_ablation(document, console)
+    assert "failed all off (signal): no such operator" in console.file.getvalue()
+    assert "What each pass does" not in console.file.getvalue()
+
+
+def test_a_setting_that_the_backend_does_not_have_is_bad_input(tmp_path):
+    trials = PlantedTrials(StoreFactory(tmp_path), NAMES, compiler, given={"nosuch": 1})
+    with pytest.raises(UsageError, match="planted has no setting"):
+        run(trials)
+    assert trials.batches == []
+
+
+def test_a_backend_without_names_tells_which_of_its_environment_has_some(tmp_path):
+    trials = PlantedTrials(StoreFactory(tmp_path), (), compiler, elsewhere=("other",))
+    for asked in (run, known_passes):
+        with pytest.raises(UsageError, match="planted offers no passes by name") as caught:
+            asked(trials)
+        assert "--backend other" in str(caught.value.remedy)
+
+
+def test_batches_grow_to_what_takes_a_minute_or_two(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    points, sizes = tuple(range(100)), []
+    for batch in module._batches(points):
+        slow = not sizes or len(sizes) > 2
+        clock[0] += len(batch) * (15 if slow else 0.5)
+        sizes.append(len(batch))
+    assert sizes[:5] == [4, 6, 28, 28, 6]
+    assert sum(sizes) == 100
+
+
 def test_an_interrupted_ablation_says_that_it_is_incomplete_before_it_calls_anything_inert(
-    trials, monkeypatch
+    trials,
 ):
-    monkeypatch.setattr(module, "AT_ONCE", 5)
     tried, batches = trials.run, []
 
     def interrupted(points, *, timed=False):
         batches.append(points)
-        if len(batches) == 2:
+        if len(batches) == 3:
             raise KeyboardInterrupt
         return tried(points, timed=timed)
 
@@ -189,10 +244,10 @@ def test_an_interrupted_ablation_says_that_it_is_incomplete_before_it_calls_anyt
         run(trials)
     [document] = layout.study_documents(trials.store)
     assert document["complete"] is False
-    assert document["headline"] == "Incomplete: 7 of 12 points are not tried yet"
+    assert document["headline"] == "Incomplete: 6 of 12 points are not tried yet"
     assert effects(document)["Idle"] == "half"
     assert "inert" not in document["counts"]
-    assert ablation_markdown(document).startswith("**Incomplete: 7 of 12")
+    assert ablation_markdown(document).startswith("**Incomplete: 6 of 12")
 
 
 def test_a_limited_ablation_tries_what_was_asked_for_and_says_how_many_there_are(trials):
@@ -222,6 +277,16 @@ def test_tables_hold_what_acts_and_name_the_inert_and_the_failed(finished):
     assert [name for name, _, _ in alone.failed] == ["Crasher"]
     assert [line.name for line in without.lines] == ["FoldBatchNorm", "Second"]
     assert {word: names for word, _, names in by_effect(document)}["inert"] == ["Idle"]
+
+
+def test_a_table_in_which_nothing_acts_still_says_which_it_is(finished):
+    _, document = finished
+    rows = [one | {"inert": True} for one in document["rows"]]
+    console = Console(file=io.StringIO(), width=200)
+    print_ablation({**document, "rows": rows}, console)
+    lines = console.file.getvalue().splitlines()
+    place = lines.index("Each pass alone, against all off")
+    assert lines[place + 1].startswith("Inert here (")
 
 
 def test_many_inert_passes_are_counted_where_only_some_are_named():
