@@ -76,9 +76,7 @@ def inspect_model(path: Path, architecture: str | None = None) -> ModelFile:
     """
     path = path.expanduser()
     if not path.exists():
-        raise ModelError(
-            f"There is no model file {path}.", "Give the path of a model with --model."
-        )
+        raise ModelError(f"There is no model file {path}.", "Give the path of a model file.")
     if architecture is not None:
         architecture_facts(architecture)
     try:

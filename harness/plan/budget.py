@@ -290,7 +290,9 @@ def kinds_first(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def in_words(seconds: float) -> str:
-    """A length of time for a person: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
+    """A length of time for a person: 40 s, 2.5 min, 12 min, 3.5 h."""
+    if seconds < 120:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{round(seconds / 60, 1):g} min"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -57,7 +57,8 @@ def judge_amounts(facts: Facts) -> list[Finding]:
                     key,
                     "too-few-rounds",
                     f"It was timed in {len(rounds)} rounds, and fewer than {FEWEST_ROUNDS} say too "
-                    f"little of their spread. Set `timing.rounds` to {FEWEST_ROUNDS} or more.",
+                    f"little of their spread. Set `timing.rounds` (`--rounds`) to {FEWEST_ROUNDS} "
+                    "or more.",
                 )
             )
         calls = sum(len(values) for values in rounds.values())
@@ -70,7 +71,8 @@ def judge_amounts(facts: Facts) -> list[Finding]:
                     "too-few-samples",
                     f"It was timed {queries} times, and {fewest} are needed"
                     f"{'' if fewest > FEWEST_QUERIES else ' to know a 90th percentile'}. Raise "
-                    "`timing.min_queries` or `timing.round_seconds`.",
+                    "`timing.min_queries` (`--min-queries`) or `timing.round_seconds` "
+                    "(`--round-seconds`).",
                 )
             )
         seconds = sum(int(values.sum()) for values in rounds.values()) / 1e9

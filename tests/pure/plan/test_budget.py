@@ -166,7 +166,17 @@ def test_the_share_is_the_largest_that_fits() -> None:
     assert largest_share(lambda share: 100 + share, 25) == 0
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (600, "10 min"), (9000, "2.5 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (42, "42 s"),
+        (90, "90 s"),
+        (150, "2.5 min"),
+        (180, "3 min"),
+        (600, "10 min"),
+        (9000, "2.5 h"),
+    ],
+)
 def test_time_is_told_as_a_person_says_it(seconds: float, text: str) -> None:
     assert in_words(seconds) == text
 
