@@ -104,7 +104,8 @@ def session(folder: Path, hogged: range) -> dict[str, Any]:
 
 
 def foreign(turn: dict[str, Any]) -> float:
-    return float((turn["busy_ns"] - turn["cpu_ns"]) / (turn["end_ns"] - turn["start_ns"]))
+    taken = turn["busy_ns"] + turn["steal_ns"] - turn["cpu_ns"]
+    return float(taken / (turn["end_ns"] - turn["start_ns"]))
 
 
 def test_a_hog_for_a_third_of_the_rounds_makes_the_machine_busy(tmp_path: Path) -> None:

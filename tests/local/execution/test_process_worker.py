@@ -136,7 +136,10 @@ def test_the_watch_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> Non
         raise psutil.NoSuchProcess(process.pid)
 
     monkeypatch.setattr(memory, "_resident", resident)
+    before = set(threading.enumerate())
     watch = memory.MemoryWatch(os.getpid(), 1, lambda: None)
-    time.sleep(0.5)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
     assert looks == [os.getpid()]
     assert watch.exceeded_mib is None

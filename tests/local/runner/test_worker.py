@@ -103,8 +103,8 @@ def test_several_outputs_each_get_a_file_and_integers_stay_integers(start: Start
 def test_a_round_gives_its_durations_and_no_more_than_the_run_is_timed(start: Start) -> None:
     worker = start({"latency_ns": 2_000_000})
     loaded(worker)
-    reply = worker.command("round", iterations=7, warmup=2)
-    assert len(reply["durations_ns"]) == 7
+    reply = worker.command("round", iterations=70, warmup=2)
+    assert len(reply["durations_ns"]) == 70
     # The least of them: others run here too, and a run may be interrupted.
     assert 2_000_000 <= min(reply["durations_ns"]) < 3_000_000
     assert reply["rss_mib"] > 5
@@ -121,12 +121,13 @@ def test_an_idle_worker_uses_no_processor_time(start: Start) -> None:
 def test_a_round_says_what_it_used(start: Start) -> None:
     worker = start({"latency_ns": 1_000_000})
     loaded(worker)
-    quick = worker.command("round", iterations=1)
-    long = worker.command("round", iterations=50, warmup=50)
+    bare = worker.command("round", iterations=10, warmup=0)
+    long = worker.command("round", iterations=10, warmup=90)
     warmed = worker.command("warmup", min_iterations=20, max_iterations=20, max_duration_ns=10**10)
-    # A call of this model spins: it uses the core for as long as it lasts, or waits for it.
-    assert long["cpu_ns"] + (long["wait_ns"] or 0) >= 100_000_000
-    assert quick["cpu_ns"] < long["cpu_ns"]
+    # A call of this model spins. It uses the core for as long as it lasts, but for what others take
+    # of it, so that only rounds can be compared: one of a hundred calls with one of ten.
+    assert bare["cpu_ns"] > 0
+    assert long["cpu_ns"] > 3 * bare["cpu_ns"]
     assert warmed["cpu_ns"] > 0
     assert warmed["peak_rss_mib"] >= long["rss_mib"] - 1
 
