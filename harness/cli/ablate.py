@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -85,7 +87,11 @@ def passes(  # noqa: PLR0917 - each parameter is an option
     ] = 8,
     listed: Annotated[
         bool,
-        typer.Option("--list", help="Print the passes by name and exit.", rich_help_panel=_WHICH),
+        typer.Option(
+            "--list",
+            help="Print the passes by name and exit; needs no images.",
+            rich_help_panel=_WHICH,
+        ),
     ] = False,
     architecture: of.Architecture = None,
     recipe: of.RecipeName = None,
@@ -143,31 +149,38 @@ def passes(  # noqa: PLR0917 - each parameter is an option
     Exit codes: 0 all points ran, 2 bad input, 3 some passes failed (they are named), 4 nothing
     could be compared.
     """
+    from harness.cli.sweep_options import model_of
     from harness.studies.ablation import ablate
-    from harness.studies.pass_names import known_passes
+    from harness.studies.pass_names import known_passes, stand_in
     from harness.studies.trials import Trials
 
     progress = RichProgress(Console(stderr=True))
-    spec = _spec(
-        {
-            "--model": [model], "--architecture": architecture, "--recipe": recipe,
-            "--class-offset": class_offset, "--output": output, "--data": data,
-            "--inputs": inputs, "--synsets": synsets, "--labels": labels, "--limit": limit,
-            "--env": _listed(env), "--backend": _listed(backend), "--device": _listed(device),
-            "--threads": _listed(threads), "--precision": _listed(precision),
-            "--route": _listed(route),
-        },
-        setting or [],
-        progress,
-        executor=executor,
-        timing={
-            "rounds": rounds, "round_seconds": round_seconds,
-            "min_seconds": min_seconds, "min_queries": min_queries,
-        },
-        timeout=timeout,
-        compile_timeout=compile_timeout,
-    )  # fmt: skip
-    with Trials(store, spec, progress, retry=retry) as trials:
+    with ExitStack() as held:
+        file = model_of(model).get("path")
+        if listed and file is not None and data is None and inputs is None:
+            folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+            inputs = stand_in(Path(file), architecture, folder)
+            recipe = synsets = labels = class_offset = None  # of images
+        spec = _spec(
+            {
+                "--model": [model], "--architecture": architecture, "--recipe": recipe,
+                "--class-offset": class_offset, "--output": output, "--data": data,
+                "--inputs": inputs, "--synsets": synsets, "--labels": labels, "--limit": limit,
+                "--env": _listed(env), "--backend": _listed(backend), "--device": _listed(device),
+                "--threads": _listed(threads), "--precision": _listed(precision),
+                "--route": _listed(route),
+            },
+            setting or [],
+            progress,
+            executor=executor,
+            timing={
+                "rounds": rounds, "round_seconds": round_seconds,
+                "min_seconds": min_seconds, "min_queries": min_queries,
+            },
+            timeout=timeout,
+            compile_timeout=compile_timeout,
+        )  # fmt: skip
+        trials = held.enter_context(Trials(store, spec, progress, retry=retry))
         if listed:
             names = known_passes(trials, optimise)
             sys.stdout.write(json.dumps(names) if as_json else "\n".join(names))

@@ -51,6 +51,9 @@ def test_the_passes_are_listed_and_an_unknown_one_is_refused(
     listed = harness(*asked, "--list", "--json")
     assert listed.status == 0, listed.err
     assert {"ConstantFolding", "MatMulAddFusion"} <= set(listed.json)
+    given = asked.index("--inputs")
+    bare = (*asked[:given], *asked[given + 2 :], "--recipe", "torch", "--list", "--json")
+    assert harness(*bare).json == listed.json
     refused = harness(*asked, "--pass", "MatMulAddFuzion")
     assert refused.status == 2
     assert "MatMulAddFusion" in refused.err

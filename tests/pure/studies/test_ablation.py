@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 from support.planted_passes import Crash, PlantedTrials, Program
+from support.small_model import FEATURES, write_model
 from support.store_factory import StoreFactory
 
 from harness.cli.ablate import _status
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.progress import SilentProgress
 from harness.report.ablation import (
     Section,
@@ -25,7 +27,7 @@ from harness.report.ablation_page import render
 from harness.store import layout
 from harness.studies import ablation as module
 from harness.studies.ablation import ablate
-from harness.studies.pass_names import known_passes
+from harness.studies.pass_names import known_passes, stand_in
 
 NAMES = ("Fuse", "FoldBatchNorm", "Idle", "Second", "Crasher")
 
@@ -254,6 +256,13 @@ def test_a_limited_ablation_tries_what_was_asked_for_and_says_how_many_there_are
     document = run(trials, chosen=["Idle"], arms=["alone"], timed=False)
     assert [row["label"] for row in document["rows"]] == ["all off", "all on", "only Idle"]
     assert (document["known"], effects(document)) == (5, {"Idle": "half"})
+
+
+def test_a_stand_in_is_what_the_model_takes(tmp_path):
+    array = np.load(stand_in(write_model(tmp_path / "m.onnx"), None, tmp_path))
+    assert (array.shape, array.dtype) == ((1, FEATURES), np.float32)
+    with pytest.raises(ModelError, match="There is no model file"):
+        stand_in(tmp_path / "none.onnx", None, tmp_path)
 
 
 def test_the_passes_are_listed_and_an_unknown_one_is_refused(trials):
