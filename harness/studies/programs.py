@@ -50,7 +50,7 @@ class Asked:
 
 
 def program(asked: Asked) -> tuple[Lines, bool]:
-    """The body of a function that gives the first output for `x`, and whether it needs the runner."""
+    """The body of a function of `x` that returns the first output, and whether it needs the runner."""
     written = _WRITTEN.get(asked.backend)
     if written is not None and asked.device == "cpu" and asked.instruction_set == "own":
         rest = dict(asked.settings)
@@ -58,7 +58,8 @@ def program(asked: Asked) -> tuple[Lines, bool]:
         body = written(asked, rest)
         # What was not taken out of the settings is not in the lines.
         if body is not None and not rest:
-            return [*lines, *_transposed(asked.input_axes), *body, *_given(asked)], False
+            given = _given(body, asked.output_axes)
+            return [*lines, *_transposed(asked.input_axes), *given], False
     return _by_runner(asked), True
 
 
@@ -67,15 +68,12 @@ def _variables(variables: Mapping[str, str]) -> Lines:
 
 
 def _transposed(axes: Sequence[int] | None) -> Lines:
-    return (
-        ["fed = x"] if axes is None else [f"fed = np.ascontiguousarray(x.transpose({list(axes)}))"]
-    )
+    return [] if axes is None else [f"x = np.ascontiguousarray(x.transpose({list(axes)}))"]
 
 
-def _given(asked: Asked) -> Lines:
-    if asked.output_axes is None:
-        return ["return output"]
-    return [f"return output.transpose({list(asked.output_axes)})"]
+def _given(body: Lines, axes: Sequence[int] | None) -> Lines:
+    *before, last = body
+    return [*before, last if axes is None else f"{last}.transpose({list(axes)})"]
 
 
 def _onnxruntime(asked: Asked, rest: dict[str, Any]) -> Lines | None:
@@ -98,7 +96,7 @@ def _onnxruntime(asked: Asked, rest: dict[str, Any]) -> Lines | None:
         *off_lines,
         f"session = ort.InferenceSession(HERE / {asked.file!r}, options{disabled},",
         '                               providers=["CPUExecutionProvider"])',
-        "output = session.run(None, {session.get_inputs()[0].name: fed})[0]",
+        "return session.run(None, {session.get_inputs()[0].name: x})[0]",
     ]
 
 
@@ -123,7 +121,7 @@ def _openvino(asked: Asked, rest: dict[str, Any]) -> Lines | None:
         "import openvino as ov",
         f"options = {wanted!r}",
         f"compiled = ov.Core().compile_model(HERE / {asked.file!r}, 'CPU', options)",
-        "output = compiled.create_infer_request().infer([fed])[0]",
+        "return compiled.create_infer_request().infer([x])[0]",
     ]
 
 
@@ -153,15 +151,15 @@ def _tvm(asked: Asked, rest: dict[str, Any]) -> Lines | None:
         "from tvm import relax",
         "from tvm.relax.frontend.onnx import from_onnx",
         f"model = onnx.load(HERE / {asked.file!r})",
-        "module = from_onnx(model, shape_dict={model.graph.input[0].name: list(fed.shape)},",
+        "module = from_onnx(model, shape_dict={model.graph.input[0].name: list(x.shape)},",
         "                   sanitize_input_names=False)",
         f'target = tvm.target.Target({{"kind": "llvm", "mcpu": str({cpu}){more}}})',
         f"with target, tvm.transform.PassContext(disabled_pass={off!r}):",
         *(f"    module = relax.transform.{line}(module)" for line in before),
         f"    module = {lowered}(module)",
         "    library = tvm.compile(module, target, relax_pipeline=None)",
-        'result = relax.VirtualMachine(library, tvm.cpu())["main"](tvm.runtime.tensor(fed))',
-        'output = (result if hasattr(result, "numpy") else result[0]).numpy()',
+        'result = relax.VirtualMachine(library, tvm.cpu())["main"](tvm.runtime.tensor(x))',
+        'return (result if hasattr(result, "numpy") else result[0]).numpy()',
     ]
 
 
@@ -211,8 +209,8 @@ def _torch(asked: Asked, rest: dict[str, Any]) -> Lines | None:
         f"model = torch.export.load(HERE / {asked.file!r}).module()",
         *compiled,
         "with torch.no_grad():",
-        "    result = model(torch.from_numpy(fed))",
-        "output = (result if isinstance(result, torch.Tensor) else result[0]).numpy()",
+        "    result = model(torch.from_numpy(x))",
+        "return (result if isinstance(result, torch.Tensor) else result[0]).numpy()",
     ]
 
 
@@ -246,8 +244,7 @@ def _by_runner(asked: Asked) -> Lines:
         f"    variables = dict(os.environ, PYTHONPATH=str(HERE), **{variables!r})",
         '    command = [sys.executable, "-m", "runner", str(Path(work) / "job.json")]',
         "    subprocess.run(command, check=True, env=variables, stdout=subprocess.DEVNULL)",
-        '    output = np.load(Path(work) / "output_0.npy")',
-        "return output",
+        '    return np.load(Path(work) / "output_0.npy")',
     ]
 
 

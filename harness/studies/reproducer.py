@@ -36,22 +36,21 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-x = np.load(HERE / "{input}")
 
 """
 _SIDE = """\
-def {name}():  # {label}
+def {name}(x):  # {label}
     {body}
 
 """
 _TAIL = """
 side = sys.argv[1]
-np.save(HERE / f"output-{{side}}.npy", {{"a": a, "b": b}}[side]())
+np.save(HERE / f"output-{{side}}.npy", {{"a": a, "b": b}}[side](np.load(HERE / "{input}")))
 files = [HERE / "output-a.npy", HERE / "output-b.npy"]
 if all(file.exists() for file in files):
     p, q = (np.load(file).astype(np.float64) for file in files)
     apart, fine = np.inf, np.isfinite(p)
-    odd = [np.where(np.isfinite(x), 0, x) for x in (p, q)]
+    odd = [np.where(np.isfinite(values), 0, values) for values in (p, q)]
     if np.array_equal(*odd, equal_nan=True):
         most, size = (np.abs(x).max(initial=0) for x in (p[fine] - q[fine], p[fine]))
         apart = most and (most / size if size else np.inf)
@@ -171,10 +170,9 @@ def script(sides: tuple[ReproducedSide, ReproducedSide], shown: Shown) -> tuple[
             quotes=_QUOTES,
             title=_plain(f"{shown.headline}: {_said(shown)}."),
             how=_how(sides),
-            input=INPUT,
         )
         + functions
-        + _TAIL.format(said=_plain(said), bound=shown.bound)
+        + _TAIL.format(said=_plain(said), bound=shown.bound, input=INPUT)
     ), any(runner for _, runner in bodies)
 
 

@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_looked
 def test_the_script_is_about_thirty_lines_and_imports_only_what_is_concerned(locks):
     text, runner = script((_side(locks[0]), _side(locks[1])), SHOWN)
     assert not runner
-    assert len([line for line in text.splitlines() if line.strip()]) <= 42
+    assert len([line for line in text.splitlines() if line.strip()]) <= 36
     imported = {
         name.name.partition(".")[0]
         for node in ast.walk(ast.parse(text))
@@ -156,8 +156,8 @@ def _script_with(folder: Path, a: str, b: str) -> list[subprocess.CompletedProce
     lock = folder / "x.lock"
     lock.touch()
     text, _ = script((_side(lock), _side(lock)), SHOWN)
-    head, tail = text[: text.index("def a()")], text[text.index("side = sys.argv") :]
-    body = f"def a():\n    return {a}\n\n\ndef b():\n    return {b}\n\n\n"
+    head, tail = text[: text.index("def a(x)")], text[text.index("side = sys.argv") :]
+    body = f"def a(x):\n    return {a}\n\n\ndef b(x):\n    return {b}\n\n\n"
     (folder / "reproduce.py").write_text(head + body + tail, encoding="utf-8")
     np.save(folder / "input.npy", np.float32([[1, 2]]))
     return [
@@ -211,7 +211,7 @@ def _lines(backend, file_format="onnx", known=None, **settings):
     lines, runner = program(
         Asked(backend, f"subgraph.{file_format}", file_format, settings, known=known or {})
     )
-    compile("def f():\n    " + "\n    ".join(lines), "lines", "exec")
+    compile("def f(x):\n    " + "\n    ".join(lines), "lines", "exec")
     return "\n".join(lines), runner
 
 
