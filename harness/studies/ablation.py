@@ -8,8 +8,8 @@ cannot be faster, and need not be asked five hundred times to be known for the s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,16 +19,14 @@ from harness.errors import UsageError
 from harness.plan.cells import Cell
 from harness.progress import Progress
 from harness.studies import records
+from harness.studies.ablation_findings import FileForms, Findings, headline
 from harness.studies.comparing import Comparisons
-from harness.studies.effects import EFFECTS, effect_of, operators_changed
 from harness.studies.pass_names import backend_names
-from harness.studies.passes import ALONE, ARMS, WITHOUT, Ablation, of_backend, of_file
-from harness.studies.rewriting import FileForm, file_forms, passes_of
-from harness.studies.trials import Point, Trial, Trials
+from harness.studies.passes import ARMS, of_backend, of_file
+from harness.studies.rewriting import file_forms, passes_of
+from harness.studies.trials import Point, Trials
 
 Document = dict[str, Any]
-FileForms = Callable[[Sequence[Trial]], Mapping[str, FileForm]]
-"""What the files hold that these trials' backend read, by the key of the point."""
 
 KIND = "ablate-passes"
 AT_ONCE = 28
@@ -105,7 +103,8 @@ def ablate(
     )
     document = records.go_on(trials.store, document)
     looking = _looking(trials, first_look, progress)
-    return Study(trials, ablation, progress, document, forms, looking).run(timed=timed)
+    findings = Findings(ablation, Comparisons(trials.store), forms)
+    return Study(trials, looking, findings, progress, document).run(timed=timed)
 
 
 def _looking(trials: Trials, images: int, progress: Progress) -> Trials:
@@ -130,26 +129,17 @@ class Study:
 
     Attributes:
         trials: what runs its points.
-        ablation: the points.
+        looking: what runs every point first, over few images; or `trials` itself.
+        findings: what is known so far.
         progress: where to report to.
-        document: what is known so far; see `docs/ablation.md`.
-        file_forms: of a tool that rewrites files, what each made; None: passes of a backend.
-        looking: what runs every point over few images first; None: `trials` itself.
+        document: what is kept of it; see `docs/ablation.md`.
     """
 
     trials: Trials
-    ablation: Ablation
+    looking: Trials
+    findings: Findings
     progress: Progress
     document: Document
-    file_forms: FileForms | None = None
-    looking: Trials | None = None
-    _found: dict[str, Trial] = field(default_factory=dict)
-    _whole: dict[str, Trial] = field(default_factory=dict)
-    _told: Comparisons = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Answers are read from the store that the trials write to."""
-        self._told = Comparisons(self.trials.store)
 
     def run(self, *, timed: bool) -> Document:
         """Try everything, and keep what is known after each batch.
@@ -160,26 +150,25 @@ class Study:
         Returns:
             The document, complete.
         """
-        looking = self.looking or self.trials
-        if looking is self.trials:
-            self._whole = self._found
+        if self.looking is self.trials:
+            self.findings.whole = self.findings.looked
         self._keep("looked")
-        if self._looked(looking):
-            if self._whole is not self._found:
+        if self._look():
+            if self.looking is not self.trials:
                 self._answer()
             if timed:
                 self._time()
         self._keep(None)
         return self.document
 
-    def _looked(self, looking: Trials) -> bool:
+    def _look(self) -> bool:
         """See what changes anything; False where nothing runs to compare it with."""
-        points = self.ablation.points
-        references = [self.ablation.off, self.ablation.on]
-        with self.progress.task("Passes: what changes anything", total=len(points)) as task:
-            for batch in (references, *_batches(points[len(references) :])):
-                self._found.update(self._tried(looking, batch))
-                if not any(self._found[point.key].answered for point in references):
+        plan = self.findings.ablation
+        references = [plan.off, plan.on]
+        with self.progress.task("Passes: what changes anything", total=len(plan.points)) as task:
+            for batch in (references, *_batches(plan.points[len(references) :])):
+                self.findings.add(batch, self.looking.run(batch), whole=False)
+                if not any(self.findings.looked[point.key].answered for point in references):
                     return False
                 self._keep("looked")
                 task.advance(len(batch))
@@ -187,173 +176,41 @@ class Study:
 
     def _answer(self) -> None:
         """Have what acts answer all images."""
-        acting = self._acting()
+        acting = self.findings.acting()
         with self.progress.task("Passes: answers", total=len(acting)) as task:
             for batch in _batches(acting):
-                self._whole.update(self._tried(self.trials, batch))
-                for point in batch:
-                    looked, whole = self._found[point.key], self._whole[point.key]
-                    if looked.key != whole.key:
-                        self._told.compiled_twice(looked.fingerprint, whole.fingerprint)
+                self.findings.add(batch, self.trials.run(batch), whole=True)
                 self._keep("answered")
                 task.advance(len(batch))
 
     def _time(self) -> None:
         """Time what acts, against all off and against all on."""
-        for reference, others in self._to_time():
+        for reference, others in self.findings.to_time():
             with self.progress.task(f"Passes: times against {reference.label}"):
-                for trial in self.trials.run([reference, *others], timed=True):
-                    self._told.compiled_twice(trial.fingerprint, trial.fingerprint_again)
+                self.findings.add_timed(self.trials.run([reference, *others], timed=True))
             self._keep("timed")
-
-    def _tried(self, trials: Trials, batch: Sequence[Point]) -> dict[str, Trial]:
-        made = {p.key: trial for p, trial in zip(batch, trials.run(batch), strict=True)}
-        if self.file_forms is not None:
-            known = {**self._found, **made}
-            self._told.files.update(self.file_forms(list(known.values())))
-        return made
-
-    def _pairs_of_points(self) -> list[tuple[Point, list[Point]]]:
-        """All off and all on, each with what is compared with it."""
-        plan = self.ablation
-        return [
-            (plan.off, [plan.on, *plan.alone.values()]),
-            (plan.on, list(plan.without.values())),
-        ]
-
-    def _acting(self) -> list[Point]:
-        """What is to answer over all images: what changes something, and what it is compared with."""
-        found: dict[str, Point] = {}
-        for reference, others in self._pairs_of_points():
-            worth = [point for point in others if self._changes(point, reference, self._found)]
-            found.update((point.key, point) for point in (reference, *worth))
-        return [point for point in found.values() if self._found[point.key].answered]
-
-    def _changes(self, point: Point, reference: Point, found: Mapping[str, Trial]) -> bool:
-        """Whether both have answers, and it is not known that they are the same."""
-        trial, against = found.get(point.key), found.get(reference.key)
-        if trial is None or against is None or not (trial.answered and against.answered):
-            return False
-        return self._told.change(trial, against).inert is not True
-
-    def _to_time(self) -> list[tuple[Point, list[Point]]]:
-        """Each reference with those that were compiled to something else than it."""
-        found = []
-        for reference, others in self._pairs_of_points():
-            worth = [point for point in others if self._changes(point, reference, self._whole)]
-            if worth:
-                found.append((reference, worth))
-        return found
 
     def _keep(self, after: str | None) -> None:
         """Keep what is known after a part of a step; None: all is done."""
-        complete = after is None
-        rows = self._rows()
-        passes = self._passes(rows)
-        missing = [] if after is None else self._missing(after)
-        counts = {word: sum(one["effect"] == word for one in passes) for word in EFFECTS}
         self.document.update(
             {
                 "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "complete": complete,
-                "incomplete": missing,
-                "known": len(self.ablation.known),
-                "images": self._count(self._whole),
-                "first_look": self._count(self._found),
-                "passes": passes,
-                "deterministic": self._told.steady,
-                "counts": {word: number for word, number in counts.items() if number},
-                "rows": rows,
+                "complete": after is None,
+                "incomplete": [] if after is None else [self._missing(after)],
+                **self.findings.document(),
                 "sweeps": list(self.trials.sweeps),
             }
         )
         self.document["headline"] = headline(self.document)
         records.keep(self.trials.store, self.document)
 
-    def _count(self, found: Mapping[str, Trial]) -> int | None:
-        """Over how many images answers are compared; None while there are none."""
-        answered = next((trial for trial in found.values() if trial.answered), None)
-        return self._told.answers(answered).count if answered else None
-
-    def _missing(self, after: str) -> list[str]:
-        untried = [p.label for p in self.ablation.points if p.key not in self._found]
-        if untried:
-            return [f"{len(untried)} of {len(self.ablation.points)} points are not tried yet"]
-        said = "what acts is not timed yet" if self.document["timed"] else "not all is compared yet"
-        return ["what acts has not answered all images yet"] if after == "looked" else [said]
-
-    def _passes(self, rows: Sequence[Document]) -> list[Document]:
-        by_pass: dict[str, dict[str, Document]] = {}
-        for row in rows:
-            if row["pass"] is not None:
-                by_pass.setdefault(row["pass"], {})[row["arm"]] = row
-        return [
-            {
-                "name": name,
-                "effect": effect_of(by_pass.get(name, {}), self.ablation.ways[name]),
-                **{
-                    arm: (by_pass.get(name, {}).get(arm) or {}).get("key")
-                    for arm in (ALONE, WITHOUT)
-                },
-            }
-            for name in self.ablation.chosen
-        ]
-
-    def _rows(self) -> list[Document]:
-        """A row for each point that was tried, times and all."""
-        plan = self.ablation
-        listed: list[tuple[str, str | None, Point, Point | None]] = [
-            ("off", None, plan.off, None),
-            ("on", None, plan.on, plan.off),
-            *((ALONE, name, point, plan.off) for name, point in plan.alone.items()),
-            *((WITHOUT, name, point, plan.on) for name, point in plan.without.items()),
-        ]
-        rows = [
-            self._row(arm, name, *self._both(point, against))
-            for arm, name, point, against in listed
-            if point.key in self._found
-        ]
-        self._told.add_times(rows)
-        return rows
-
-    def _both(self, point: Point, against: Point | None) -> tuple[Trial, Trial | None]:
-        """A trial and what it is compared with: over all images, or both of the first look."""
-        whole = self._whole.get(point.key)
-        if against is None:
-            return whole or self._found[point.key], None
-        other = self._whole.get(against.key)
-        if whole is not None and other is not None:
-            return whole, other
-        return self._found[point.key], self._found.get(against.key)
-
-    def _row(self, arm: str, name: str | None, trial: Trial, against: Trial | None) -> Document:
-        form = self._told.files.get(trial.point.key)
-        row: Document = {
-            "arm": arm,
-            "pass": name,
-            "label": trial.label,
-            "against": against.label if against else None,
-            "key": trial.key or None,
-            "status": trial.status,
-            "kind": trial.kind or None,
-            "message": trial.message or None,
-            "compiled": trial.compiled,
-            "file": form.document() if form else None,
-            **dict.fromkeys(("inert", "same_form", "file_changed", "operators_changed")),
-            **dict.fromkeys(("pair", "images")),
-            "said": "",
-        }
-        if against is None or not (trial.answered and against.answered):
-            return row
-        change = self._told.change(trial, against)
-        row.update(inert=change.inert, same_form=change.same_form, said=change.said)
-        row["operators_changed"] = operators_changed(
-            against.compiled.get("operators") or {}, trial.compiled.get("operators") or {}
-        )
-        row["file_changed"] = None if change.same_file is None else not change.same_file
-        row["pair"] = self._told.pair(against, trial) if change.inert is not True else None
-        row["images"] = self._told.answers(trial).count
-        return row
+    def _missing(self, after: str) -> str:
+        if untried := self.findings.untried():
+            points = len(self.findings.ablation.points)
+            return f"{len(untried)} of {points} points are not tried yet"
+        if after == "looked":
+            return "what acts has not answered all images yet"
+        return "what acts is not timed yet" if self.document["timed"] else "not all is compared yet"
 
 
 def _batches(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
@@ -366,36 +223,3 @@ def _batches(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
         each = max((time.monotonic() - began) / len(batch), 1e-9)
         place += len(batch)
         size = max(A_FEW, min(AT_ONCE, int(BATCH_S / each)))
-
-
-def headline(document: Mapping[str, Any]) -> str:
-    """What an ablation found, in one line.
-
-    Nothing is called inert before everything was tried.
-    """
-    counts, total = document["counts"], len(document["passes"])
-    if not document["complete"]:
-        return f"Incomplete: {'; '.join(document['incomplete'])}"
-    references = [row for row in document["rows"] if row["arm"] in {"off", "on"}]
-    if all(row["status"] in {"failed", "skipped"} for row in references):
-        return (
-            "Runs neither with all passes off nor with all on: no pass is to blame, none was tried"
-        )
-    told = [
-        f"{counts[word]} {phrase}"
-        for word, phrase in (
-            ("acts", "acting"),
-            ("redundant", "redundant"),
-            ("together", "acting only together"),
-            ("fails", "failing"),
-            ("refused", "refused"),
-            ("inert", "inert"),
-            ("unknown", "not to be told"),
-            ("half", "without effect in the one way tried"),
-        )
-        if counts.get(word)
-    ]
-    said = f"Of {total} pass{'es' * (total != 1)}: {', '.join(told) or 'nothing known'}"
-    if document["deterministic"] is False:
-        said += "; not deterministic: the same, compiled again, was something else"
-    return said
