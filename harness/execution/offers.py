@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.environments.variables import VARIABLES, fault_of_variables
 from harness.plan.cells import Cell
-from harness.spec.models import Axes
+from harness.spec.axes import Axes
 
 _AXIS = "; {} is an axis of its own, beside the settings"
 

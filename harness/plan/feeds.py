@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
 
+from harness.spec.axes import Axes
 from harness.spec.feeding import NONE, REFERENCE
-from harness.spec.models import Axes
 
 OWN = "own"
 

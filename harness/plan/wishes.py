@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from harness.plan.routes import Maker, Route, Step
-from harness.spec.models import Axes
+from harness.spec.axes import Axes
 from harness.spec.optimise import NONE, TOOLS, read_optimise
 
 OWN = "own"

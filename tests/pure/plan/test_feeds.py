@@ -14,8 +14,9 @@ from harness.errors import SpecError
 from harness.plan.build import Plan, build_plan
 from harness.plan.feeds import USUAL, CellInputs, Feed, Feeds, feeds_of
 from harness.plan.parts import DeviceHere, Network, Place, Stack, Subject
+from harness.spec.axes import Axes
 from harness.spec.load import check_spec
-from harness.spec.models import Axes, EnvironmentEntry, SweepSpec
+from harness.spec.models import EnvironmentEntry, SweepSpec
 
 INPUTS = CellInputs(
     "pixels", "inputs", "pixels", {"channels": "rgb"}, "NCHW", raw_quantised=False,
