@@ -23,8 +23,9 @@ from harness.studies.ablation_findings import FileForms, Findings, headline
 from harness.studies.comparing import Comparisons
 from harness.studies.pass_names import backend_names
 from harness.studies.passes import ARMS, of_backend, of_file
+from harness.studies.points import Point
 from harness.studies.rewriting import file_forms, passes_of
-from harness.studies.trials import Point, Trials
+from harness.studies.trials import Trials
 
 Document = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 from harness.studies.comparing import Comparisons
 from harness.studies.effects import EFFECTS, effect_of, operators_changed
 from harness.studies.passes import ALONE, WITHOUT, Ablation
+from harness.studies.points import Point, Trial
 from harness.studies.rewriting import FileForm
-from harness.studies.trials import Point, Trial
 
 Document = dict[str, Any]
 FileForms = Callable[[Sequence[Trial]], Mapping[str, FileForm]]

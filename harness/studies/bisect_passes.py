@@ -23,7 +23,7 @@ from harness.studies.changes import DISABLED, ONLY, Change, alike, between, chan
 from harness.studies.criteria import Criterion, Fails, Slower
 from harness.studies.failing import same_failure
 from harness.studies.minimise import Minimum, Verdict, minimal_set
-from harness.studies.trials import Point, Trial
+from harness.studies.points import Point, Trial
 
 Document = dict[str, Any]
 Settings = Mapping[str, Any]

@@ -12,8 +12,8 @@ from harness.errors import StoreError
 from harness.store.load import CellAnswers, same_images
 from harness.store.sessions import find_sessions
 from harness.studies.effects import Change
+from harness.studies.points import Trial
 from harness.studies.rewriting import FileForm
-from harness.studies.trials import Trial
 
 Document = dict[str, Any]
 

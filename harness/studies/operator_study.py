@@ -16,6 +16,7 @@ from harness.studies import records
 from harness.studies.bisect_operators import SHARE
 from harness.studies.guilty_part import GuiltyPart, find_guilty_part
 from harness.studies.part_runs import Ran
+from harness.studies.points import Point
 from harness.studies.programs import Asked
 from harness.studies.question import Side
 from harness.studies.reproducer import (
@@ -26,7 +27,7 @@ from harness.studies.reproducer import (
     write_reproducer,
 )
 from harness.studies.reproducing import reproduce
-from harness.studies.trials import Point, Trials
+from harness.studies.trials import Trials
 
 Document = dict[str, Any]
 

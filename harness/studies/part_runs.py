@@ -18,9 +18,10 @@ from harness.execution.bundles import artifact_folder, is_whole
 from harness.execution.reported import axes_of
 from harness.progress import Progress, SilentProgress
 from harness.store import layout
+from harness.studies.points import Point, Trial
 from harness.studies.question import Side
 from harness.studies.shared_onnx import SharedModel, part_spec
-from harness.studies.trials import Point, Trial, Trials
+from harness.studies.trials import Trials
 
 Array = npt.NDArray[Any]
 Document = dict[str, Any]

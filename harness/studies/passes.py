@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import UsageError
-from harness.studies.trials import Point
+from harness.studies.points import Point
 
 ONLY, DISABLED = "passes", "disabled_passes"
 """Settings of backends: only these of the optional passes; all but these."""

@@ -12,7 +12,8 @@ from harness.errors import UsageError
 from harness.execution.bundles import answers_folder, artifact_folder
 from harness.plan.wishes import OPTIMISERS
 from harness.store import layout
-from harness.studies.trials import Point, Trial, Trials
+from harness.studies.points import Point, Trial
+from harness.studies.trials import Trials
 
 
 @dataclass(frozen=True)

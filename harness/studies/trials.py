@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,8 +19,7 @@ from harness.canonical import key_of
 from harness.containers.engine import Engine
 from harness.environments.provide import provide
 from harness.environments.provision import Provisioned
-from harness.errors import StoreError, UsageError
-from harness.execution.bundles import answers_folder, is_whole
+from harness.errors import UsageError
 from harness.execution.executors.base import Executor
 from harness.execution.offers import refusal
 from harness.execution.resolve import Resolved, resolve_spec
@@ -32,115 +31,13 @@ from harness.progress import Progress
 from harness.spec.load import check_spec
 from harness.spec.models import SweepSpec
 from harness.store import layout
-from harness.store.compiled import Compiled, compiled_of
-from harness.store.load import CellAnswers, load_cell
+from harness.studies.points import GIVEN, SKIPPED, Point, Trial
 from harness.studies.single import not_one_cell, require_single
 
 Document = dict[str, Any]
 
-DONE, RESUMED, FAILED, SKIPPED = "done", "resumed", "failed", "skipped"
-
 _UNASKED = asdict(NO_WISHES)
 """Of each wish the value that leaves things as they are."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """What is tried.
-
-    Attributes:
-        label: what to call it: `all but FuseOps`.
-        settings: of the backend.
-        wishes: of the conversions, by the axis's name: `{"optimise": "onnxsim"}`.
-    """
-
-    label: str
-    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    wishes: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-    @property
-    def key(self) -> str:
-        """What tells it apart from other points."""
-        return point_key(self.settings, self.wishes)
-
-
-GIVEN = Point("as given")
-"""The base itself."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What became of a point.
-
-    Attributes:
-        point: what was tried.
-        status: `done`, `resumed`, `failed` or `skipped` (it cannot be tried, see `message`).
-        key: the cell's key; empty where the point was skipped.
-        kind: of the failure (`signal`, `timeout`, `unsupported` …); empty without one.
-        message: why it failed or was skipped; empty where it has answers.
-        sweep: id of the sweep that tried it.
-        store: the results folder.
-        inputs_key: names and labels that it is judged by.
-        again: key of its A/A control, which compiled the same once more; empty without one.
-    """
-
-    point: Point
-    status: str
-    store: Path
-    sweep: str
-    key: str = ""
-    kind: str = ""
-    message: str = ""
-    inputs_key: str = ""
-    again: str = ""
-
-    @property
-    def label(self) -> str:
-        """What the point is called."""
-        return self.point.label
-
-    @property
-    def answered(self) -> bool:
-        """Whether there are answers to read."""
-        return self.status in {DONE, RESUMED}
-
-    def answers(self) -> CellAnswers:
-        """What the cell answered, memory-mapped.
-
-        Raises:
-            StoreError: it has no answers, or they are damaged.
-        """
-        if not self.answered:
-            raise StoreError(f"{self.label} has no answers: {self.message}")
-        return load_cell(self.store, self.key, self.inputs_key or None)
-
-    @cached_property
-    def compiled(self) -> Document:
-        """What the model was compiled to; `{"absent": why}` where that is not known."""
-        if not self.answered:
-            return {"absent": "it has no answers"}
-        return _compiled(self.store, self.key)
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Form and hash of what was compiled, in one text; None where that is not known."""
-        return _fingerprint(self.compiled)
-
-    @property
-    def fingerprint_again(self) -> str | None:
-        """The same of its A/A control; None where there is none, or that is not known."""
-        there = self.again and is_whole(answers_folder(self.store, self.again))
-        return _fingerprint(_compiled(self.store, self.again)) if there else None
-
-
-def _compiled(store: Path, key: str) -> Document:
-    path = answers_folder(store, key) / "answers.json"
-    found = compiled_of(layout.read_document(path))
-    return (found or Compiled(absent="it was not asked for")).document()
-
-
-def _fingerprint(compiled: Document) -> str | None:
-    return f"{compiled['form']}:{compiled['sha256']}" if compiled.get("sha256") else None
 
 
 class Trials:

@@ -19,7 +19,7 @@ class CompilerCrashed(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class FakeTrial:
-    """As `studies.trials.Trial`, with its answers in memory."""
+    """As `studies.points.Trial`, with its answers in memory."""
 
     point: Any
     status: str

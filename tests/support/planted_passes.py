@@ -11,7 +11,7 @@ import numpy as np
 from support.store_factory import StoreFactory, logits
 
 from harness.canonical import key_of
-from harness.studies.trials import Trial
+from harness.studies.points import Trial
 
 
 @dataclass(frozen=True)

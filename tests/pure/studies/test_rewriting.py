@@ -11,8 +11,8 @@ from harness.canonical import write_json
 from harness.errors import UsageError
 from harness.execution.bundles import answers_folder, artifact_folder
 from harness.studies import rewriting
+from harness.studies.points import Point, Trial
 from harness.studies.rewriting import FileForm, file_forms, passes_of
-from harness.studies.trials import Point, Trial
 
 CONVERTER = "onnx>onnx:onnxoptimizer"
 OFF = Point("all off")

@@ -19,7 +19,8 @@ from harness.plan.parts import DeviceHere, Place, Stack, Subject, Workshop
 from harness.progress import SilentProgress
 from harness.spec.load import check_spec
 from harness.studies import trials as module
-from harness.studies.trials import Point, Trials
+from harness.studies.points import Point
+from harness.studies.trials import Trials
 
 MAKER = Workshop("maker", "identity-of-maker", "venv", {"onnx>onnx:onnxoptimizer": ()}, {})
 
