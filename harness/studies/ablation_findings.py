@@ -209,6 +209,7 @@ def headline(document: Mapping[str, Any]) -> str:
             ("inert", "inert"),
             ("unknown", "not to be told"),
             ("half", "without effect in the one way tried"),
+            ("untried", "not tried"),
         )
         if counts.get(word)
     ]

@@ -22,7 +22,8 @@ EFFECTS: Mapping[str, str] = {
     UNKNOWN: "not shown by its library, compiled otherwise each time, or compared with something that "
     "failed",
     HALF: "tried in one way only, in which it changes nothing: said of that way, not of the pass",
-    UNTRIED: "not tried",
+    UNTRIED: "not tried, or not to be tried in the way asked for: what does not run unasked cannot be "
+    "left out",
 }
 """The words that an ablation has for a pass, each with what it means."""
 

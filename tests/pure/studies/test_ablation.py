@@ -27,6 +27,7 @@ from harness.report.ablation_page import render
 from harness.store import layout
 from harness.studies import ablation as module
 from harness.studies.ablation import ablate
+from harness.studies.ablation_findings import headline
 from harness.studies.pass_names import known_passes, stand_in
 
 NAMES = ("Fuse", "FoldBatchNorm", "Idle", "Second", "Crasher")
@@ -256,6 +257,12 @@ def test_a_limited_ablation_tries_what_was_asked_for_and_says_how_many_there_are
     document = run(trials, chosen=["Idle"], arms=["alone"], timed=False)
     assert [row["label"] for row in document["rows"]] == ["all off", "all on", "only Idle"]
     assert (document["known"], effects(document)) == (5, {"Idle": "half"})
+
+
+def test_a_pass_that_cannot_be_tried_in_the_way_asked_for_is_counted(trials):
+    document = run(trials, chosen=["Fuse", "Idle"], timed=False)
+    document["counts"] = {"acts": 1, "untried": 1}
+    assert headline(document) == "Of 2 passes: 1 acting, 1 not tried"
 
 
 def test_a_stand_in_is_what_the_model_takes(tmp_path):
