@@ -13,7 +13,7 @@ FAILS, REFUSED = "fails", "refused"
 UNKNOWN, HALF, UNTRIED = "unknown", "half", "untried"
 
 EFFECTS: Mapping[str, str] = {
-    ACTS: "changes what is compiled, alone and when it alone is missing",
+    ACTS: "changes what is compiled, alone and when it alone is missing, as far as both were tried",
     REDUNDANT: "changes what is compiled alone, but others do the same: it is not missed",
     TOGETHER: "changes nothing alone, but is missed: it works on what others leave",
     INERT: "changes nothing: same compiled form alone and without it",
