@@ -122,12 +122,14 @@ def test_a_round_says_what_it_used(start: Start) -> None:
     worker = start({"latency_ns": 1_000_000})
     loaded(worker)
     bare = worker.command("round", iterations=10, warmup=0)
+    asked_ns = time.perf_counter_ns()
     long = worker.command("round", iterations=10, warmup=90)
+    took_ns = time.perf_counter_ns() - asked_ns
     warmed = worker.command("warmup", min_iterations=20, max_iterations=20, max_duration_ns=10**10)
     # A call of this model spins. It uses the core for as long as it lasts, but for what others take
     # of it, so that only rounds can be compared: one of a hundred calls with one of ten.
     assert bare["cpu_ns"] > 0
-    assert long["cpu_ns"] > 3 * bare["cpu_ns"]
+    assert 3 * bare["cpu_ns"] < long["cpu_ns"] <= took_ns
     assert warmed["cpu_ns"] > 0
     assert warmed["peak_rss_mib"] >= long["rss_mib"] - 1
 
